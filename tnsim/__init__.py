@@ -1,0 +1,1 @@
+"""tnsim: neural networks as tensor networks."""

@@ -1,0 +1,25 @@
+"""What a model is: terms, polynomials, networks."""
+
+from tnsim.algebra.contract import Contraction, Cost, CostError
+from tnsim.algebra.network import Network, stack
+from tnsim.algebra.poly import ComposeError, Poly, concat, constant, identity, poly
+from tnsim.algebra.rewrite import lift
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import WireError
+
+__all__ = [
+    "ComposeError",
+    "Contraction",
+    "Cost",
+    "CostError",
+    "Network",
+    "Poly",
+    "Term",
+    "WireError",
+    "concat",
+    "constant",
+    "identity",
+    "lift",
+    "poly",
+    "stack",
+]

@@ -1,0 +1,92 @@
+"""Tidying a sum of terms: drop idle wires, merge what is constant, merge what is linear."""
+
+import operator
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import autoray as ar
+import quimb.tensor as qtn
+
+from tnsim.algebra.contract import Contraction
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import MODEL, index
+
+__all__ = ["collect"]
+
+_SMALL = 10_000  # entries; below this a dense matrix is always worth having
+
+
+def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """The same sum in fewer terms, highest degree first.
+
+    Constants become one vector. Several linear terms become one matrix, unless that matrix would be
+    larger than the factors it replaces. Terms with the same tensors are counted once.
+    """
+    kept = [_pruned(t) for t in terms if t.coefficient != 0.0]
+    groups: dict[int, list[Term]] = {}
+    for t in kept:
+        groups.setdefault(t.degree, []).append(t)
+    if not kept:
+        raise ValueError("a polynomial needs at least one term with a non-zero coefficient.")
+    result: list[Term] = []
+    for degree in sorted(groups, reverse=True):
+        group = _merged(groups[degree])
+        if degree == 0 and (len(group) > 1 or len(group[0].tensors) > 1 or group[0].coefficient != 1.0):
+            group = [_dense(group, "c")]
+        if degree == 1 and len(group) > 1 and _worth_it(group):
+            group = [_dense(group, "A")]
+        result += group
+    return tuple(result)
+
+
+def _pruned(t: Term) -> Term:
+    """Without the ones that anchor an identity, wherever another tensor carries the same index."""
+    tensors = list(t.tensors)
+    for x in t.tensors:
+        if "I" in x.tags and len(tensors) > 1:
+            rest = {ix for y in tensors if y is not x for ix in y.inds}
+            if rest.issuperset(x.inds):
+                tensors = [y for y in tensors if y is not x]
+    return t if len(tensors) == len(t.tensors) else replace(t, tensors=tuple(tensors))
+
+
+def _merged(group: list[Term]) -> list[Term]:
+    """Add the coefficients of terms made of the very same tensors in the same wiring."""
+    found: dict[Any, Term] = {}
+    for t in group:
+        key = (tuple((id(x.data), x.inds) for x in t.tensors), t.legs, t.out)
+        found[key] = replace(t, coefficient=t.coefficient + found[key].coefficient) if key in found else t
+    return list(found.values())
+
+
+def _worth_it(group: list[Term]) -> bool:
+    sizes = group[0].sizes
+    entries = reduce(operator.mul, (sizes[ix] for ix in (*group[0].out, *group[0].legs[0])), 1)
+    factors = sum(ar.size(x.data) for t in group for x in t.tensors)
+    return entries <= _SMALL + 2 * factors
+
+
+def _dense(group: list[Term], tag: str) -> Term:
+    """One tensor for a sum of terms of degree 0 or 1."""
+    out = group[0].out
+    run = (MODEL,) if any(MODEL in t.sizes for t in group) else ()
+    legs = tuple(tuple(index("in0", ix.rsplit(":", 1)[-1]) for ix in leg) for leg in group[0].legs)
+    values = []
+    for t in group:
+        joins = {
+            new: old
+            for leg, names in zip(t.legs, legs, strict=True)
+            for old, new in zip(leg, names, strict=True)
+        }
+        keep = run if MODEL in t.sizes else ()
+        value = Contraction(
+            t.tensors, (*keep, *out, *(ix for leg in legs for ix in leg)), joins, t.coefficient
+        ).value()
+        values.append(value if keep or not run else value[None])
+    tags = dict.fromkeys(tag for t in group for x in t.tensors for tag in list(x.tags)[1:])
+    tensor = qtn.Tensor(
+        reduce(operator.add, values), (*run, *out, *(ix for leg in legs for ix in leg)), tags=[tag, *tags]
+    )
+    return Term((tensor,), legs, out)

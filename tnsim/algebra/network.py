@@ -1,0 +1,303 @@
+"""Network: named polynomials in order, which is what a model *is*."""
+
+import difflib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any, overload
+
+import autoray as ar
+import networkx as nx
+import quimb.tensor as qtn
+
+from tnsim.algebra.contract import CostError
+from tnsim.algebra.graph import to_graph
+from tnsim.algebra.poly import Axes, ComposeError, Poly
+from tnsim.algebra.rewrite import lift
+from tnsim.algebra.term import retensor
+from tnsim.algebra.wires import MODEL, WireError, nest
+
+__all__ = ["Network", "stack"]
+
+Array = Any
+
+_MOST_TERMS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A model: named layers, each a :class:`Poly`, applied in order.
+
+    ``net["blocks.0"]`` is one layer, ``net[:2]`` the first two as a Network, ``net(x)`` the model's output.
+    A network may be *stacked*: every weight then carries one more index, ``model:m``, for a whole training run.
+
+    Attributes:
+        layers: ``(name, layer)`` pairs.
+        in_shape: the shape of one input, such as ``(1, 28, 28)``; it has as many entries as the domain.
+    """
+
+    layers: tuple[tuple[str, Poly], ...]
+    in_shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.layers:
+            raise ComposeError("a network needs at least one layer.")
+        if len(set(self.names)) != len(self.names):
+            raise ComposeError(f"layer names must differ; got {list(self.names)}.")
+        for (a, f), (b, g) in zip(self.layers, self.layers[1:], strict=False):
+            if f.codomain != g.domain:
+                raise ComposeError(f"cannot feed {b} (in: {g.in_shape}) with {a} (out: {f.out_shape}).")
+        if not self.in_shape:
+            object.__setattr__(self, "in_shape", self.layers[0][1].in_shape)
+        kinds = {ar.get_dtype_name(x) for _, f in self.layers for x in f.arrays()}
+        if len(kinds) > 1:
+            raise WireError(f"all weights need one dtype; got {sorted(kinds)}. Convert with .to(dtype=...).")
+
+    # ------------------------------------------------------------------ shape and parts
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Layer names in order."""
+        return tuple(name for name, _ in self.layers)
+
+    @property
+    def polys(self) -> tuple[Poly, ...]:
+        """Layers in order."""
+        return tuple(f for _, f in self.layers)
+
+    @property
+    def domain(self) -> Axes:
+        """Axes of the input."""
+        return self.polys[0].domain
+
+    @property
+    def codomain(self) -> Axes:
+        """Axes of the output."""
+        return self.polys[-1].codomain
+
+    @property
+    def degree(self) -> int:
+        """Degree of the whole polynomial."""
+        return math.prod(f.degree for f in self.polys)
+
+    @property
+    def models(self) -> int | None:
+        """How many models are stacked, or ``None`` for a single one."""
+        return next((f.models for f in self.polys if f.models), None)
+
+    @property
+    def dtype(self) -> str:
+        """Name of the dtype of all weights."""
+        return str(ar.get_dtype_name(self.polys[0].like))
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[tuple[str, Poly]]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, key: str | int) -> Poly: ...
+    @overload
+    def __getitem__(self, key: slice) -> "Network": ...
+    def __getitem__(self, key: str | int | slice) -> "Poly | Network":
+        """A layer by name or position, or a Network of some of the layers."""
+        if isinstance(key, slice):
+            chosen = self.layers[key]
+            if not chosen or key.step not in (None, 1):
+                raise ComposeError(
+                    f"net[{key.start}:{key.stop}] holds no run of layers; there are {len(self)}."
+                )
+            return Network(chosen, self.in_shape if chosen[0] is self.layers[0] else ())
+        if isinstance(key, int):
+            return self.layers[key][1]
+        try:
+            return dict(self.layers)[key]
+        except KeyError:
+            close = difflib.get_close_matches(key, self.names, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise KeyError(f"no layer {key!r}; there are {list(self.names)}.{hint}") from None
+
+    def __repr__(self) -> str:
+        run = f", {self.models} models" if self.models else ""
+        rows = [
+            f"  {name:<{max(map(len, self.names))}}  {f.in_shape} → {f.out_shape}  degree {f.degree}, "
+            f"{len(f.terms)} term{'s' * (len(f.terms) > 1)}"
+            for name, f in self.layers
+        ]
+        return "\n".join([f"Network(degree {self.degree}, {self.dtype}{run})", *rows])
+
+    # ------------------------------------------------------------------ values
+
+    def __call__(self, x: Array) -> Array:
+        """Evaluate on a batch.
+
+        Args:
+            x: shape ``(*batch, *in_shape)``; an image may also come flat, or a flat input as an image batch.
+
+        Returns:
+            Shape ``(*batch, *out_shape)``; a stacked network puts ``(n_models,)`` in front.
+
+        Raises:
+            WireError: if the shape does not fit, or ``x`` is not an array like the weights.
+        """
+        x = self._checked(x)
+        batch, flat = self._batched(x)
+        run = False
+        for f in self.polys:
+            flat = f.evaluate(flat, run)
+            run = run or f.models is not None
+        front = (self.models,) if self.models else ()
+        return ar.do("reshape", flat, (*front, *batch, *self.polys[-1].out_shape))
+
+    def _checked(self, x: Array) -> Array:
+        like = self.polys[0].like
+        if ar.infer_backend(x) != ar.infer_backend(like):
+            raise WireError(
+                f"x is a {type(x).__name__}, the weights are {type(like).__name__}s; convert x first "
+                "(for instance torch.as_tensor(x))."
+            )
+        return x if ar.get_dtype_name(x) == self.dtype else ar.astype(x, self.dtype)
+
+    def _batched(self, x: Array) -> tuple[tuple[int, ...], Array]:
+        shape, need = tuple(ar.shape(x)), self.polys[0].in_shape
+        for ends in (self.in_shape, need):
+            if len(shape) >= len(ends) and shape[len(shape) - len(ends) :] == ends:
+                return shape[: len(shape) - len(ends)], ar.do("reshape", x, (-1, *need))
+        if len(shape) > 1 and math.prod(shape[1:]) == math.prod(need):
+            return shape[:1], ar.do("reshape", x, (-1, *need))
+        raise WireError(
+            f"x has shape {shape}; this network reads {('n', *self.in_shape)}.".replace("'n'", "n")
+        )
+
+    # ------------------------------------------------------------------ other forms
+
+    def collapse(self) -> Poly:
+        """The whole model as one polynomial in the input.
+
+        The number of terms grows doubly exponentially with depth when layers have several: 3, 9+, 100+, ….
+
+        Raises:
+            CostError: if there would be more than 4096 terms.
+        """
+        named = [_named(name, f) for name, f in self.layers]
+        whole = named[0]
+        for f in named[1:]:
+            terms = sum(len(whole.terms) ** t.degree for t in f.terms)
+            if terms > _MOST_TERMS:
+                raise CostError(
+                    f"the whole network has {terms} terms; the limit is {_MOST_TERMS}. "
+                    'Use method="layerwise" (approximate), or fewer layers, net[:k].'
+                )
+            whole = f @ whole
+        return whole
+
+    def to_quimb(self) -> qtn.TensorNetwork:
+        """One explicit quimb ``TensorNetwork`` of the whole model.
+
+        Inputs are ``in0:d in1:d …`` (one for every degree), the output is ``out:d``. Every layer appears as
+        often as the layer above reads it: a network of degree n has n input legs.
+
+        When every layer is a single term, the legs take x. Otherwise the network is written in homogeneous
+        coordinates: every input index has one entry more, for x̂ = (1, x).
+
+        Example:
+            >>> import numpy as np
+            >>> from tnsim.algebra.poly import poly
+            >>> net = Network((("w", poly("W[out,in0]", W=np.eye(2)) + np.ones(2)),))
+            >>> net.to_quimb().ind_size("in0:d")
+            3
+        """
+        single = all(len(f.terms) == 1 for f in self.polys)
+        layers = (
+            self.polys
+            if single
+            else tuple(lift(f, constant_row=i < len(self) - 1) for i, f in enumerate(self.polys))
+        )
+        named = [_named(name, f) for name, f in zip(self.names, layers, strict=True)]
+        (term,) = reduce(lambda inner, f: f @ inner, named).terms
+        tensors = [retensor(t) for t in term.tensors]
+        if term.coefficient != 1.0:
+            tensors[0].modify(data=tensors[0].data * term.coefficient)
+        return qtn.TensorNetwork(tensors, check_collisions=False, virtual=True)
+
+    def graph(self) -> nx.Graph:
+        """A networkx graph of :meth:`to_quimb`; see :func:`tnsim.algebra.graph.to_graph`."""
+        return to_graph(self.to_quimb(), self.names)
+
+    def to(self, device: Any = None, dtype: Any = None) -> "Network":
+        """The same network on another device or in another dtype.
+
+        Args:
+            device: for instance ``"cuda"``.
+            dtype: a dtype or its name, for instance ``torch.float32`` or ``"float32"``.
+        """
+        name = None if dtype is None else str(dtype).rsplit(".", 1)[-1]
+
+        def move(x: Array) -> Array:
+            x = x if name is None else ar.astype(x, name)
+            return x if device is None else ar.to_device(x, device)
+
+        return replace(self, layers=tuple((n, f.mapped(move)) for n, f in self.layers))
+
+    def signature(self) -> tuple[Any, ...]:
+        """What two networks must share to be stacked."""
+        return tuple((name, f.signature()) for name, f in self.layers)
+
+    def pick(self, i: int) -> "Network":
+        """Model ``i`` of a stacked network."""
+        if self.models is None:
+            raise WireError("this network is a single model; there is nothing to pick from.")
+        return replace(self, layers=tuple((n, _pick(f, i)) for n, f in self.layers))
+
+
+def stack(networks: Sequence[Network]) -> Network:
+    """Several networks of equal wiring as one, with a run index ``model:m`` on every weight.
+
+    Raises:
+        ComposeError: if the list is empty or the networks are wired differently.
+    """
+    nets = list(networks)
+    if not nets:
+        raise ComposeError("nothing to stack: the list of networks is empty.")
+    if len({net.signature() for net in nets}) > 1 or any(net.models for net in nets):
+        raise ComposeError("only single networks with the same layers, shapes and wiring can be stacked.")
+    layers = []
+    for name, first in nets[0].layers:
+        terms = []
+        for k, t in enumerate(first.terms):
+            tensors = []
+            for j, x in enumerate(t.tensors):
+                data = [net[name].terms[k].tensors[j].data for net in nets]
+                idle = "I" in x.tags
+                tensors.append(
+                    x if idle else retensor(x, data=ar.do("stack", data, axis=0), inds=(MODEL, *x.inds))
+                )
+            terms.append(replace(t, tensors=tuple(tensors)))
+        layers.append((name, replace(first, terms=tuple(terms))))
+    return replace(nets[0], layers=tuple(layers))
+
+
+def _pick(f: Poly, i: int) -> Poly:
+    return replace(
+        f,
+        terms=tuple(
+            replace(
+                t,
+                tensors=tuple(
+                    retensor(x, data=x.data[i], inds=x.inds[1:]) if MODEL in x.inds else x for x in t.tensors
+                ),
+            )
+            for t in f.terms
+        ),
+    )
+
+
+def _named(name: str, f: Poly) -> Poly:
+    """Inner indices under the layer's name, and its tag on every tensor."""
+    terms = []
+    for t in f.terms:
+        outer = {ix for leg in (t.out, *t.legs) for ix in leg}
+        terms.append(t.renamed({ix: nest(ix, name) for ix in t.sizes if ix not in outer}))
+    return replace(f, terms=tuple(terms)).tagged(name)

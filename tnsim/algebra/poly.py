@@ -1,0 +1,373 @@
+"""Poly: a sum of terms, which is what a polynomial layer *is*."""
+
+import operator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import product
+from numbers import Real
+from typing import Any, Union
+
+import autoray as ar
+import quimb.tensor as qtn
+
+from tnsim.algebra.collect import collect
+from tnsim.algebra.contract import Contraction
+from tnsim.algebra.term import Term, canonical, compose, multiply, retensor
+from tnsim.algebra.wires import BATCH, MODEL, Leg, WireError, index, output_leg, parse, space
+
+__all__ = ["Axes", "ComposeError", "Poly", "constant", "identity", "poly"]
+
+Array = Any
+Axes = tuple[tuple[str, int], ...]  # (space, size) pairs, e.g. (("d", 64),) or (("s", 4), ("d", 64))
+
+
+class ComposeError(ValueError):
+    """Two polynomials do not fit together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Poly:
+    """A polynomial map f(x) = Σₜ t(x, …, x), as a sum of :class:`Term`.
+
+    ``f + g``, ``f - g``, ``f * g`` (elementwise, or by a number or an array over the outputs), ``f ** n``,
+    ``f @ g`` (composition f(g(x))), ``f[9]`` (one output), ``f(x)``.
+
+    Attributes:
+        terms: the terms; degree 0 is the bias, degree 1 the linear part.
+        domain: axes of the input, e.g. ``(("d", 64),)``.
+        codomain: axes of the output; ``()`` for one selected output.
+    """
+
+    terms: tuple[Term, ...]
+    domain: Axes
+    codomain: Axes
+
+    @property
+    def degree(self) -> int:
+        """The highest degree of a term."""
+        return max((t.degree for t in self.terms), default=0)
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Sizes of the input axes."""
+        return tuple(n for _, n in self.domain)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """Sizes of the output axes."""
+        return tuple(n for _, n in self.codomain)
+
+    @property
+    def like(self) -> Array:
+        """One of the arrays: what new arrays of the same backend, dtype and device are made like."""
+        return self.terms[0].tensors[0].data
+
+    @property
+    def models(self) -> int | None:
+        """How many models are stacked, or ``None`` for a single one."""
+        return next((t.sizes[MODEL] for t in self.terms if MODEL in t.sizes), None)
+
+    # ------------------------------------------------------------------ arithmetic
+
+    def __add__(self, other: Union["Poly", Array]) -> "Poly":
+        other = self._lifted(other)
+        self._same(other, "+")
+        return replace(self, terms=collect((*self.terms, *other.terms)))
+
+    __radd__ = __add__
+
+    def __neg__(self) -> "Poly":
+        return self * -1.0
+
+    def __sub__(self, other: Union["Poly", Array]) -> "Poly":
+        return self + -1.0 * self._lifted(other)
+
+    def __rsub__(self, other: Array) -> "Poly":
+        return -self + other
+
+    def __mul__(self, other: Union["Poly", Array, float]) -> "Poly":
+        if isinstance(other, Real):
+            return replace(self, terms=tuple(t.scaled(float(other)) for t in self.terms))
+        if not isinstance(other, Poly):
+            shape = ar.shape(other)
+            if shape not in ((), self.out_shape):
+                raise ComposeError(
+                    f"cannot multiply outputs of shape {self.out_shape} by an array of shape {shape}."
+                )
+            inds = output_leg([s for s, _ in self.codomain]) if shape else ()
+            return replace(
+                self, terms=collect(t.attached(qtn.Tensor(other, inds, tags="scale")) for t in self.terms)
+            )
+        self._same(other, "*")
+        spaces = [s for s, _ in self.domain]
+        terms = (canonical(multiply(a, b), spaces) for a, b in product(self.terms, other.terms))
+        return replace(self, terms=collect(terms))
+
+    __rmul__ = __mul__
+
+    def __pow__(self, n: int) -> "Poly":
+        if not isinstance(n, int) or n < 0:
+            raise ComposeError(f"only whole powers of a polynomial are polynomials; got {n!r}.")
+        if n == 0:
+            return constant(ar.do("ones", self.out_shape, like=self.like), self.domain)
+        return reduce(operator.mul, [self] * n)
+
+    def __matmul__(self, inner: "Poly") -> "Poly":
+        if not isinstance(inner, Poly):
+            return NotImplemented
+        if inner.codomain != self.domain:
+            raise ComposeError(
+                f"cannot feed a layer with input {_show(self.domain)} from one with output {_show(inner.codomain)}."
+            )
+        spaces = [s for s, _ in inner.domain]
+        terms = (
+            canonical(compose(t, choice), spaces)
+            for t in self.terms
+            for choice in product(inner.terms, repeat=t.degree)
+        )
+        return Poly(collect(terms), inner.domain, self.codomain)
+
+    def __getitem__(self, key: Any) -> "Poly":
+        """Outputs by position: ``f[9]``, ``f[2:5]``, ``f[[0, 3]]``; one entry for every output axis."""
+        keys = list(key) if isinstance(key, tuple) else [key]
+        if Ellipsis in [k for k in keys if k is Ellipsis]:
+            at = next(i for i, k in enumerate(keys) if k is Ellipsis)
+            keys[at : at + 1] = [slice(None)] * (len(self.codomain) - len(keys) + 1)
+        if len(keys) > len(self.codomain):
+            raise IndexError(f"{len(keys)} indices for outputs {_show(self.codomain)}.")
+        result = self
+        for axis in reversed(range(len(keys))):
+            if not (isinstance(keys[axis], slice) and keys[axis] == slice(None)):
+                result = result._select(axis, keys[axis])
+        return result
+
+    # ------------------------------------------------------------------ values
+
+    def __call__(self, x: Array) -> Array:
+        """Evaluate on a batch.
+
+        Args:
+            x: shape ``(*batch, *in_shape)``.
+
+        Returns:
+            Shape ``(*batch, *out_shape)``; a stacked polynomial puts ``(n_models,)`` in front.
+        """
+        n = len(self.in_shape)
+        shape = tuple(ar.shape(x))
+        if len(shape) < n or shape[len(shape) - n :] != self.in_shape:
+            raise WireError(
+                f"x has shape {shape}; this polynomial reads {_show(self.domain)} on its last axes."
+            )
+        batch = shape[: len(shape) - n]
+        y = self.evaluate(ar.do("reshape", x, (-1, *self.in_shape)))
+        front = () if self.models is None else (self.models,)
+        return ar.do("reshape", y, (*front, *batch, *self.out_shape))
+
+    def evaluate(self, x: Array, run: bool = False) -> Array:
+        """Values on a flat batch; with ``run`` the input carries a run axis in front as well.
+
+        Args:
+            x: shape ``(b, *in_shape)``, or ``(m, b, *in_shape)`` with ``run``.
+
+        Returns:
+            Shape ``([m,] b, *out_shape)``.
+        """
+        front = (MODEL, BATCH) if run else (BATCH,)
+        keep = (MODEL,) if run or self.models else ()
+        like = self.like
+        values = []
+        for t in self.terms:
+            tensors = list(t.tensors)
+            tensors += [qtn.Tensor(x, (*front, *leg)) for leg in t.legs]
+            have = {ix for tensor in tensors for ix in tensor.inds}
+            if BATCH not in have:
+                tensors.append(
+                    qtn.Tensor(ar.do("ones", (ar.shape(x)[-len(self.domain) - 1],), like=like), (BATCH,))
+                )
+            if keep and MODEL not in have:
+                n = self.models or ar.shape(x)[0]
+                tensors.append(qtn.Tensor(ar.do("ones", (n,), like=like), (MODEL,)))
+            values.append(Contraction(tuple(tensors), (*keep, BATCH, *t.out), weight=t.coefficient).value())
+        return reduce(operator.add, values)
+
+    # ------------------------------------------------------------------ helpers
+
+    def tagged(self, *tags: str) -> "Poly":
+        """The same polynomial with more tags on every tensor."""
+        return replace(self, terms=tuple(t.tagged(tags) for t in self.terms))
+
+    def mapped(self, fn: Any) -> "Poly":
+        """The same network with ``fn`` applied to every array."""
+        return replace(
+            self,
+            terms=tuple(
+                replace(t, tensors=tuple(retensor(x, data=fn(x.data)) for x in t.tensors)) for t in self.terms
+            ),
+        )
+
+    def arrays(self) -> Iterator[Array]:
+        """All arrays, in order."""
+        return (x.data for t in self.terms for x in t.tensors)
+
+    def signature(self) -> tuple[Any, ...]:
+        """What two polynomials must share to be stacked: wiring, shapes and coefficients."""
+        return (
+            self.domain,
+            self.codomain,
+            tuple(
+                (tuple((x.inds, tuple(ar.shape(x.data))) for x in t.tensors), t.legs, t.out, t.coefficient)
+                for t in self.terms
+            ),
+        )
+
+    def _lifted(self, other: Union["Poly", Array, float]) -> "Poly":
+        if isinstance(other, Poly):
+            return other
+        if isinstance(other, Real):
+            other = ar.do("ones", self.out_shape, like=self.like) * float(other)
+        if tuple(ar.shape(other)) != self.out_shape:
+            raise ComposeError(
+                f"cannot add an array of shape {tuple(ar.shape(other))} to outputs {self.out_shape}."
+            )
+        return constant(other, self.domain)
+
+    def _same(self, other: "Poly", sign: str) -> None:
+        if (self.domain, self.codomain) != (other.domain, other.codomain):
+            raise ComposeError(
+                f"`{sign}` needs equal spaces: {_show(self.domain)} → {_show(self.codomain)} "
+                f"against {_show(other.domain)} → {_show(other.codomain)}."
+            )
+
+    def _select(self, axis: int, key: Any) -> "Poly":
+        name, size = self.codomain[axis]
+        if isinstance(key, int) and not -size <= key < size:
+            raise IndexError(f"output {key} of {size}.")
+        kept = (
+            ()
+            if isinstance(key, int)
+            else ((name, len(range(size)[key]) if isinstance(key, slice) else len(key)),)
+        )
+        codomain = (*self.codomain[:axis], *kept, *self.codomain[axis + 1 :])
+        terms = tuple(_select(t, axis, key, bool(kept)) for t in self.terms)
+        return Poly(terms, self.domain, codomain)
+
+
+def _select(t: Term, axis: int, key: Any, keep: bool) -> Term:
+    """Index one output axis. Where the output is a wire, a selection matrix is put in between."""
+    ix = t.out[axis]
+    if t.wired(axis):
+        inner = index("pick", space(ix))
+        t = t.renamed({ix: inner})
+        eye = ar.do("eye", t.sizes[inner], like=t.tensors[0].data)
+        t = t.attached(qtn.Tensor(eye, (ix, inner), tags="pick"), (*t.out[:axis], ix, *t.out[axis + 1 :]))
+    tensors = tuple(_index(x, ix, key, keep) if ix in x.inds else x for x in t.tensors)
+    out = t.out if keep else (*t.out[:axis], *t.out[axis + 1 :])
+    return replace(t, tensors=tensors, out=out)
+
+
+def _index(x: qtn.Tensor, ix: str, key: Any, keep: bool) -> qtn.Tensor:
+    at = x.inds.index(ix)
+    inds = x.inds if keep else (*x.inds[:at], *x.inds[at + 1 :])
+    return retensor(x, data=x.data[(slice(None),) * at + (key,)], inds=inds)
+
+
+def _show(axes: Axes) -> str:
+    return "(" + ", ".join(f"{s}: {n}" for s, n in axes) + ")"
+
+
+def poly(equation: str, domain: Axes | None = None, **arrays: Array) -> Poly:
+    """A layer written as its equation.
+
+    Args:
+        equation: factors with their index names; ``inK`` is copy K of the input, ``out`` the output,
+            and ``in0@k`` reads copy 0 at position ``k``.
+        domain: axes of the input; needed only when no factor reads the input.
+        arrays: one array for every factor, axes in the order of its index names.
+
+    Raises:
+        WireError: if names and arrays do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> D, L, R = np.ones((2, 3)), np.ones((3, 5)), np.ones((3, 5))
+        >>> f = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=D, L=L, R=R)
+        >>> f(np.ones(5))
+        array([75., 75.])
+    """
+    eq = parse(equation)
+    names = [name for name, _ in eq.factors]
+    if set(names) != set(arrays):
+        raise WireError(
+            f"`{equation}` names factors {sorted(set(names))}, but arrays were given for {sorted(arrays)}."
+        )
+    sizes: dict[str, int] = {}
+    tensors = []
+    for name, inds in eq.factors:
+        shape = tuple(ar.shape(arrays[name]))
+        words = ",".join(ix.rsplit(":", 1)[0] for ix in inds)
+        if len(shape) != len(inds):
+            raise WireError(
+                f"`{name}[{words}]` names {len(inds)} indices but array {name} has shape {shape}."
+            )
+        for ix, n in zip(inds, shape, strict=True):
+            if sizes.setdefault(ix, n) != n:
+                raise WireError(
+                    f"`{ix.rsplit(':', 1)[0]}` has size {sizes[ix]} before `{name}[{words}]`, where it is {n}."
+                )
+        tensors.append(qtn.Tensor(arrays[name], inds, tags=name))
+
+    def axes(leg: Leg) -> Axes:
+        missing = [ix for ix in leg if ix not in sizes]
+        if missing:
+            raise WireError(f"no factor of `{equation}` has the axis {missing[0].rsplit(':', 1)[0]}.")
+        return tuple((space(ix), sizes[ix]) for ix in leg)
+
+    domains = {axes(leg) for leg in eq.legs} or {domain}
+    if len(domains) != 1 or domain not in (None, *domains):
+        raise WireError(
+            f"the input copies of `{equation}` have different sizes: {sorted(map(str, domains))}."
+        )
+    found = domains.pop()
+    if found is None:
+        raise WireError(f"`{equation}` reads no input; say its axes, for instance domain=(('d', 64),).")
+    return Poly(collect([Term(tuple(tensors), eq.legs, eq.out)]), found, axes(eq.out))
+
+
+def identity(domain: Axes, like: Array) -> Poly:
+    """The map x ↦ x, as wires: each leg index *is* the output index."""
+    out = output_leg([s for s, _ in domain])
+    ones = (
+        qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags="I")
+        for ix, (_, n) in zip(out, domain, strict=True)
+    )
+    return Poly((Term(tuple(ones), (out,), out),), domain, domain)
+
+
+def constant(value: Array, domain: Axes, spaces: Sequence[str] | None = None) -> Poly:
+    """The map x ↦ value.
+
+    Args:
+        value: the array.
+        domain: axes of the input that is ignored.
+        spaces: names of the value's axes; by default the last is ``d`` and the one before it ``s``.
+    """
+    shape = tuple(ar.shape(value))
+    names = tuple(spaces) if spaces is not None else ("s", "d")[2 - len(shape) :] if len(shape) < 3 else ()
+    if len(names) != len(shape):
+        raise WireError(f"an array of shape {shape} needs {len(shape)} space names; got {names}.")
+    term = Term((qtn.Tensor(value, output_leg(names), tags="c"),), (), output_leg(names))
+    return Poly((term,), domain, tuple(zip(names, shape, strict=True)))
+
+
+def concat(polys: Iterable[Poly]) -> Poly:
+    """Outputs side by side on the last axis."""
+    parts = list(polys)
+    sizes = [p.out_shape[-1] for p in parts]
+    total = sum(sizes)
+    placed, at = [], 0
+    for p, n in zip(parts, sizes, strict=True):
+        eye = ar.do("eye", total, like=p.like)[:, at : at + n]
+        placed.append(poly("place[out,in0]", place=eye) @ p)
+        at += n
+    return reduce(operator.add, placed)

@@ -1,0 +1,149 @@
+"""Term: one multilinear map, written as an open tensor network."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import Any
+
+import autoray as ar
+import quimb.tensor as qtn
+
+from tnsim.algebra.wires import Leg, index, input_leg, nest, place, rename, space
+
+__all__ = ["Term", "compose", "multiply"]
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One multilinear map t(x, …, x): an open network, its input legs, its outputs and a coefficient.
+
+    A leg is a tuple of indices that together carry one copy of the input. An index may belong to
+    several legs, or to a leg and to the output: that is a hyperedge (a *wire*), not a COPY tensor. The
+    identity is the vector of ones on the output index, with that index as its leg.
+
+    Attributes:
+        tensors: the tensors of the network, in a fixed order.
+        legs: input legs, in order; their number is the degree.
+        out: output indices.
+        coefficient: a number in front.
+    """
+
+    tensors: tuple[qtn.Tensor, ...]
+    legs: tuple[Leg, ...]
+    out: Leg
+    coefficient: float = 1.0
+
+    @property
+    def degree(self) -> int:
+        """How many copies of the input the term multiplies."""
+        return len(self.legs)
+
+    @property
+    def network(self) -> qtn.TensorNetwork:
+        """The term as a quimb ``TensorNetwork`` (without the coefficient)."""
+        return qtn.TensorNetwork(self.tensors, check_collisions=False)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of every index."""
+        return {ix: int(n) for t in self.tensors for ix, n in zip(t.inds, ar.shape(t.data), strict=True)}
+
+    def renamed(self, mapping: Mapping[str, str]) -> "Term":
+        """The same map under other index names."""
+        return replace(
+            self,
+            tensors=tuple(retensor(t, inds=rename(t.inds, mapping)) for t in self.tensors),
+            legs=tuple(rename(leg, mapping) for leg in self.legs),
+            out=rename(self.out, mapping),
+        )
+
+    def nested(self, path: str) -> "Term":
+        """The same map with every index under ``path``; run and sample indices stay shared."""
+        return self.renamed({ix: nest(ix, path) for ix in self.sizes})
+
+    def tagged(self, tags: Iterable[str]) -> "Term":
+        """The same map with more tags on every tensor."""
+        extra = tuple(tags)
+        return replace(self, tensors=tuple(retensor(t, tags=(*t.tags, *extra)) for t in self.tensors))
+
+    def scaled(self, factor: float) -> "Term":
+        """The map times a number."""
+        return replace(self, coefficient=self.coefficient * factor)
+
+    def attached(self, tensor: qtn.Tensor, out: Leg | None = None) -> "Term":
+        """The map with one more tensor on its output side."""
+        return replace(self, tensors=(*self.tensors, tensor), out=self.out if out is None else out)
+
+    def wired(self, k: int) -> frozenset[str]:
+        """The output indices that belong to the ``k``-th output *and* to some leg."""
+        return frozenset({self.out[k]}).intersection(ix for leg in self.legs for ix in leg)
+
+
+def retensor(t: qtn.Tensor, **changes: Any) -> qtn.Tensor:
+    """A copy of a tensor with other data, inds or tags (the array is shared, not copied)."""
+    return qtn.Tensor(
+        changes.get("data", t.data), changes.get("inds", t.inds), tags=changes.get("tags", t.tags)
+    )
+
+
+def canonical(term: Term, spaces: Sequence[str]) -> Term:
+    """Legs named ``in0 in1 …``, except where a leg shares an index with the output or another leg."""
+    seen: dict[str, int] = {}
+    for leg in term.legs:
+        for ix in leg:
+            seen[ix] = seen.get(ix, 0) + 1
+    mapping = {
+        ix: name
+        for k, leg in enumerate(term.legs)
+        for ix, name in zip(leg, input_leg(k, spaces), strict=True)
+        if seen[ix] == 1 and ix not in term.out
+    }
+    return term.renamed(mapping)
+
+
+def multiply(a: Term, b: Term) -> Term:
+    """The elementwise product a(x)∘b(x): the two share their output indices."""
+    if (a.legs and b.legs) or _inner(a) & _inner(b):
+        a, b = _apart(a, "0", a.out), _apart(b, "1", a.out)
+    return Term((*a.tensors, *b.tensors), (*a.legs, *b.legs), a.out, a.coefficient * b.coefficient)
+
+
+def compose(outer: Term, inner: Sequence[Term]) -> Term:
+    """Feed one term into each leg of ``outer``: outer(inner₀(x), inner₁(x), …)."""
+    bonds = _bond_names(outer)
+    outer = outer.renamed(bonds)
+    taken = set(outer.sizes)
+    tensors = list(outer.tensors)
+    legs: list[Leg] = []
+    coefficient = outer.coefficient
+    for k, (leg, term) in enumerate(zip(outer.legs, inner, strict=True)):
+        if len(inner) > 1 or (set(term.sizes) - set(term.out)) & taken:
+            roots = {ix.split("/", 1)[0] for ix in taken if "/" in ix}
+            term = term.nested(next(path for n in count() if (path := f"{k}{'x' * n}") not in roots))
+        term = term.renamed(dict(zip(term.out, leg, strict=True)))
+        tensors += term.tensors
+        legs += term.legs
+        coefficient *= term.coefficient
+    return Term(tuple(tensors), tuple(legs), outer.out, coefficient)
+
+
+def _inner(term: Term) -> set[str]:
+    return set(term.sizes) - set(term.out)
+
+
+def _apart(term: Term, path: str, out: Leg) -> Term:
+    return term.nested(path).renamed(dict(zip((nest(ix, path) for ix in term.out), out, strict=True)))
+
+
+def _bond_names(outer: Term) -> dict[str, str]:
+    """Once something is fed into it, a leg is an inner bond: ``in0:d`` becomes ``hid:h``."""
+    open_legs = [ix for leg in outer.legs for ix in leg if place(ix).startswith("in")]
+    taken = set(outer.sizes)
+    fresh = (index("hid" if not n else f"hid{n}", "h") for n in count())
+    mapping: dict[str, str] = {}
+    for ix in dict.fromkeys(open_legs):
+        name = next(name for name in fresh if name not in taken)
+        mapping[ix] = name if space(ix) != "s" else index(place(name), "s")
+    return mapping

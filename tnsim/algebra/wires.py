@@ -1,0 +1,192 @@
+"""The grammar of index names and tags: the only file that spells a name.
+
+An index is called ``[path/]place:space``, for instance ``in0:d``, ``out:s`` or ``ket/mlp.0/hid:h``.
+
+=========  =====================================================================
+place      ``in0 in1 …`` | ``out`` | a position such as ``q k`` | any inner word
+space      ``d`` feature, ``s`` position, ``h`` inner, ``m`` model, ``b`` sample
+path       ``ket`` | ``bra`` | layer and leg names, nested with ``/``
+=========  =====================================================================
+
+A *leg* is the tuple of indices that together carry one copy of the input.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = [
+    "BATCH",
+    "BRIDGE_TAGS",
+    "MODEL",
+    "SIDES",
+    "Equation",
+    "Leg",
+    "WireError",
+    "identify",
+    "index",
+    "input_leg",
+    "model_index",
+    "nest",
+    "output_leg",
+    "parse",
+    "place",
+    "rename",
+    "side_of",
+    "space",
+]
+
+Leg = tuple[str, ...]
+
+MODEL = "model:m"  # the training run: one index shared by every weight of a stacked network
+BATCH = "sample:b"  # the data: one index shared by every leg
+SIDES = ("ket", "bra")
+BRIDGE_TAGS = ("COV", "MEAN", "DATA")
+
+_ITEM = re.compile(r"^(?P<place>[A-Za-z_]\w*)(@(?P<position>[A-Za-z_]\w*))?$")
+_FACTOR = re.compile(r"(?P<name>[A-Za-z_]\w*)\[(?P<items>[^\]]*)\]")
+_INPUT = re.compile(r"^in(\d+)$")
+
+
+class WireError(ValueError):
+    """Names and shapes do not fit together."""
+
+
+def index(place: str, space: str, path: str = "") -> str:
+    """Spell an index name.
+
+    Example:
+        >>> index("hid", "h", "ket/mlp.0")
+        'ket/mlp.0/hid:h'
+    """
+    return f"{path}/{place}:{space}" if path else f"{place}:{space}"
+
+
+def space(ix: str) -> str:
+    """The space an index lives in: ``d``, ``s``, ``h``, ``m`` or ``b``."""
+    return ix.rsplit(":", 1)[-1]
+
+
+def place(ix: str) -> str:
+    """The place of an index, without path and space."""
+    return ix.rsplit("/", 1)[-1].rsplit(":", 1)[0]
+
+
+def side_of(ix: str) -> str | None:
+    """``"ket"`` or ``"bra"`` if the index lies on that side, else ``None``."""
+    head = ix.split("/", 1)[0]
+    return head if head in SIDES else None
+
+
+def nest(ix: str, path: str) -> str:
+    """Move an index under ``path``; the run and the sample index stay shared.
+
+    Example:
+        >>> nest("hid:h", "0"), nest("model:m", "0")
+        ('0/hid:h', 'model:m')
+    """
+    return ix if ix in (MODEL, BATCH) else f"{path}/{ix}"
+
+
+def model_index(side: str) -> str:
+    """The run index of one side of an inner product, e.g. ``ket/model:m``."""
+    return f"{side}/{MODEL}"
+
+
+def input_leg(k: int, spaces: Sequence[str]) -> Leg:
+    """The canonical leg of copy ``k`` of the input, e.g. ``("in0:d",)``."""
+    return tuple(index(f"in{k}", s) for s in spaces)
+
+
+def output_leg(spaces: Sequence[str]) -> Leg:
+    """The canonical output indices, e.g. ``("out:d",)``."""
+    return tuple(index("out", s) for s in spaces)
+
+
+def identify(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Merge indices pairwise into hyperedges: a map from each index to the one that stands for it.
+
+    Example:
+        >>> identify([("a", "b"), ("b", "c")])
+        {'a': 'a', 'b': 'a', 'c': 'a'}
+    """
+    parent: dict[str, str] = {}
+
+    def find(ix: str) -> str:
+        parent.setdefault(ix, ix)
+        while parent[ix] != ix:
+            ix = parent[ix]
+        return ix
+
+    for a, b in pairs:
+        ra, rb = find(a), find(b)
+        if ra != rb:
+            parent[rb] = ra
+    return {ix: find(ix) for ix in parent}
+
+
+class Equation:
+    """A layer written as its equation, parsed; see :func:`parse`.
+
+    Attributes:
+        factors: for every factor its name and its index names, in the order of the array's axes.
+        legs: the input legs in order.
+        out: the output leg.
+    """
+
+    def __init__(self, factors: tuple[tuple[str, tuple[str, ...]], ...], legs: tuple[Leg, ...], out: Leg):
+        self.factors, self.legs, self.out = factors, legs, out
+
+
+def parse(equation: str) -> Equation:
+    """Read an equation such as ``"D[out,hid] L[hid,in0] R[hid,in1]"``.
+
+    ``inK`` is copy K of the input and ``out`` the output. ``in0@k`` says that this copy is read at
+    position ``k``: its leg is ``(k, in0)``, and ``k`` may be an axis of any other factor (a mask).
+
+    Raises:
+        WireError: if a piece cannot be read, or input copies are not numbered from 0.
+    """
+    rest = _FACTOR.sub(" ", equation).strip()
+    if rest or not _FACTOR.search(equation):
+        raise WireError(
+            f"cannot read `{rest or equation}` in `{equation}`; write factors such as `D[out,hid] L[hid,in0]`."
+        )
+    raw: list[tuple[str, list[str]]] = []
+    positions: dict[str, str] = {}
+    for match in _FACTOR.finditer(equation):
+        items = []
+        for text in filter(None, (item.strip() for item in match["items"].split(","))):
+            item = _ITEM.match(text)
+            if item is None:
+                raise WireError(
+                    f"`{text}` in `{match[0]}` is not an index; write a word, or a word@position such as `in0@k`."
+                )
+            items.append(item["place"])
+            if item["position"]:
+                if positions.setdefault(item["place"], item["position"]) != item["position"]:
+                    raise WireError(f"`{item['place']}` stands at two positions in `{equation}`.")
+        raw.append((match["name"], items))
+
+    words = set(positions.values())
+
+    def spell(word: str) -> str:
+        if word in words:
+            return index(word, "s")
+        return index(word, "d" if word == "out" or _INPUT.match(word) else "h")
+
+    def leg(word: str) -> Leg:
+        return (spell(positions[word]), spell(word)) if word in positions else (spell(word),)
+
+    factors = tuple((name, tuple(map(spell, items))) for name, items in raw)
+    places = {word for _, items in raw for word in items}
+    copies = sorted((word for word in places if _INPUT.match(word)), key=lambda word: int(word[2:]))
+    if copies != [f"in{k}" for k in range(len(copies))]:
+        raise WireError(f"input copies are numbered in0, in1, … without gaps; `{equation}` names {copies}.")
+    if "out" not in places:
+        raise WireError(f"`{equation}` has no output; name one axis `out`.")
+    return Equation(factors, tuple(map(leg, copies)), leg("out"))
+
+
+def rename(inds: Iterable[str], mapping: Mapping[str, str]) -> tuple[str, ...]:
+    """The names after ``mapping``; names it does not mention stay."""
+    return tuple(mapping.get(ix, ix) for ix in inds)
