@@ -1,1 +1,91 @@
-"""tnsim: neural networks as tensor networks."""
+"""tnsim: neural networks as tensor networks.
+
+Convert a trained model whose layers are polynomial, draw it, compare it with others as a function on all
+inputs, and say where two models differ; from the weights alone.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tnsim import nn
+
+# what a model is
+from tnsim.algebra import Cost, CostError, Network, Poly, Term, identity, lift, poly, stack
+
+# what we ask
+from tnsim.analysis import (
+    Gram,
+    attribute,
+    cost,
+    gram,
+    inner,
+    linear_cka,
+    moments,
+    output_cosine,
+    similarity,
+    weight_cosine,
+)
+
+# where models come from
+from tnsim.convert import ConvertError, convert
+
+# what the input is
+from tnsim.measure import Empirical, Frobenius, Gaussian, Measure, Symmetric
+
+if TYPE_CHECKING:
+    from tnsim import lab, view
+    from tnsim.view import curves, draw, heatmap, heatmaps, image
+
+# what we see, and what we train: loaded when first asked for, since matplotlib and scikit-learn are large
+_PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image")
+_ROOMS = ("lab", "view")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"tnsim.{name}")
+    if name in _PICTURES:
+        return getattr(import_module("tnsim.view"), name)
+    raise AttributeError(f"module 'tnsim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+__all__ = [
+    "ConvertError",
+    "Cost",
+    "CostError",
+    "Empirical",
+    "Frobenius",
+    "Gaussian",
+    "Gram",
+    "Measure",
+    "Network",
+    "Poly",
+    "Symmetric",
+    "Term",
+    "attribute",
+    "convert",
+    "cost",
+    "curves",
+    "draw",
+    "gram",
+    "heatmap",
+    "heatmaps",
+    "identity",
+    "image",
+    "inner",
+    "lab",
+    "lift",
+    "linear_cka",
+    "moments",
+    "nn",
+    "output_cosine",
+    "poly",
+    "similarity",
+    "stack",
+    "view",
+    "weight_cosine",
+]

@@ -10,7 +10,7 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction
-from tnsim.algebra.term import Term
+from tnsim.algebra.term import Term, aligned
 from tnsim.algebra.wires import MODEL, index
 
 __all__ = ["collect"]
@@ -24,12 +24,14 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
     Constants become one vector. Several linear terms become one matrix, unless that matrix would be
     larger than the factors it replaces. Terms with the same tensors are counted once.
     """
-    kept = [_pruned(t) for t in terms if t.coefficient != 0.0]
+    given = list(terms)
+    if not given:
+        raise ValueError("a polynomial needs at least one term.")
+    kept = [_pruned(t) for t in given if t.coefficient != 0.0] or [_zero(given[0])]
+    kept = [aligned(t, kept[0].out) for t in kept]
     groups: dict[int, list[Term]] = {}
     for t in kept:
         groups.setdefault(t.degree, []).append(t)
-    if not kept:
-        raise ValueError("a polynomial needs at least one term with a non-zero coefficient.")
     result: list[Term] = []
     for degree in sorted(groups, reverse=True):
         group = _merged(groups[degree])
@@ -50,6 +52,12 @@ def _pruned(t: Term) -> Term:
             if rest.issuperset(x.inds):
                 tensors = [y for y in tensors if y is not x]
     return t if len(tensors) == len(t.tensors) else replace(t, tensors=tuple(tensors))
+
+
+def _zero(t: Term) -> Term:
+    """The constant 0 with the outputs of ``t``."""
+    shape = tuple(t.sizes[ix] for ix in t.out)
+    return Term((qtn.Tensor(ar.do("zeros", shape, like=t.tensors[0].data), t.out, tags="c"),), (), t.out)
 
 
 def _merged(group: list[Term]) -> list[Term]:

@@ -4,7 +4,9 @@ The only file that imports cotengra. Contraction trees are searched once for eve
 pattern of indices and their sizes) and kept; index *names* do not matter.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,12 +17,16 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.wires import rename
 
-__all__ = ["Contraction", "Cost", "CostError", "check_budget", "contract", "total"]
+__all__ = ["Contraction", "Cost", "CostError", "check_budget", "contract", "pricing", "total"]
 
 Array = Any
 
 _OPTIMAL_UP_TO = 8  # tensors; beyond, an exhaustive path search takes longer than it saves
 _GREEDY_REPEATS = 32
+_WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
+
+
+_BILL: ContextVar[list["Cost"] | None] = ContextVar("bill", default=None)
 
 
 class CostError(RuntimeError):
@@ -78,10 +84,21 @@ class Contraction:
     weight: float = 1.0
 
     def value(self) -> Array:
-        """Contract."""
+        """Contract. Under :func:`pricing` the price is noted instead, and zeros are returned."""
+        bill = _BILL.get()
+        if bill is not None:
+            bill.append(self.cost())
+            return ar.do("zeros", self.shape, like=self.tensors[0].data)
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
         result = _tree(*_canonical(inputs, output, map(ar.shape, arrays))).contract(arrays)
         return result if self.weight == 1.0 else result * self.weight
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the result."""
+        sizes = {ix: n for t in self.tensors for ix, n in zip(t.inds, ar.shape(t.data), strict=True)}
+        merged = {self.joins.get(ix, ix): n for ix, n in sizes.items()}
+        return tuple(int(merged[self.joins.get(ix, ix)]) for ix in self.output)
 
     def cost(self) -> Cost:
         """The price of :meth:`value`, from shapes alone."""
@@ -108,6 +125,20 @@ class Contraction:
                 kept = f"{ix}|"
             output.append(kept)
         return inputs, output, arrays
+
+
+@contextmanager
+def pricing() -> Iterator[list[Cost]]:
+    """Run code for its price: contractions inside add to the bill and return zeros.
+
+    Price and computation share one code path, so they cannot tell different stories.
+    """
+    bill: list[Cost] = []
+    token = _BILL.set(bill)
+    try:
+        yield bill
+    finally:
+        _BILL.reset(token)
 
 
 def contract(tensors: Iterable[qtn.Tensor], output: Sequence[str]) -> Array:
@@ -151,13 +182,17 @@ def _canonical(
 def _tree(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...]
 ) -> ctg.ContractionTree:
-    small = len(inputs) <= _OPTIMAL_UP_TO
-    return ctg.array_contract_tree(
-        inputs,
-        output,
-        size_dict=dict(enumerate(sizes)),
-        optimize="optimal" if small else ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False),
-    )
+    """A greedy tree; where the contraction is dear enough to pay for it, a searched one."""
+
+    def search(optimize: Any) -> ctg.ContractionTree:
+        return ctg.array_contract_tree(inputs, output, size_dict=dict(enumerate(sizes)), optimize=optimize)
+
+    tree = search("greedy")
+    if 2 * tree.contraction_cost() < _WORTH_SEARCHING:
+        return tree
+    if len(inputs) <= _OPTIMAL_UP_TO:
+        return search("optimal")
+    return search(ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False))
 
 
 def total(costs: Iterable[Cost]) -> Cost:

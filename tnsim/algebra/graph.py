@@ -1,5 +1,6 @@
 """A tensor network as a networkx graph."""
 
+import re
 from collections.abc import Iterable
 
 import autoray as ar
@@ -10,8 +11,10 @@ from tnsim.algebra.wires import place, side_of
 
 __all__ = ["to_graph"]
 
+_INPUT = re.compile(r"in\d+$")
 
-def to_graph(network: qtn.TensorNetwork, layers: Iterable[str] = ()) -> nx.Graph:
+
+def to_graph(network: qtn.TensorNetwork, layers: Iterable[str] = ()) -> nx.MultiGraph:
     """Tensors and hyperedge hubs as nodes, indices as edges.
 
     Nodes:
@@ -19,14 +22,14 @@ def to_graph(network: qtn.TensorNetwork, layers: Iterable[str] = ()) -> nx.Graph
         * one node for every index on three or more tensors, named after it: ``kind="hub"``, ``size``.
         * one node for every open index, named after it: ``kind="open"``, ``size``, ``place`` (``in0`` … or ``out``).
 
-    Edges carry ``index`` and ``size``.
+    Edges carry ``index`` and ``size``; two tensors that share two indices have two edges.
 
     Args:
         network: the network; its tensors' first tag is taken as their role.
         layers: names of layers, to be recognised among the tags; by default the second tag is the layer.
     """
     names = set(layers)
-    graph = nx.Graph()
+    graph = nx.MultiGraph()
     ends: dict[str, list[str]] = {}
     for k, t in enumerate(network.tensors):
         tags = list(t.tags)
@@ -44,11 +47,10 @@ def to_graph(network: qtn.TensorNetwork, layers: Iterable[str] = ()) -> nx.Graph
         )
         for ix in t.inds:
             ends.setdefault(ix, []).append(node)
+    outer = set(network.outer_inds())
     for ix, nodes in ends.items():
         size = int(network.ind_size(ix))
-        is_open = (
-            ix in network.outer_inds() or place(ix) == "out" or (place(ix).startswith("in") and "/" not in ix)
-        )
+        is_open = ix in outer or place(ix) == "out" or ("/" not in ix and _INPUT.match(place(ix)) is not None)
         if len(nodes) == 2 and not is_open:
             graph.add_edge(*nodes, index=ix, size=size)
             continue

@@ -204,7 +204,7 @@ class Network:
 
         Example:
             >>> import numpy as np
-            >>> from tnsim.algebra.poly import poly
+            >>> from tnsim.algebra.build import poly
             >>> net = Network((("w", poly("W[out,in0]", W=np.eye(2)) + np.ones(2)),))
             >>> net.to_quimb().ind_size("in0:d")
             3

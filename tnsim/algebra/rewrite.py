@@ -36,7 +36,7 @@ def lift(f: Poly, constant_row: bool = True) -> Poly:
 
     Example:
         >>> import numpy as np
-        >>> from tnsim.algebra.poly import identity, poly
+        >>> from tnsim.algebra.build import identity, poly
         >>> f = poly("L[out,in0]", L=np.eye(2)) + np.array([3.0, 4.0])
         >>> lift(f)(np.array([1.0, 10.0, 20.0]))
         array([ 1., 13., 24.])

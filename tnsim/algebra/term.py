@@ -10,7 +10,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.wires import Leg, index, input_leg, nest, place, rename, space
 
-__all__ = ["Term", "compose", "multiply"]
+__all__ = ["Term", "aligned", "canonical", "compose", "multiply", "retensor"]
 
 Array = Any
 
@@ -105,7 +105,7 @@ def canonical(term: Term, spaces: Sequence[str]) -> Term:
 
 def multiply(a: Term, b: Term) -> Term:
     """The elementwise product a(x)∘b(x): the two share their output indices."""
-    if (a.legs and b.legs) or _inner(a) & _inner(b):
+    if a.out != b.out or (a.legs and b.legs) or _inner(a) & _inner(b):
         a, b = _apart(a, "0", a.out), _apart(b, "1", a.out)
     return Term((*a.tensors, *b.tensors), (*a.legs, *b.legs), a.out, a.coefficient * b.coefficient)
 
@@ -127,6 +127,14 @@ def compose(outer: Term, inner: Sequence[Term]) -> Term:
         legs += term.legs
         coefficient *= term.coefficient
     return Term(tuple(tensors), tuple(legs), outer.out, coefficient)
+
+
+def aligned(term: Term, out: Leg) -> Term:
+    """The same map with its outputs called ``out``."""
+    if term.out == out:
+        return term
+    clash = set(out) & set(term.sizes)
+    return _apart(term, "0", out) if clash else term.renamed(dict(zip(term.out, out, strict=True)))
 
 
 def _inner(term: Term) -> set[str]:

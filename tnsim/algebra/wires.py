@@ -162,9 +162,9 @@ def parse(equation: str) -> Equation:
                     f"`{text}` in `{match[0]}` is not an index; write a word, or a word@position such as `in0@k`."
                 )
             items.append(item["place"])
-            if item["position"]:
-                if positions.setdefault(item["place"], item["position"]) != item["position"]:
-                    raise WireError(f"`{item['place']}` stands at two positions in `{equation}`.")
+            position = item["position"]
+            if position and positions.setdefault(item["place"], position) != position:
+                raise WireError(f"`{item['place']}` stands at two positions in `{equation}`.")
         raw.append((match["name"], items))
 
     words = set(positions.values())

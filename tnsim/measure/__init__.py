@@ -1,1 +1,9 @@
-"""measure"""
+"""What the input is: laws, as rules for closing input legs."""
+
+from tnsim.measure.empirical import Empirical
+from tnsim.measure.expect import expect, plan
+from tnsim.measure.gaussian import Gaussian
+from tnsim.measure.measure import Measure, MeasureError
+from tnsim.measure.tensorial import Frobenius, Symmetric
+
+__all__ = ["Empirical", "Frobenius", "Gaussian", "Measure", "MeasureError", "Symmetric", "expect", "plan"]

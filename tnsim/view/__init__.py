@@ -1,1 +1,22 @@
-"""view"""
+"""What we see: drawings of networks, heat maps, images and curves. The only importer of matplotlib.
+
+Every function takes ``ax=None``, returns ``(fig, ax)``, never calls ``show()`` and leaves the user's settings alone.
+"""
+
+from tnsim.view.images import image
+from tnsim.view.lines import curves
+from tnsim.view.matrices import heatmap, heatmaps
+from tnsim.view.networks import draw
+from tnsim.view.style import DIVERGING, PALETTE, SEQUENTIAL, role_colour
+
+__all__ = [
+    "DIVERGING",
+    "PALETTE",
+    "SEQUENTIAL",
+    "curves",
+    "draw",
+    "heatmap",
+    "heatmaps",
+    "image",
+    "role_colour",
+]

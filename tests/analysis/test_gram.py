@@ -1,0 +1,103 @@
+import pytest
+import torch
+from zoo import KINDS, network, rand
+
+import tnsim
+from tnsim.algebra import CostError, stack
+from tnsim.measure import Empirical, Frobenius, Gaussian, Symmetric
+
+TIGHT = dict(rtol=1e-10, atol=1e-10)
+LAWS = [
+    Gaussian(),
+    Gaussian(mean=rand(3, seed=2), cov=rand(3, seed=3) ** 2 + 0.1),
+    Symmetric(),
+    Frobenius(),
+    Empirical(rand(9, 3, seed=4)),
+]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+@pytest.mark.parametrize("kind", ["one layer, residual and bias", "two layers", "two layers, bias"])
+def test_every_entry_is_the_inner_product_of_that_pair(kind, law):
+    nets = [network(**KINDS[kind]) for _ in range(3)]
+    gram = tnsim.gram(nets, under=law)
+    for i, a in enumerate(nets):
+        for j, b in enumerate(nets):
+            product = tnsim.moments(a, b, under=law).diagonal()
+            torch.testing.assert_close(gram.products[:, i, j], product, **TIGHT)
+    torch.testing.assert_close(
+        gram.similarity()[0, 1], tnsim.similarity(nets[0], nets[1], under=law), **TIGHT
+    )
+    torch.testing.assert_close(
+        gram.slices()[1, 0, 2], tnsim.similarity(nets[0], nets[2], under=law, output=1), **TIGHT
+    )
+    torch.testing.assert_close(gram.similarity(1), gram.slices()[1], **TIGHT)
+
+
+@pytest.mark.parametrize("kind", ["two layers", "two layers, residual and bias"])
+def test_layer_by_layer(kind):
+    nets = [network(**KINDS[kind]) for _ in range(3)]
+    gram = tnsim.gram(nets, method="layerwise")
+    expected = tnsim.inner(nets[2], nets[1], method="layerwise")
+    torch.testing.assert_close(gram.matrix[2, 1], expected, **TIGHT)
+
+
+def test_symmetric_and_positive_semidefinite():
+    gram = tnsim.gram([network(2, bias=True) for _ in range(5)])
+    assert torch.equal(gram.matrix, gram.matrix.T)
+    values = torch.linalg.eigvalsh(gram.similarity())
+    assert values.min() > -1e-12
+    assert gram.similarity().abs().max() <= 1 + 1e-12
+
+
+def test_distance_is_that_of_the_difference():
+    nets = [network(1, bias=True) for _ in range(3)]
+    gram = tnsim.gram(nets)
+    difference = nets[0].collapse() - nets[2].collapse()
+    torch.testing.assert_close(gram.distance()[0, 2], tnsim.inner(difference).sqrt(), **TIGHT)
+    torch.testing.assert_close(gram.distance(1)[0, 2], tnsim.inner(difference[1]).sqrt(), **TIGHT)
+
+
+def test_models_of_different_structure_and_chunks_keep_their_order():
+    nets = [network(1), network(1, hidden=7), network(1), network(2), network(1, hidden=7), network(1)]
+    gram = tnsim.gram(nets)
+    small = tnsim.gram(nets, memory=3000)
+    for i, a in enumerate(nets):
+        for j, b in enumerate(nets):
+            torch.testing.assert_close(gram.matrix[i, j], tnsim.inner(a, b), **TIGHT)
+    torch.testing.assert_close(small.products, gram.products, **TIGHT)
+
+
+def test_a_stacked_network_is_a_list_of_models():
+    nets = [network(1) for _ in range(3)]
+    torch.testing.assert_close(tnsim.gram(stack(nets)).products, tnsim.gram(nets).products, **TIGHT)
+
+
+def test_labels_and_repr():
+    gram = tnsim.gram([network(1)] * 2, labels=[0, 100])
+    assert gram.labels == (0, 100)
+    assert repr(gram) == "Gram(2 models, 2 outputs, Gaussian(), exact)"
+
+
+def test_gradients_flow():
+    modules = [tnsim.nn.BilinearLayer(3, 4, 2) for _ in range(2)]
+    tnsim.gram(modules).similarity()[0, 1].backward()
+    assert modules[0].l.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: tnsim.gram([]), "this one is empty"),
+        (lambda: tnsim.gram([network(1), network(1, out=3)]), "same outputs"),
+        (lambda: tnsim.gram([network(1), network(1, d=4)]), "model 1 has input"),
+        (lambda: tnsim.gram([network(1)], labels=[1, 2]), "2 labels for 1 models"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+    with pytest.raises(CostError, match="this Gram matrix"):
+        tnsim.gram([network(1)] * 2, budget=10)
+    with pytest.raises(IndexError, match="output 2 of 2"):
+        tnsim.gram([network(1)] * 2).similarity(2)

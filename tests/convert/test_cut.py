@@ -1,0 +1,175 @@
+"""Where a model is cut into layers, and what they are called. Values do not depend on it; pictures do."""
+
+import pytest
+import torch
+from torch import nn
+
+from tnsim.convert import convert
+from tnsim.nn import BilinearClassifier, BilinearLayer, BilinearMLP
+
+torch.set_num_threads(1)
+
+
+class Forward(nn.Module):
+    """A module with the given children and the given forward."""
+
+    def __init__(self, fn, **children):
+        super().__init__()
+        for name, child in children.items():
+            setattr(self, name, child)
+        self.fn = fn
+
+    def forward(self, x):
+        return self.fn(self, x)
+
+
+class Square(nn.Module):
+    def forward(self, x):
+        return x**2
+
+
+def lin(n=4, m=4):
+    return nn.Linear(n, m)
+
+
+def p(*shape):
+    return nn.Parameter(torch.randn(shape))
+
+
+def blocks(n=2):
+    return nn.ModuleList(BilinearLayer(4, 5, 4) for _ in range(n))
+
+
+def loop(self, x):
+    for block in self.blocks:
+        x = x + block(x)
+    return x
+
+
+def tower(self, x):
+    return self.head(loop(self, self.embed(x)))
+
+
+def carried(self, x):
+    return self.c(self.b(self.a(x)) * self.a(x) + x)
+
+
+CASES = {
+    "bilinear layer": (lambda: BilinearLayer(3, 4, 2), ["l+r+d"]),
+    "classifier": (lambda: BilinearClassifier(6, 4, 3), ["w+head"]),
+    "mlp": (lambda: BilinearMLP(6, 4, 5, 3, 2), ["embed", "blocks.0", "blocks.1", "head"]),
+    "residual mlp": (
+        lambda: BilinearMLP(6, 4, 5, 3, 2, "add", bias=True),
+        ["embed", "blocks.0", "blocks.1", "head"],
+    ),
+    "residual in the parent": (
+        lambda: Forward(tower, embed=lin(6), blocks=blocks(), head=lin()),
+        ["embed", "blocks.0", "blocks.1", "head"],
+    ),
+    "learned gain": (
+        lambda: Forward(lambda s, x: x + s.gain * s.block(x), gain=p(), block=BilinearLayer(4, 5, 4)),
+        ["block"],
+    ),
+    "one linear": (lambda: nn.Linear(3, 2), ["linear"]),
+    "one linear inside": (lambda: Forward(lambda s, x: s.w(x), w=lin()), ["w"]),
+    "linears": (lambda: Forward(lambda s, x: s.b(s.a(x)), a=lin(), b=lin()), ["a", "b"]),
+    "projection, then head": (
+        lambda: Forward(lambda s, x: s.head(s.d(s.l(x) * s.r(x))), l=lin(), r=lin(), d=lin(), head=lin()),
+        ["l+r+d", "head"],
+    ),
+    "scaled product": (lambda: Forward(lambda s, x: s.d(s.l(x) ** 2 / 3), l=lin(), d=lin()), ["l+d"]),
+    "product in a child": (
+        lambda: nn.Sequential(lin(), Square(), lin(), Square(), lin()),
+        ["0", "2", "4"],
+    ),
+    "residual product": (
+        lambda: Forward(lambda s, x: s.head(x + s.l(x) * s.r(x)), l=lin(), r=lin(), head=lin()),
+        ["l+r", "head"],
+    ),
+    "nested sequential": (
+        lambda: nn.Sequential(nn.Sequential(lin(), BilinearLayer(4, 5, 4)), lin()),
+        ["0.0", "0.1", "1"],
+    ),
+    "sequential child": (
+        lambda: Forward(
+            lambda s, x: s.head(s.net(x)), net=nn.Sequential(lin(), BilinearLayer(4, 5, 4)), head=lin()
+        ),
+        ["net.0", "net.1", "head"],
+    ),
+    "shared": (
+        lambda: Forward(lambda s, x: s.head(s.b(s.b(s.b(x)))), b=BilinearLayer(4, 5, 4), head=lin()),
+        ["b", "b#2", "b#3", "head"],
+    ),
+    "wrapper": (
+        lambda: Forward(lambda s, x: s.model(x.flatten(1) / 255), model=BilinearMLP(6, 4, 5, 3, 1)),
+        ["model.embed", "model.blocks.0", "model.head"],
+    ),
+    "wrapper of one layer": (
+        lambda: Forward(lambda s, x: s.inner(x), inner=BilinearLayer(4, 5, 4)),
+        ["inner"],
+    ),
+    "wrapper of a wrapper": (
+        lambda: nn.Sequential(Forward(lambda s, x: s.m(x), m=nn.Sequential(lin(), lin()))),
+        ["0.m.0", "0.m.1"],
+    ),
+    "flatten and reshape": (
+        lambda: nn.Sequential(
+            nn.Flatten(), lin(), nn.Unflatten(1, (2, 2)), nn.Flatten(), nn.Dropout(0.0), lin()
+        ),
+        ["1", "5"],
+    ),
+    "parameters": (lambda: Forward(lambda s, x: (x @ s.W) @ s.V, W=p(4, 5), V=p(5, 4)), ["W", "V"]),
+    "parameters of a product": (
+        lambda: Forward(lambda s, x: ((x @ s.L) * (x @ s.R)) @ s.D, L=p(4, 5), R=p(4, 5), D=p(5, 2)),
+        ["L+R+D"],
+    ),
+    "branches that meet": (
+        lambda: Forward(carried, a=lin(), b=BilinearLayer(4, 5, 4), c=lin()),
+        ["a+b", "c"],
+    ),
+    "too many to name": (
+        lambda: Forward(lambda s, x: s.z(sum(h(x) for h in s.hs)), hs=blocks(5), z=lin()),
+        ["layer0", "z"],
+    ),
+    "nothing but a square": (lambda: Forward(lambda s, x: s.sq(x[:, :3]), sq=Square()), ["sq"]),
+    "unused parts": (
+        lambda: Forward(lambda s, x: (s.b(x).relu(), s.a(x))[1], a=lin(), b=lin()),
+        ["a"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_layers(name):
+    make, expected = CASES[name]
+    torch.manual_seed(0)
+    model = make().double()
+    example = torch.zeros(4) if name == "nothing but a square" else None
+    net = convert(model, example)
+    assert list(net.names) == expected
+    x = torch.randn(3, *net.in_shape, dtype=torch.float64)
+    assert torch.allclose(net(x), model(x), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["mlp", "residual mlp", "residual in the parent"])
+def test_a_layer_is_what_its_module_computes(name):
+    """The cut is at the tensors between the children, not somewhere near them."""
+    make, _ = CASES[name]
+    model = make().double()
+    net = convert(model)
+    x = torch.randn(3, *net["blocks.1"].in_shape, dtype=torch.float64)
+    want = model.blocks[1](x) + (x if name == "residual in the parent" else 0)
+    assert torch.allclose(net["blocks.1"](x), want, rtol=1e-10, atol=1e-12)
+    x = torch.randn(3, 6, dtype=torch.float64)
+    assert torch.allclose(net[:1](x), model.embed(x))
+
+
+def test_degrees_do_not_depend_on_the_grouping():
+    assert convert(BilinearMLP(6, 4, 5, 3, 3)).degree == 8
+
+
+def test_each_bilinear_layer_is_one_term():
+    net = convert(BilinearMLP(6, 4, 5, 3, 2))
+    assert [len(f.terms) for f in net.polys] == [1, 1, 1, 1]
+    net = convert(BilinearMLP(6, 4, 5, 3, 2, "add"))
+    assert [len(f.terms) for f in net.polys] == [1, 2, 2, 1]

@@ -1,0 +1,370 @@
+"""What cannot be converted says what it is, where it stands, and what to write instead."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tnsim.algebra import poly
+from tnsim.convert import ConvertError, convert, register
+from tnsim.nn import BilinearMLP
+
+torch.set_num_threads(1)
+
+
+class Inner(nn.Module):
+    def __init__(self, fn):
+        super().__init__()
+        self.w = nn.Linear(4, 4)
+        self.fn = fn
+
+    def forward(self, x):
+        return self.fn(self, self.w(x))
+
+
+class Outer(nn.Module):
+    """Runs ``fn`` in a module that stands at "mlp.1"."""
+
+    def __init__(self, fn):
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(4, 4), Inner(fn))
+
+    def forward(self, x):
+        return self.mlp(x)
+
+
+class Act(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+        self.w = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.act(self.w(x))
+
+
+def fails(model, *parts, example=None, **options) -> str:
+    with pytest.raises(ConvertError) as info:
+        convert(model, example, **options)
+    message = str(info.value)
+    for part in parts:
+        assert part in message, f"{part!r} is missing from: {message}"
+    return message
+
+
+def outer(fn, *parts) -> str:
+    return fails(Outer(fn), *parts)
+
+
+def test_the_message_of_the_house():
+    model = nn.Module()
+    model.forward = lambda x: None
+    mlp = nn.Sequential(nn.Linear(4, 4), Act(nn.ReLU()))
+    model = nn.Sequential()
+    model.add_module("mlp", mlp)
+    assert fails(model) == (
+        'no polynomial form for ReLU at "mlp.1.act". tnsim needs polynomial layers: use tnsim.nn.BilinearLayer, or '
+        "register a rule with @tnsim.convert.register."
+    )
+
+
+@pytest.mark.parametrize(
+    ("layer", "parts"),
+    [
+        (nn.GELU(), ["GELU", "BilinearLayer"]),
+        (nn.ReLU(inplace=True), ["ReLU", "BilinearLayer"]),
+        (nn.Softmax(-1), ["Softmax", "exponentials", "register"]),
+        (nn.LayerNorm(4), ["LayerNorm", "norm of the data", "BatchNorm"]),
+        (nn.BatchNorm1d(4), ["BatchNorm1d in training mode", "model.eval()"]),
+        (nn.BatchNorm1d(4, track_running_stats=False).eval(), ["BatchNorm1d", "without running statistics"]),
+        (nn.Dropout(0.5), ["Dropout in training mode", "model.eval()"]),
+        (nn.MaxPool1d(2), ["MaxPool1d", "register"]),
+    ],
+)
+def test_layers(layer, parts):
+    fails(nn.Sequential(nn.Linear(4, 4), Act(layer)), 'at "1.act"', *parts)
+
+
+@pytest.mark.parametrize(
+    ("fn", "parts"),
+    [
+        (lambda s, h: F.relu(h), ["torch.nn.functional.relu", "F.relu(h)"]),
+        (lambda s, h: h.abs(), ["torch.Tensor.abs", "h.abs()"]),
+        (lambda s, h: torch.softmax(h, -1), ["torch.softmax", "exponentials"]),
+        (lambda s, h: h / h.sum(-1, keepdim=True), ["division by data", "Multiply instead"]),
+        (lambda s, h: 1 / h, ["division by data"]),
+        (lambda s, h: h**0.5, ["power 0.5", "x ** 2"]),
+        (lambda s, h: h**-1, ["power -1"]),
+        (lambda s, h: 2**h, ["exponent that depends on data"]),
+        (lambda s, h: h * (h > 0), ["torch.Tensor.gt", "constant mask"]),
+        (lambda s, h: torch.where(h > 0, h, 0 * h), ["gt"]),
+        (lambda s, h: h + torch.randn_like(h), ["randn_like", "random"]),
+        (lambda s, h: h.long() * 1.0, ["torch.Tensor.long", "whole number"]),
+        (lambda s, h: h - h.mean(0), ["mean mixes the samples", "batch axis"]),
+        (lambda s, h: h.sum() + h, ["sum mixes the samples"]),
+        (lambda s, h: h.flip(0), ["flip mixes the samples"]),
+        (lambda s, h: h @ h.T @ h, ["samples"]),
+        (lambda s, h: F.normalize(h), ["normalize", "norm of the data"]),
+        (lambda s, h: h.div(2, rounding_mode="floor"), ["rounding"]),
+        (lambda s, h: h.norm(dim=-1, keepdim=True) * h, ["norm"]),
+        (lambda s, h: h.clone().relu_(), ["relu_", "writes into a tensor", "torch.cat"]),
+        (lambda s, h: write(h), ["setitem", "writes into a tensor", "torch.cat"]),
+        (lambda s, h: torch.add(h, h, out=torch.empty(3, 4, dtype=h.dtype)), ["out="]),
+        (lambda s, h: alias(h), ["shares memory", "x = x + y"]),
+        (lambda s, h: h if h.sum() > 0 else -h, ["decides on the values", "h if h.sum() > 0"]),
+        (lambda s, h: h * float(h[0, 0]), ["decides on the values"]),
+        (lambda s, h: h * h.max().item(), ["decides on the values"]),
+        (lambda s, h: torch.from_numpy(h.detach().numpy()), ["decides on the values"]),
+        (lambda s, h: s.missing(h), ["AttributeError", "missing"]),
+        (lambda s, h: dense(s, h), ["terms in one layer", "skip over"]),
+        (lambda s, h: h[:, 4:].sum(-1, keepdim=True) + h[:, 4:], ["leaves nothing"]),
+    ],
+)
+def test_operations(fn, parts):
+    message = outer(fn, *parts)
+    if "AttributeError" not in message:
+        assert 'at "mlp.1"' in message
+        assert "test_errors.py:" in message  # the line of code
+
+
+def dense(s, h):
+    """Every step reads all before it, so nothing can be cut."""
+    kept = [h]
+    for _ in range(6):
+        kept.append((sum(kept) + s.w(h) ** 2) * (kept[-1] + 1))
+    return kept[-1]
+
+
+def write(h):
+    h[:, 0] = 1.0
+    return h
+
+
+def alias(h):
+    view = h[:, :2]
+    h += 1
+    return h[:, :2] * view
+
+
+def test_an_operation_in_the_root_module():
+    class Root(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return torch.tanh(self.w(x))
+
+    message = fails(Root(), "torch.tanh in the root module", "return torch.tanh(self.w(x))")
+    assert '""' not in message
+
+
+def test_attention_of_torch():
+    class Attend(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attend = nn.MultiheadAttention(4, 2, batch_first=True)
+
+        def forward(self, x):
+            return self.attend(x, x, x)[0]
+
+    fails(Attend(), "MultiheadAttention", 'at "attend"', "softmax", example=torch.zeros(1, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("fn", "parts"),
+    [
+        (lambda s, x: s.w(x)[0], ["samples"]),
+        (lambda s, x: (s.w(x), x), ["returns a tuple", "single tensor"]),
+        (lambda s, x: {"y": s.w(x)}, ["returns a dict"]),
+        (lambda s, x: s.w.weight, ["does not depend on its input"]),
+        (lambda s, x: s.w(x).T, ["batch on axis 1"]),
+        (lambda s, x: s.w(x) * torch.rand(4), ["differs", "random"]),
+        (lambda s, x: s.w(x) * len(x), ["differs", "batch size"]),
+        (lambda s, x: s.w(x) + torch.arange(3.0)[:, None], ["constant that differs between samples"]),
+    ],
+)
+def test_outputs(fn, parts):
+    class Root(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Linear(4, 4)
+
+        def forward(self, x):
+            return fn(self, x)
+
+    fails(Root(), *parts, example=torch.zeros(1, 4))
+
+
+def test_more_than_one_input():
+    class Two(nn.Module):
+        def forward(self, x, y, z=None):
+            return x + y
+
+    fails(Two(), "Two.forward needs one input", "x, y", "default", example=torch.zeros(1, 2))
+
+
+def test_no_input():
+    class None_(nn.Module):
+        def forward(self):
+            return torch.zeros(1)
+
+    fails(None_(), "needs one input", example=torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("thing", [nn.Linear, "model.pt", lambda x: x])
+def test_not_a_module(thing):
+    fails(thing, "torch.nn.Module")
+
+
+def test_torchscript():
+    fails(torch.jit.script(nn.Linear(2, 2)), "TorchScript")
+    fails(nn.Sequential(nn.Linear(2, 2), torch.jit.script(nn.Linear(2, 2))), '"1" is a TorchScript module')
+
+
+# ---------------------------------------------------------------------- weights
+
+
+def test_mixed_dtypes():
+    fails(
+        nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double()),
+        '"0.weight" is float32',
+        '"1.weight" is float64',
+    )
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_damaged_weights(bad):
+    model = BilinearMLP(4, 4, 4, 2, 1)
+    model.blocks[0].g.r.weight.data[1, 2] = bad
+    fails(model, 'parameter "blocks.0.g.r.weight" has 1 entries that are NaN or infinite')
+
+
+def test_damaged_buffers():
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval()
+    model[1].running_mean[0] = float("nan")
+    fails(model, 'layer "1" contains NaN')
+
+
+def test_integer_and_complex_parameters():
+    model = nn.Linear(2, 2)
+    model.k = nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
+    fails(model, 'parameter "k" has dtype int64', "buffer")
+    model.k = nn.Parameter(torch.tensor([1j, 2]))
+    fails(model, 'parameter "k" is complex')
+
+
+def test_weights_without_values():
+    fails(nn.LazyLinear(3), 'parameter "weight" has no shape yet')
+    fails(nn.Linear(3, 2, device="meta"), "meta device", "load the weights")
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, "float64", None])
+def test_dtype_must_be_floating(dtype):
+    fails(nn.Linear(2, 2), "floating torch dtype", dtype=dtype)
+
+
+# ---------------------------------------------------------------------- shapes
+
+
+def test_images_need_an_example():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
+    fails(model, "cannot infer the input shape of Sequential", "example=torch.zeros(1, 784)")
+
+
+def test_an_open_width_needs_an_example():
+    class Sliced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.w(x[:, :3])
+
+    fails(Sliced(), "does not fix the number of its input features", "example=")
+    assert convert(Sliced(), torch.zeros(1, 7)).in_shape == (7,)
+
+
+def test_an_ambiguous_width_needs_an_example():
+    class Ambiguous(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 2), nn.Linear(5, 2)
+
+        def forward(self, x):
+            return self.a(x) if x.shape[-1] == 3 else self.b(x)
+
+    fails(Ambiguous(), "runs on inputs of", "5", "3", "example=")
+    assert convert(Ambiguous(), torch.zeros(1, 3)).in_shape == (3,)
+
+
+def test_a_module_without_weights_needs_an_example():
+    fails(nn.Flatten(), "cannot infer", "example=")
+
+
+def test_wrong_widths():
+    fails(nn.Linear(4, 2), "Linear in the root module", "(n, 5)", example=torch.zeros(1, 5))
+    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 2))
+    fails(model, 'Linear at "1" does not take an input of shape (n, 3)', example=torch.zeros(1, 4))
+
+
+@pytest.mark.parametrize("example", [3, torch.tensor(1.0), "x"])
+def test_examples_are_batches(example):
+    fails(nn.Linear(4, 2), "is not a batch of inputs", example=example)
+
+
+def test_a_dense_convolution_that_is_too_large_is_refused():
+    fails(
+        nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.Flatten()),
+        "Conv2d would be a dense matrix of",
+        'at "0"',
+        "smaller",
+        example=torch.zeros(1, 1, 64, 64),
+    )
+
+
+# ---------------------------------------------------------------------- rules
+
+
+def test_rules_are_checked():
+    class Leaf(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Linear(4, 2)
+
+        def forward(self, x, y=None):
+            return self.w(x)
+
+    made = {}
+    register(Leaf)(lambda module: made["rule"](module))
+    model = nn.Sequential(Leaf(), nn.Linear(2, 2))
+
+    made["rule"] = lambda m: m.w.weight
+    fails(model, 'the rule for Leaf at "0" returns a', "must return a Poly", example=torch.zeros(4))
+    made["rule"] = lambda m: poly("W[out,in0]", W=m.w.weight) + m.w.bias
+    assert convert(model).degree == 1
+    made["rule"] = lambda m: poly("W[out,in0]", W=torch.ones(2, 5))
+    fails(model, "the rule for Leaf reads 5 features but is given 4", 'at "0"', example=torch.zeros(4))
+    made["rule"] = lambda m: poly("W[out,in0]", W=torch.ones(3, 4))
+    fails(model, "returns 3 features but its forward returns 2", example=torch.zeros(4))
+    made["rule"] = lambda m: poly("W[out,in0]", W=m.w.weight)  # forgets the bias
+    fails(model, "differs from Sequential", example=torch.zeros(4))
+
+    with pytest.raises(TypeError, match="class of modules"):
+        register(model)
+
+
+def test_the_function_and_the_package_share_a_name():
+    code = (
+        "import tnsim, torch\n"
+        "from tnsim.convert import ConvertError, register\n"
+        "assert callable(tnsim.convert) and tnsim.convert.register is register\n"
+        "import tnsim.convert as again\n"
+        "assert again is tnsim.convert\n"
+        "print(tnsim.convert(torch.nn.Linear(2, 2)).names)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "('linear',)", done.stderr

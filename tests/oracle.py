@@ -1,0 +1,40 @@
+"""Slow and obviously right: expectations by tensor-product Gauss–Hermite quadrature.
+
+A rule with n nodes integrates polynomials of degree 2n−1 exactly, so a deviation is an error, not noise.
+"""
+
+from itertools import product
+
+import numpy as np
+import torch
+from numpy.polynomial.hermite_e import hermegauss
+
+
+def nodes(d, degree, mean=None, cov=None):
+    """Points (n, d) and weights (n,) that integrate polynomials of the given degree under N(mean, cov)."""
+    points, weights = hermegauss(degree // 2 + 1)
+    weights = weights / weights.sum()
+    z = torch.tensor(np.array(list(product(points, repeat=d))), dtype=torch.float64)
+    w = torch.tensor(np.array([np.prod(c) for c in product(weights, repeat=d)]), dtype=torch.float64)
+    if cov is not None:
+        cov = torch.as_tensor(cov, dtype=torch.float64)
+        z = z @ torch.linalg.cholesky(cov if cov.ndim == 2 else torch.diag(cov)).T
+    return z if mean is None else z + torch.as_tensor(mean, dtype=torch.float64), w
+
+
+def second_moment(f, g, d, degree, mean=None, cov=None):
+    """E[f gᵀ], for functions on batches whose degrees add up to at most ``degree``."""
+    x, w = nodes(d, degree, mean, cov)
+    return torch.einsum("b,bi,bj->ij", w, f(x), g(x))
+
+
+def dense(f, d, degree):
+    """Coefficient tensors of a polynomial, symmetrised, for degrees 0 … degree, by automatic differentiation."""
+    tensors, current = [], lambda x: f(x[None])[0]
+    zero = torch.zeros(d, dtype=torch.float64)
+    factorial = 1.0
+    for n in range(degree + 1):
+        factorial *= max(1, n)
+        tensors.append(current(zero).detach() / factorial)
+        current = torch.func.jacrev(current)
+    return tensors

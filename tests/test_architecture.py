@@ -1,0 +1,150 @@
+"""The plan of the house, enforced: who imports whom, and what importing does."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "tnsim"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# A room may import the rooms named here, and itself.
+ROOMS = {
+    "algebra": set(),
+    "measure": {"algebra"},
+    "convert": {"algebra", "nn"},
+    "analysis": {"measure", "algebra", "convert"},
+    "view": {"analysis", "measure", "algebra"},
+    "nn": set(),
+    "lab": {"nn"},
+}
+ONLY = {  # a library, and where it may be imported
+    "matplotlib": {"view"},
+    "cotengra": {"algebra/contract.py"},
+    "torch": {"nn", "lab", "convert", "analysis"},
+    "sklearn": {"lab"},
+}
+LONGEST = 320
+
+
+def imports(path):
+    """Every module a file imports, function bodies and all, with the node that does it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield node.module, node
+            if node.module == "tnsim":
+                yield from ((f"tnsim.{alias.name}", node) for alias in node.names)
+
+
+def inside(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+@pytest.mark.parametrize("path", FILES, ids=inside)
+def test_rooms_import_one_way(path):
+    room = inside(path).split("/")[0]
+    for module, _ in imports(path):
+        parts = module.split(".")
+        if parts[0] == "tnsim" and room in ROOMS and len(parts) > 1:
+            assert parts[1] in ROOMS[room] | {room}, f"{inside(path)} may not import {module}"
+        for library, places in ONLY.items():
+            if parts[0] == library and room in ROOMS:
+                assert {room, inside(path)} & places, f"{inside(path)} may not import {module}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=inside)
+def test_nothing_is_imported_inside_a_function(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            inner = [n for n in ast.walk(node) if isinstance(n, ast.Import | ast.ImportFrom)]
+            assert not inner, f"{inside(path)}:{inner[0].lineno}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=inside)
+def test_files_hold_one_idea_and_say_what_they_offer(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= LONGEST
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), f"{inside(path)} has no docstring"
+    names = [
+        node.targets[0].id
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    ]
+    assert "__all__" in names or path.name == "__main__.py", f"{inside(path)} has no __all__"
+
+
+def test_modules_within_a_room_have_no_cycles():
+    graph = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if not name.endswith("__init__"):
+            graph[name] = {m for m, _ in imports(path) if m.startswith("tnsim.")}
+    done, active = set(), []
+
+    def visit(name):
+        if name in done or name not in graph:
+            return
+        assert name not in active, f"import cycle: {' → '.join([*active, name])}"
+        active.append(name)
+        for other in graph[name]:
+            visit(other)
+        done.add(active.pop())
+
+    for name in graph:
+        visit(name)
+
+
+def test_pickles_are_never_trusted():
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                assert any(
+                    k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords
+                ), f"{inside(path)}:{node.lineno}"
+            if isinstance(node, ast.Import):
+                assert not {a.name for a in node.names} & {"pickle", "dill", "joblib", "cloudpickle"}, inside(
+                    path
+                )
+
+
+def test_importing_is_free_of_side_effects(tmp_path):
+    script = """
+import sys, os
+opened = []
+def hook(event, args):
+    if event == "open" and isinstance(args[1], str) and any(c in args[1] for c in "wax+"):
+        if "site-packages" not in str(args[0]):  # numba probes whether its own cache is writable
+            opened.append(args[0])
+sys.addaudithook(hook)
+import tnsim
+assert not opened, f"files opened for writing: {opened}"
+assert "matplotlib" not in sys.modules, "matplotlib was imported"
+assert "sklearn" not in sys.modules, "scikit-learn was imported"
+assert not os.listdir("."), "files were written"
+for name in tnsim.__all__:
+    getattr(tnsim, name)
+assert "matplotlib" in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-B", "-W", "error::DeprecationWarning:tnsim", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_is_documented():
+    script = (
+        "import tnsim; missing = [n for n in tnsim.__all__ if not (getattr(tnsim, n).__doc__ or '').strip()];"
+        "assert not missing, missing"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

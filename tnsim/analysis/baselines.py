@@ -1,0 +1,81 @@
+"""What people use today: cosine of weights, cosine of outputs on data, linear CKA on data."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from tnsim.algebra.network import Network
+from tnsim.analysis.problem import Model
+
+__all__ = ["linear_cka", "output_cosine", "weight_cosine"]
+
+Array = Any
+
+
+def weight_cosine(a: Model, b: Model) -> torch.Tensor:
+    """Cosine of all weights, flattened and concatenated. Blind to every symmetry of the weights.
+
+    Args:
+        a: a module (its parameters are used) or a Network (its arrays are).
+        b: another with parameters of the same shapes.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    Example:
+        >>> import tnsim
+        >>> a = tnsim.nn.BilinearLayer(4, 8, 3)
+        >>> round(float(weight_cosine(a, a)), 6)
+        1.0
+    """
+    u, v = list(_weights(a)), list(_weights(b))
+    if [x.shape for x in u] != [x.shape for x in v]:
+        raise ValueError("the cosine of weights needs two models with parameters of the same shapes.")
+    p, q = (torch.cat([x.reshape(-1) for x in w]) for w in (u, v))
+    return torch.dot(p, q) / (p.norm() * q.norm())
+
+
+def output_cosine(f: Array, g: Array) -> torch.Tensor:
+    """Mean over samples of the cosine of two models' output vectors (behavioural similarity).
+
+    Args:
+        f: outputs of one model, shape ``(N, o)``.
+        g: outputs of the other on the same inputs, shape ``(N, o)``.
+    """
+    f, g = _pair(f, g, same_width=True)
+    return torch.nn.functional.cosine_similarity(f, g, dim=1).mean()
+
+
+def linear_cka(f: Array, g: Array) -> torch.Tensor:
+    """Linear centred kernel alignment ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖) of activations, columns centred.
+
+    Args:
+        f: activations of one model, shape ``(N, p)``.
+        g: activations of the other on the same inputs, shape ``(N, q)``.
+
+    References:
+        Kornblith et al., arXiv 1905.00414.
+    """
+    f, g = _pair(f, g, same_width=False)
+    x, y = f - f.mean(0), g - g.mean(0)
+    return (x.T @ y).pow(2).sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+
+
+def _weights(model: Model) -> Iterator[torch.Tensor]:
+    if isinstance(model, torch.nn.Module):
+        yield from (p.double() for p in model.parameters())
+    elif isinstance(model, Network):
+        yield from (x for f in model.polys for x in f.arrays())
+    else:
+        yield from model.arrays()
+
+
+def _pair(f: Array, g: Array, same_width: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    f, g = torch.as_tensor(f).double(), torch.as_tensor(g).double()
+    if f.ndim != 2 or g.ndim != 2 or len(f) != len(g) or (same_width and f.shape != g.shape):
+        need = "(N, o) and (N, o)" if same_width else "(N, p) and (N, q)"
+        raise ValueError(f"need outputs of shapes {need}; got {tuple(f.shape)} and {tuple(g.shape)}.")
+    if not (torch.isfinite(f).all() and torch.isfinite(g).all()):
+        raise ValueError("outputs have entries that are not finite.")
+    return f, g

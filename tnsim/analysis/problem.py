@@ -1,0 +1,156 @@
+"""What every question about models starts from: networks that fit together, and the law of their last layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+
+from tnsim.algebra.build import identity
+from tnsim.algebra.contract import Cost, check_budget, pricing, total
+from tnsim.algebra.network import Network
+from tnsim.algebra.poly import Poly
+from tnsim.convert import convert
+from tnsim.measure.expect import Keep, expect
+from tnsim.measure.gaussian import Gaussian
+from tnsim.measure.measure import Measure
+
+__all__ = ["BUDGET", "MEMORY", "Method", "Model", "Problem", "as_network", "together"]
+
+Model = Network | Poly | torch.nn.Module
+Method = Literal["exact", "layerwise"]
+
+BUDGET = 1e12  # flops: some twenty seconds on two cores
+MEMORY = 4.0 * 2**30  # bytes of intermediate tensors
+
+_CHEAPER = 'Raise budget=, or use method="layerwise" (approximate).'
+_SMALLER = "Raise budget= or memory=, or compare fewer or smaller layers."
+
+
+def as_network(model: Model, name: str = "model") -> Network:
+    """A Network from whatever a user holds: a module is converted, a polynomial is a network of one layer."""
+    if isinstance(model, Network):
+        return model
+    if isinstance(model, Poly):
+        return Network((("layer0", model),))
+    if isinstance(model, torch.nn.Module):
+        return convert(model)
+    raise TypeError(f"{name} is a {type(model).__name__}; pass a torch.nn.Module or a tnsim Network.")
+
+
+def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tuple[Network, ...]:
+    """Networks that read the same input in the same dtype on the same device.
+
+    Raises:
+        ValueError: if they do not, naming the two that differ.
+    """
+    nets = tuple(as_network(m, n) for m, n in zip(models, names, strict=True))
+    first = nets[0]
+    for net, name in zip(nets[1:], names[1:], strict=True):
+        for what, mine, other in (
+            ("input", first.domain, net.domain),
+            ("dtype", first.dtype, net.dtype),
+            ("device", _device(first), _device(net)),
+        ):
+            if mine != other:
+                hint = {
+                    "input": "Compare models that read the same input.",
+                    "dtype": f"Write {name}.to(dtype={first.dtype!r}).",
+                    "device": f"Write {name}.to(device={mine!r}).",
+                }[what]
+                raise ValueError(f"{names[0]} has {what} {mine}, {name} has {what} {other}. {hint}")
+    return nets
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One or two models, reduced to a polynomial each and the law of what these read.
+
+    Attributes:
+        factors: one polynomial for every model.
+        law: the (joint) law of their inputs.
+    """
+
+    factors: tuple[Poly, ...]
+    law: Measure
+
+    @classmethod
+    def of(cls, nets: Sequence[Network], under: Measure | None, method: Method) -> "Problem":
+        """Reduce models under a law.
+
+        ``"exact"`` pushes the law through leading layers only where that is exact, then composes the rest.
+        ``"layerwise"`` pushes it through all layers but the last, replacing every hidden state by the Gaussian
+        of the same mean and covariance: exact for one layer, an approximation from two on.
+
+        Raises:
+            ValueError: for an unknown method, or models of different depth layer by layer.
+            MeasureError: if the law does not fit the models, or has no layer-by-layer rule.
+            CostError: if an exact composition has too many terms.
+        """
+        if method not in ("exact", "layerwise"):
+            raise ValueError(f'method is {method!r}; write "exact" or "layerwise".')
+        law = (Gaussian() if under is None else under).bound(nets[0].domain, nets[0].polys[0].like)
+        if method == "layerwise":
+            if len({len(net) for net in nets}) > 1:
+                names = " and ".join(str(list(net.names)) for net in nets)
+                raise ValueError(
+                    f"layer by layer needs models with the same number of layers; these have {names}. "
+                    'Use method="exact".'
+                )
+            steps = list(zip(*(net.polys for net in nets), strict=True))
+            for layers in steps[:-1]:
+                law = law.push(layers)
+            return cls(*law.centred(steps[-1]))
+        law, rest = _carried(law, nets)
+        factors, law = law.centred([layers[0] for layers in rest])
+        return cls(
+            tuple(_collapsed((f, *layers[1:])) for f, layers in zip(factors, rest, strict=True)),
+            law,
+        )
+
+    def output(self, k: Any) -> "Problem":
+        """The same problem for one output, or a slice of them."""
+        return self if k is None else replace(self, factors=tuple(f[k] for f in self.factors))
+
+    def product(self, i: int, j: int, keep: Keep, progress: bool = False) -> Any:
+        """E[fᵢ ⊗ fⱼ]."""
+        pair = (self.factors[i], self.factors[j])
+        return expect(pair, self.law, keep, sides=(i, j), progress=progress)
+
+
+def _carried(law: Measure, nets: Sequence[Network]) -> tuple[Measure, list[list[Poly]]]:
+    """Push the law through leading layers as long as that is exact; what is left of every model."""
+    rest = [list(net.polys) for net in nets]
+    here = [identity(net.domain, net.polys[0].like) for net in nets]
+    while True:
+        go = [bool(layers) and law.carries((layers[0],)) for layers in rest]
+        if not any(go):
+            return law, [layers or [stay] for layers, stay in zip(rest, here, strict=True)]
+        steps = [layers.pop(0) if g else stay for g, layers, stay in zip(go, rest, here, strict=True)]
+        law = law.push(steps)
+        here = [identity(f.codomain, f.like) for f in steps]
+
+
+def _collapsed(layers: Sequence[Poly]) -> Poly:
+    return Network(tuple((f"{i}", f) for i, f in enumerate(layers))).collapse()
+
+
+def _device(net: Network) -> str:
+    return str(getattr(net.polys[0].like, "device", "cpu"))
+
+
+def priced(run: Any, what: str, budget: float, memory: float, cheaper: bool) -> Any:
+    """Price ``run()`` first, refuse it if it is too dear, then run it.
+
+    Raises:
+        CostError: with the price and what to do instead.
+    """
+    check_budget(price(run), budget, memory, what, _CHEAPER if cheaper else _SMALLER)
+    return run()
+
+
+def price(run: Any) -> Cost:
+    """What ``run()`` would cost."""
+    with pricing() as bill:
+        run()
+    return total(bill)

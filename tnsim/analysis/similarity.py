@@ -1,0 +1,172 @@
+"""How alike two models are, as functions of all inputs."""
+
+from typing import Any
+
+import autoray as ar
+
+from tnsim.algebra.contract import Cost
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, price, priced, together
+from tnsim.measure.measure import Measure
+
+__all__ = ["cost", "inner", "moments", "similarity"]
+
+Array = Any
+
+
+def moments(
+    a: Model,
+    b: Model | None = None,
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    budget: float = BUDGET,
+    memory: float = MEMORY,
+    progress: bool = False,
+) -> Array:
+    """The matrix E[a(x) b(x)ᵀ]: every output of one model against every output of the other.
+
+    Args:
+        a: a torch module or a Network.
+        b: another; by default ``a`` itself. It may have other outputs, but reads the same input.
+        under: the law of the input; the standard normal by default.
+        method: ``"exact"``, or ``"layerwise"``: the Gaussian-closure approximation, exact for one layer only.
+        budget: flops that may be spent.
+        memory: bytes that intermediate tensors may take.
+        progress: show a bar.
+
+    Returns:
+        Shape ``(o_a, o_b)``, differentiable. Stacked networks put their run axes in front.
+
+    Raises:
+        CostError: if it would take more than the budget.
+        ValueError: if the models do not read the same input, or differ in dtype or device.
+
+    References:
+        arXiv 2605.15183; Isserlis (1918).
+    """
+    nets = together((a, a if b is None else b))
+
+    def run() -> Array:
+        return Problem.of(nets, under, method).product(0, 1, "all", progress)
+
+    return priced(run, f"E[a bᵀ] ({method})", budget, memory, method == "exact")
+
+
+def inner(
+    a: Model,
+    b: Model | None = None,
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    output: Any = None,
+    budget: float = BUDGET,
+    memory: float = MEMORY,
+    progress: bool = False,
+) -> Array:
+    """The inner product ⟨a, b⟩ = E[a(x) · b(x)], the trace of :func:`moments`.
+
+    Args:
+        a: a torch module or a Network.
+        b: another with the same outputs; by default ``a`` itself.
+        under: the law of the input; the standard normal by default.
+        method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
+        output: one output, or a slice of them; all by default.
+        budget: flops that may be spent.
+        memory: bytes that intermediate tensors may take.
+        progress: show a bar.
+
+    Returns:
+        A differentiable number. Stacked networks give one for every pair of models.
+    """
+    nets = _comparable(a, a if b is None else b)
+
+    def run() -> Array:
+        return Problem.of(nets, under, method).output(output).product(0, 1, "sum", progress)
+
+    return priced(run, f"an inner product ({method})", budget, memory, method == "exact")
+
+
+def similarity(
+    a: Model,
+    b: Model,
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    output: Any = None,
+    budget: float = BUDGET,
+    memory: float = MEMORY,
+    progress: bool = False,
+) -> Array:
+    """Tensor similarity: the cosine ⟨a,b⟩ / √(⟨a,a⟩⟨b,b⟩) of two models as functions.
+
+    From the weights alone, over all inputs at once, weighted by the law ``under``. Exact by default.
+
+    Args:
+        a: a torch module or a Network.
+        b: another with the same inputs and outputs; hidden widths and depths may differ.
+        under: the law of the input; the standard normal by default. ``Symmetric()`` compares symmetrised
+            tensors, ``Frobenius()`` the tensors as stored, ``Empirical(x)`` the outputs on data.
+        method: ``"exact"``, or ``"layerwise"``: every hidden state is replaced by the Gaussian of the same mean
+            and covariance. Exact for one layer, an approximation from two on.
+        output: one output, or a slice of them; all by default.
+        budget: flops that may be spent.
+        memory: bytes that intermediate tensors may take.
+        progress: show a bar.
+
+    Returns:
+        A differentiable number in [−1, 1].
+
+    Raises:
+        CostError: if it would take more than the budget; :func:`cost` asks without raising.
+        ValueError: if inputs, outputs, dtypes or devices differ, or a model is zero under the law.
+
+    References:
+        arXiv 2605.15183.
+
+    Example:
+        >>> import torch, tnsim
+        >>> a = tnsim.nn.BilinearLayer(4, 8, 3)
+        >>> round(float(tnsim.similarity(a, a)), 6)
+        1.0
+    """
+    nets = _comparable(a, b)
+
+    def run() -> tuple[Array, Array, Array]:
+        problem = Problem.of(nets, under, method).output(output)
+        ab, aa, bb = (problem.product(i, j, "sum", progress) for i, j in ((0, 1), (0, 0), (1, 1)))
+        return ab, aa, bb
+
+    ab, aa, bb = priced(run, f"similarity ({method})", budget, memory, method == "exact")
+    for name, norm in (("a", aa), ("b", bb)):
+        if not bool(ar.do("all", norm > 0)):
+            raise ValueError(f"model {name} is the zero function under this law; its cosine is not defined.")
+    return ab / (aa**0.5 * bb**0.5)
+
+
+def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, method: Method = "exact") -> Cost:
+    """What :func:`similarity` would take: flops, memory and the number of contractions. Nothing is computed.
+
+    Example:
+        >>> import tnsim
+        >>> a = tnsim.nn.BilinearLayer(16, 32, 10)
+        >>> tnsim.cost(a, a).contractions
+        9
+    """
+    nets = _comparable(a, a if b is None else b)
+
+    def run() -> None:
+        problem = Problem.of(nets, under, method)
+        for i, j in ((0, 1), (0, 0), (1, 1)):
+            problem.product(i, j, "sum")
+
+    return price(run)
+
+
+def _comparable(a: Model, b: Model) -> tuple[Any, ...]:
+    nets = together((a, b))
+    if nets[0].codomain != nets[1].codomain:
+        raise ValueError(
+            f"a has outputs {nets[0].polys[-1].out_shape}, b has outputs {nets[1].polys[-1].out_shape}; an inner "
+            "product needs the same outputs. moments(a, b) compares all outputs of one with all of the other."
+        )
+    return nets

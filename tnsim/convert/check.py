@@ -1,0 +1,75 @@
+"""Check: a converted network computes what its module computes."""
+
+import torch
+from torch import Tensor, nn
+
+from tnsim.algebra import Network
+from tnsim.convert.errors import ConvertError
+from tnsim.convert.forward import run, sample
+from tnsim.convert.weights import Weights
+
+__all__ = ["check_finite", "verify"]
+
+_SAMPLES = 5  # not the batch size of the trace, so that a dependence on it shows
+_SCALES = (1.0, 0.1, 0.01, 1e-4)
+
+
+def check_finite(net: Network) -> None:
+    """Raise if a weight of the network is NaN or infinite."""
+    for name, layer in net:
+        if not all(bool(torch.isfinite(a.detach()).all()) for a in layer.arrays()):
+            raise ConvertError(
+                f'layer "{name}" contains NaN or infinite entries, although the parameters are finite. Look at its '
+                "buffers, and at masks filled with -inf."
+            )
+
+
+@torch.no_grad()
+def verify(module: nn.Module, net: Network, weights: Weights, precision: float = 0.0) -> None:
+    """Compare network and module on a small random batch.
+
+    First in the module's own dtype; if its rounding hides the answer, in the dtype of the conversion.
+
+    Args:
+        module: the module.
+        net: the network.
+        weights: the weights the network was made from.
+        precision: relative rounding that ``forward`` itself introduces by casting.
+
+    Raises:
+        ConvertError: if they differ.
+    """
+    worst, failure = float("inf"), ""
+    for tensors, dtype in ((weights.native(module), weights.own_dtype), (weights.tensors, weights.dtype)):
+        for scale in _SCALES:
+            x = sample(_SAMPLES, net.in_shape, weights.dtype, weights.device) * scale
+            x = x.to(dtype)
+            try:
+                want = run(module, tensors, x, seed=1)  # other noise than the trace saw
+            except RuntimeError:  # an operation that this dtype does not have on this device
+                break
+            got = net(x.to(weights.dtype)).reshape(_SAMPLES, -1)
+            if want.shape[0] != _SAMPLES or want.numel() != got.numel():
+                break
+            want = want.reshape(_SAMPLES, -1).to(weights.dtype)
+            if bool(torch.isfinite(want).all()) and bool(torch.isfinite(got).all()):
+                eps = max(torch.finfo(dtype).eps, torch.finfo(weights.dtype).eps, precision)
+                ratio = _ratio(got, want, eps)
+                if ratio <= 1:
+                    return
+                worst = min(worst, ratio * eps**0.5)
+                break
+    if failure and worst == float("inf"):
+        raise ConvertError(f"{type(module).__name__} was converted but cannot run: {failure}.")
+    raise ConvertError(
+        f"the converted network differs from {type(module).__name__} on a random batch (relative error "
+        f"{worst:.0e}). Its forward may keep state between calls, be random, depend on the batch size, or change a "
+        "tensor in place; make it a plain function of one sample."
+    )
+
+
+def _ratio(got: Tensor, want: Tensor, eps: float) -> float:
+    """The largest error over its tolerance, output by output."""
+    size = want.abs()
+    allowed = eps**0.5 * size.amax(0) + 100 * eps * size.max() + torch.finfo(want.dtype).tiny
+    return float(((got - want).abs() / allowed).max())

@@ -1,0 +1,176 @@
+"""Cut: where a forward pass falls into layers, and what they are called."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from tnsim.convert.trace import Call, Node, Step, Trace, members, words
+
+__all__ = ["Layer", "cut"]
+
+_MOST_NAMES = 4
+_LINEAR = words("linear matmul rmatmul mm einsum mv addmm conv1d conv2d conv3d")
+_PRODUCTS = words("mul multiply rmul matmul rmatmul mm bmm einsum bilinear")
+_POWERS = frozenset(("square", "pow"))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Consecutive operations between two tensors through which all data flows.
+
+    Attributes:
+        name: what it is called.
+        source: the tensor it reads.
+        output: the tensor it computes.
+        steps: its operations.
+    """
+
+    name: str
+    source: Node
+    output: Node
+    steps: tuple[Step, ...]
+
+
+@dataclass
+class _Group:
+    """Operations that will be one layer, seen from the calls made by one module (the base)."""
+
+    source: Node
+    output: Node
+    steps: list[Step]
+    base: int
+
+    @property
+    def calls(self) -> list[Call]:
+        """The children that are called, those with weights if there are any."""
+        found = [(step, call) for step in self.steps if (call := _child(step, self.base))]
+        heavy = [call for step, call in found if step.has_weights]
+        return list(dict.fromkeys(heavy or [call for _, call in found]))
+
+    @property
+    def has_weights(self) -> bool:
+        return any(step.has_weights for step in self.steps)
+
+    @property
+    def awaits_projection(self) -> bool:
+        """Whether it ends in a product written in the base module itself."""
+        for step in reversed(self.steps):
+            if _is_product(step):
+                return _child(step, self.base) is None
+            if step.has_weights or len(step.inputs) > 1:
+                return False
+        return False
+
+    @property
+    def is_projection(self) -> bool:
+        """Whether it is one linear map, called or written in the base module itself."""
+        heavy = [step for step in self.steps if step.has_weights]
+        if len(heavy) != 1 or heavy[0].op not in _LINEAR or any(map(_is_product, self.steps)):
+            return False
+        call = _child(heavy[0], self.base)
+        return call is None or call.is_layer
+
+    def absorb(self, other: "_Group") -> None:
+        self.steps += other.steps
+        self.output = other.output
+
+
+def cut(trace: Trace) -> tuple[Layer, ...]:
+    """The layers of a forward pass.
+
+    A cut is a place where all that is computed later depends on one tensor only. Pieces between cuts that lie in
+    the same call of a child module are one layer, with that module's path as its name. A piece without weights
+    joins the piece before it, and a linear map right after a product is that product's down projection.
+
+    Example:
+        >>> import torch
+        >>> from tnsim.convert import convert
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 2))
+        >>> convert(model.eval()).names
+        ('0', '1', '2')
+    """
+    groups = _grouped(trace, _base(trace.steps))
+    return _labelled(groups if len(groups) > 1 else _grouped(trace, 0))
+
+
+def _base(steps: Sequence[Step]) -> int:
+    """The depth of the module whose children are the layers: below wrappers that call a single child."""
+    heavy = [step for step in steps if step.has_weights]
+    depth = 0
+    while True:
+        children = {_child(step, depth) for step in heavy}
+        call = next(iter(children), None)
+        if len(children) != 1 or call is None:
+            return depth
+        below = heavy[0].stack.index(call)
+        if all(_child(step, below) is None for step in heavy):
+            return depth
+        depth = below
+
+
+def _child(step: Step, depth: int) -> Call | None:
+    """The call, below the module at ``depth``, that an operation lies in; containers are looked through."""
+    below = [call for call in step.stack[depth + 1 :] if not isinstance(call.module, nn.Sequential)]
+    return below[0] if below else None
+
+
+def _is_product(step: Step) -> bool:
+    return step.op in _POWERS or (step.op in _PRODUCTS and len(members((step.args, step.kwargs), Node)) > 1)
+
+
+def _pieces(trace: Trace, base: int) -> list[_Group]:
+    """The smallest pieces between cuts."""
+    last: dict[Node, int] = {trace.output: len(trace.steps)}
+    for i, step in enumerate(trace.steps):
+        for node in step.inputs:
+            last[node] = max(last.get(node, 0), i)
+    pieces: list[_Group] = []
+    live = {trace.source}
+    source, steps = trace.source, []
+    for i, step in enumerate(trace.steps):
+        steps.append(step)
+        live = {node for node in live | set(step.outputs) if last.get(node, -1) > i}
+        if len(live) == 1:
+            (node,) = live
+            pieces.append(_Group(source, node, steps, base))
+            source, steps = node, []
+    return pieces or [_Group(trace.source, trace.output, [], base)]
+
+
+def _grouped(trace: Trace, base: int) -> list[_Group]:
+    groups: list[_Group] = []
+    for piece in _pieces(trace, base):
+        if not groups:
+            groups.append(piece)
+            continue
+        before = groups[-1]
+        shares = set(piece.calls) & set(before.calls)
+        projects = before.awaits_projection and piece.is_projection
+        if shares or projects or not piece.has_weights or not before.has_weights:
+            before.absorb(piece)
+        else:
+            groups.append(piece)
+    return groups
+
+
+def _labelled(groups: Sequence[_Group]) -> tuple[Layer, ...]:
+    counts: dict[str, int] = {}
+    layers = []
+    for i, group in enumerate(groups):
+        name = _name(group, i)
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            name = f"{name}#{counts[name]}"
+        layers.append(Layer(name, group.source, group.output, tuple(group.steps)))
+    return tuple(layers)
+
+
+def _name(group: _Group, position: int) -> str:
+    """Paths of the children called; else names of the parameters used; else a number."""
+    roots = [step.stack[0].module for step in group.steps if step.stack[-1].path == ""]
+    if roots and group.steps[0].stack[0].is_layer:
+        return type(roots[0]).__name__.lower()
+    names = list(dict.fromkeys(call.path for call in group.calls))
+    names = names or list(dict.fromkeys(n for step in group.steps for n in step.weights))
+    return "+".join(names) if 0 < len(names) <= _MOST_NAMES else f"layer{position}"

@@ -1,0 +1,79 @@
+"""ConvertError: what cannot be converted, where it stands, and what to write instead."""
+
+__all__ = ["ConvertError", "InputError", "Refusal", "located", "unsupported"]
+
+_DEFAULT = (
+    "tnsim needs polynomial layers: use tnsim.nn.BilinearLayer, or register a rule with "
+    "@tnsim.convert.register."
+)
+_SOFTMAX = (
+    "It divides by a sum of exponentials of the data: use attention without softmax (products of scores), or "
+    "register a rule with @tnsim.convert.register."
+)
+_NORM = (
+    "It divides by a norm of the data: leave it out, use BatchNorm in eval mode (which is affine), or register a "
+    "rule with @tnsim.convert.register."
+)
+_COMPARE = (
+    "A comparison with the data is not polynomial: use a constant mask, or register a rule with "
+    "@tnsim.convert.register."
+)
+_RANDOM = "The output would be random: call model.eval(), or leave the noise out of forward."
+_INTEGER = "A whole number is no polynomial of the data: keep it floating, or embed it outside the model."
+
+_HINTS = {
+    **dict.fromkeys(("softmax", "log_softmax", "scaled_dot_product_attention", "softmin"), _SOFTMAX),
+    **dict.fromkeys(
+        ("layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "norm", "local_response_norm"),
+        _NORM,
+    ),
+    **dict.fromkeys(
+        ("gt", "lt", "ge", "le", "eq", "ne", "maximum", "minimum", "max", "min", "clamp"), _COMPARE
+    ),
+    **dict.fromkeys(("randn_like", "rand_like", "bernoulli", "normal", "randint_like"), _RANDOM),
+    **dict.fromkeys(("long", "int", "round", "floor", "embedding", "argmax"), _INTEGER),
+    "multi_head_attention_forward": _SOFTMAX,
+}
+
+
+class ConvertError(ValueError):
+    """A module has no polynomial form that tnsim can find; the message says where and what to do."""
+
+
+class InputError(ConvertError):
+    """The module cannot run on an input of this shape."""
+
+
+class Refusal(Exception):
+    """An operation cannot be converted; becomes a :class:`ConvertError` where its place is known.
+
+    Args:
+        fact: what is wrong; ``{name}`` stands for the operation.
+        remedy: what to do.
+    """
+
+    def __init__(self, fact: str, remedy: str):
+        super().__init__(fact)
+        self.fact, self.remedy = fact, remedy
+
+    def at(self, name: str, where: str) -> ConvertError:
+        """The error, with the operation's name and place."""
+        return ConvertError(f"{self.fact.replace('{name}', name)} {where}. {self.remedy}")
+
+
+def located(path: str, source: str = "") -> str:
+    """Where an operation stands, for a message.
+
+    Example:
+        >>> located("mlp.1.act")
+        'at "mlp.1.act"'
+        >>> located("", "model.py:7: return x.abs()")
+        'in the root module (model.py:7: return x.abs())'
+    """
+    place = f'at "{path}"' if path else "in the root module"
+    return f"{place} ({source})" if source else place
+
+
+def unsupported(op: str, label: str, where: str) -> ConvertError:
+    """The error for an operation without a polynomial form."""
+    return Refusal("no polynomial form for {name}", _HINTS.get(op, _DEFAULT)).at(label, where)

@@ -1,0 +1,176 @@
+"""Forward: run a module under the recorder, and run it as it is."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tnsim.algebra import Poly
+from tnsim.convert.errors import ConvertError, InputError
+from tnsim.convert.recorder import Recorder
+from tnsim.convert.rules import has_rule, rule
+from tnsim.convert.trace import BATCH_SIZE, Call, Node, Step, Trace
+from tnsim.convert.weights import Weights
+
+__all__ = ["check_signature", "record", "run", "sample"]
+
+_SHAPE_ERRORS = (RuntimeError, ValueError, IndexError, AssertionError)
+_MISSING = object()
+
+
+def check_signature(module: nn.Module) -> None:
+    """Raise unless ``forward`` can be called with one tensor."""
+    if hasattr(module, "_orig_mod"):
+        raise ConvertError(
+            "this is a torch.compile'd model; convert the model it was made from, model._orig_mod."
+        )
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ConvertError(
+            f"{type(module).__name__} is a TorchScript module, which hides its operations; convert the module it was "
+            "made from."
+        )
+    parameters = inspect.signature(module.forward).parameters.values()
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in kinds]
+    keyword = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in required]
+    takes = any(
+        p.kind not in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD) for p in parameters
+    )
+    if len(required) > 1 or keyword or not takes:
+        found = ", ".join(required) or "none"
+        raise ConvertError(
+            f"{type(module).__name__}.forward needs one input; it requires {found}. Give the others a default, or "
+            "wrap the module in one whose forward takes a single tensor."
+        )
+
+
+def sample(n: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A reproducible random batch that leaves the global generator alone."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn((n, *shape), generator=generator, dtype=torch.float64).to(device, dtype)
+
+
+def run(module: nn.Module, tensors: Mapping[str, Tensor], x: Tensor, seed: int) -> Any:
+    """The module's output with other parameters and buffers; its state and the global generators stay."""
+    devices = [x.device] if x.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach devices that are not forked
+        for device in devices:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        return functional_call(module, dict(tensors), (x,))
+
+
+def record(module: nn.Module, shape: tuple[int, ...], weights: Weights) -> Trace:
+    """Trace one forward pass on a batch of inputs of the given shape.
+
+    Args:
+        module: the module.
+        shape: shape of one input.
+        weights: what to run it with.
+
+    Raises:
+        InputError: if it cannot run on this shape.
+        ConvertError: if it cannot be traced.
+    """
+    kind = type(module).__name__
+    recorder = Recorder(weights)
+    x = sample(BATCH_SIZE, shape, weights.dtype, weights.device)
+    source = recorder.feed(x)
+    try:
+        with _observed(module, recorder), recorder:
+            out = run(module, weights.tensors, x, seed=0)
+    except ConvertError:
+        raise
+    except _SHAPE_ERRORS as error:
+        given = str(("n", *shape)).replace("'n'", "n")
+        raise InputError(
+            f"{kind}.forward fails on an input of shape {given}: {type(error).__name__}: {error}"
+        ) from error
+    except Exception as error:
+        raise ConvertError(f"{kind}.forward cannot be traced: {type(error).__name__}: {error}") from error
+    if not isinstance(out, Tensor):
+        raise ConvertError(
+            f"{kind}.forward returns a {type(out).__name__}; a network has one output. Wrap the module in one that "
+            "returns a single tensor."
+        )
+    if id(out) not in recorder.nodes:
+        raise ConvertError(f"the output of {kind} does not depend on its input; there is nothing to convert.")
+    output = recorder.nodes[id(out)]
+    return Trace(
+        source,
+        output,
+        _live(recorder.steps, output),
+        Call("", module),
+        recorder.origins,
+        recorder.precision,
+        recorder.alive,
+    )
+
+
+def _live(steps: list[Step], output: Node) -> tuple[Step, ...]:
+    """The steps the output depends on."""
+    needed = {output}
+    kept = []
+    for step in reversed(steps):
+        if needed.intersection(step.outputs):
+            needed.update(step.inputs)
+            kept.append(step)
+    return tuple(reversed(kept))
+
+
+@contextmanager
+def _observed(module: nn.Module, recorder: Recorder) -> Iterator[None]:
+    """While this lasts, every submodule tells the recorder when it is called.
+
+    The wrapper is an instance attribute that hides the class's ``forward``, so that calls from anywhere,
+    also ``self.block.forward(x)``, pass through it.
+    """
+    hidden: list[tuple[nn.Module, Any]] = []
+    try:
+        for path, child in module.named_modules():
+            if isinstance(child, torch.jit.ScriptModule):
+                raise ConvertError(
+                    f'"{path}" is a TorchScript module, which hides its operations; convert the module it was made '
+                    "from."
+                )
+            hidden.append((child, child.__dict__.get("forward", _MISSING)))
+            child.__dict__["forward"] = _observer(path, child, child.forward, recorder)
+        yield
+    finally:
+        for child, before in hidden:
+            del child.__dict__["forward"]
+            if before is not _MISSING:
+                child.__dict__["forward"] = before
+
+
+def _observer(
+    path: str, child: nn.Module, forward: Callable[..., Any], recorder: Recorder
+) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with recorder.inside(path, child):
+            if has_rule(child):
+                return recorder.leaf(forward, _polynomial(path, child, recorder.weights), args, kwargs)
+            return forward(*args, **kwargs)
+
+    return call
+
+
+def _polynomial(path: str, module: nn.Module, weights: Weights) -> Poly:
+    """What the user's rule says, cast to the dtype of the conversion."""
+    f = rule(module)
+    kind = type(module).__name__
+    if not isinstance(f, Poly):
+        raise ConvertError(
+            f'the rule for {kind} at "{path}" returns a {type(f).__name__}; it must return a Poly.'
+        )
+    if [s for s, _ in f.domain] != ["d"] or len(f.codomain) != 1:
+        raise ConvertError(
+            f'the rule for {kind} at "{path}" returns a polynomial {f.domain} → {f.codomain}; it must map one '
+            "feature axis to one feature axis."
+        )
+    return f.mapped(lambda a: torch.as_tensor(a).to(weights.device, weights.dtype))

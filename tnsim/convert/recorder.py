@@ -1,0 +1,272 @@
+"""Recorder: watches a forward pass and writes down every operation on data."""
+
+import linecache
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode, resolve_name
+
+from tnsim.algebra import Poly
+from tnsim.convert.errors import ConvertError, InputError, located
+from tnsim.convert.trace import Call, Node, Step, mapped, members, words
+from tnsim.convert.weights import Weights
+
+__all__ = ["Recorder"]
+
+_FACTS = words("""
+    shape size dim ndim ndimension numel nelement len device dtype layout is_floating_point is_complex requires_grad
+    is_leaf grad_fn grad is_cuda is_cpu is_mps is_meta is_contiguous stride storage_offset element_size itemsize nbytes
+    get_device is_sparse is_quantized is_nested is_same_size hash repr format str names is_conj is_neg is_inference
+    is_signed
+""")
+_FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
+_CASTS = words("to float double half bfloat16 type type_as cpu cuda")
+_SAME_PLACE = words("add sub mul div neg pow square lerp addcmul multiply subtract divide negative")
+_SKIPPED = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}")
+
+
+class Recorder(TorchFunctionMode):
+    """Runs a module on a small batch and records the operations that touch it.
+
+    Every torch call of the forward pass comes by here. If none of its arguments depends on the input it is left
+    alone, and only the names of the weights it read are remembered. Otherwise it becomes a :class:`Step`. Shapes,
+    loops and assertions over shapes are therefore ordinary Python; only a decision on *values* is an error.
+
+    Args:
+        weights: the tensors the module runs with.
+    """
+
+    def __init__(self, weights: Weights):
+        super().__init__()
+        self.weights = weights
+        self.steps: list[Step] = []
+        self.nodes: dict[int, Node] = {}
+        self.origins: dict[int, tuple[str, ...]] = {id(t): (name,) for name, t in weights.tensors.items()}
+        self.alive: list[Tensor] = list(weights.tensors.values())
+        self.stack: list[Call] = []
+        self.stale: set[int] = set()
+        self.silent = False
+        self.precision = 0.0
+
+    # ------------------------------------------------------------------ what the module is given
+
+    def feed(self, x: Tensor) -> Node:
+        """Declare ``x`` to be the input."""
+        return self._know(x)
+
+    @contextmanager
+    def inside(self, path: str, module: nn.Module) -> Iterator[None]:
+        """Everything recorded in this context stands in a call of ``module``."""
+        self.stack.append(Call(path, module))
+        try:
+            yield
+        finally:
+            self.stack.pop()
+
+    def leaf(self, forward: Callable[..., Any], polynomial: Poly, args: Any, kwargs: Any) -> Any:
+        """Record the call of a module that has a rule, without looking inside."""
+        call = self.stack[-1]
+        kind = type(call.module).__name__
+        tensors = members((args, kwargs), Tensor)
+        if not any(id(t) in self.nodes for t in tensors):
+            return forward(*args, **kwargs)
+        if len(tensors) != 1:
+            raise ConvertError(
+                f"the rule for {kind} {located(call.path)} cannot be used: the module is called with "
+                f"{len(tensors)} tensors. A rule is a map of one tensor; drop it, and let the module be traced."
+            )
+        self.silent = True
+        try:
+            with torch.no_grad():
+                out = forward(*args, **kwargs)
+        finally:
+            self.silent = False
+        if not isinstance(out, Tensor):
+            raise ConvertError(f"{kind} {located(call.path)} has a rule but returns a {type(out).__name__}.")
+        prefix = f"{call.path}." if call.path else ""
+        names = tuple(name for name in self.weights.tensors if name.startswith(prefix))
+        self._write("rule", forward, args, kwargs, (out,), False, kind, names, polynomial)
+        return out
+
+    # ------------------------------------------------------------------ what the module does
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Called by torch instead of ``func``."""
+        kwargs = kwargs or {}
+        if self.silent:
+            return func(*args, **kwargs)
+        op, same_place = _operation(func)
+        tensors = members((args, kwargs), Tensor)
+        if any(id(t) in self.stale for t in tensors):
+            raise ConvertError(
+                f"a tensor read {self._where()} shares memory with one that was changed in place. Write "
+                "`x = x + y` instead of the in-place operation."
+            )
+        data = [t for t in tensors if id(t) in self.nodes]
+        if not data:
+            return self._constant(func, args, kwargs, tensors, same_place)
+        if op in _FACTS:
+            return func(*args, **kwargs)
+        if op in _FRESH:
+            return self._fresh(func(*args, **kwargs))
+        if op in _CASTS and id(args[0]) in self.nodes:
+            out = func(*args, **kwargs)
+            if not isinstance(out, Tensor):
+                return out
+            if out.is_floating_point():  # rounding is no part of the polynomial
+                self.precision = max(self.precision, torch.finfo(out.dtype).eps)
+                return args[0]
+        return self._data(func, op, same_place, args, kwargs, data)
+
+    def _constant(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], same_place: bool) -> Any:
+        kinds = {t.dtype for t in tensors if t.is_floating_point()}
+        if len(kinds) > 1 and not same_place:
+            args, kwargs = mapped((args, kwargs), Tensor, self._cast)
+        out = func(*args, **kwargs)
+        names = tuple(dict.fromkeys(name for t in tensors for name in self.origins.get(id(t), ())))
+        for t in [*members(out, Tensor), *(tensors[:1] if same_place else ())]:
+            self.origins[id(t)] = names
+            self.alive.append(t)
+        return out
+
+    def _data(self, func: Any, op: str, same_place: bool, args: Any, kwargs: Any, data: list[Tensor]) -> Any:
+        label = (resolve_name(func) or op).removesuffix(".__get__")
+        if same_place and op not in _SAME_PLACE:
+            raise ConvertError(
+                f"{label} {self._where()} writes into a tensor; a network has no memory. Build the result with "
+                "torch.cat, torch.stack or torch.where instead."
+            )
+        if kwargs.get("out") is not None:
+            raise ConvertError(f"{label} {self._where()} writes to out=; use its return value instead.")
+        names = [n for t in members((args, kwargs), Tensor) for n in self.origins.get(id(t), ())]
+        args, kwargs = mapped((args, kwargs), Tensor, lambda t: t if id(t) in self.nodes else self._cast(t))
+        target: Any = args[0] if same_place else None
+        if same_place:  # the values of a traced batch do not matter, so nothing is really overwritten
+            func, args = getattr(Tensor, op), (target.clone(), *args[1:])
+            original = (target, *args[1:])
+        else:
+            original = args
+        try:
+            with torch.no_grad():
+                out = func(*args, **kwargs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            shapes = ", ".join(str(("n", *t.shape[1:])).replace("'n'", "n") for t in data)
+            raise InputError(
+                f"{self._name(label)} {self._where()} does not take an input of shape {shapes}: "
+                f"{str(error).splitlines()[0]}"
+            ) from None
+        several = isinstance(out, tuple | list)
+        outs = tuple(out) if several else (out,)
+        if not outs or not all(isinstance(t, Tensor) for t in outs):
+            raise ConvertError(
+                f"forward decides on the values of its data: {label} {self._where()} turns a tensor into a Python "
+                "value. A polynomial is the same formula for every input; use constants, or arithmetic on the data."
+            )
+        if target is not None:
+            if outs[0].shape != target.shape:
+                raise InputError(f"{label} {self._where()} changes the shape of a tensor in place.")
+            self._retire_aliases(target)
+            self.origins.pop(id(target), None)
+            outs = (target,)
+            out = target
+        self._write(op, func, original, kwargs, outs, several, label, tuple(dict.fromkeys(names)), None)
+        return out
+
+    # ------------------------------------------------------------------ book-keeping
+
+    def _write(
+        self,
+        op: str,
+        function: Any,
+        args: Any,
+        kwargs: Any,
+        outs: tuple[Tensor, ...],
+        several: bool,
+        label: str,
+        weights: tuple[str, ...],
+        rule: Poly | None,
+    ) -> None:
+        args, kwargs = mapped((tuple(args), kwargs), Tensor, lambda t: self.nodes.get(id(t), t))
+        outputs = tuple(self._know(t) for t in outs)
+        self.steps.append(
+            Step(
+                op,
+                function,
+                args,
+                kwargs,
+                outputs,
+                several,
+                tuple(self.stack),
+                label,
+                _source(),
+                weights,
+                rule,
+            )
+        )
+
+    def _know(self, t: Tensor) -> Node:
+        self.alive.append(t)
+        self.nodes[id(t)] = Node(tuple(t.shape))
+        return self.nodes[id(t)]
+
+    def _fresh(self, t: Any) -> Any:
+        self.alive.append(t)
+        return t
+
+    def _cast(self, t: Tensor) -> Tensor:
+        if not t.is_floating_point() or t.dtype == self.weights.dtype:
+            return t
+        cast = t.to(self.weights.dtype)
+        self.alive.append(cast)
+        self.origins[id(cast)] = self.origins.get(id(t), ())
+        return cast
+
+    def _retire_aliases(self, target: Tensor) -> None:
+        """Tensors that share memory with one changed in place may not be read any more."""
+        memory = target.untyped_storage().data_ptr()
+        self.stale |= {
+            id(t) for t in self.alive if t is not target and t.untyped_storage().data_ptr() == memory
+        }
+
+    def _name(self, label: str) -> str:
+        call = self.stack[-1]
+        return type(call.module).__name__ if call.is_layer else label
+
+    def _where(self) -> str:
+        call = self.stack[-1]
+        return located(call.path, "" if call.is_layer else _source())
+
+
+def _operation(func: Any) -> tuple[str, bool]:
+    """The normalised name of a torch function, and whether it changes its first argument."""
+    name = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__", "__delete__"):
+        return (func.__self__.__name__, False) if name == "__get__" else ("set", True)
+    if name.startswith("__") and name.endswith("__"):
+        plain = name[2:-2]
+        if plain == "setitem":
+            return plain, True
+        if plain in ("float", "int", "bool", "complex", "index"):
+            return "item", False
+        if plain[:1] == "i" and plain[1:] in ("add", "sub", "mul", "div", "truediv", "pow", "matmul"):
+            return plain[1:].replace("truediv", "div"), True
+        return plain, False
+    return (name[:-1], True) if name.endswith("_") and not name.startswith("_") else (name, False)
+
+
+def _source() -> str:
+    """File, line and text of the innermost statement that is neither torch's nor ours."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None:
+        return ""
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    text = linecache.getline(file, line).strip()
+    return f"{Path(file).name}:{line}: {text}" if text else f"{Path(file).name}:{line}"

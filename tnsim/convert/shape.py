@@ -1,0 +1,78 @@
+"""Shape: how many features a module reads, found from its weights."""
+
+from typing import Any
+
+from torch import nn
+
+from tnsim.convert.errors import ConvertError, InputError
+from tnsim.convert.forward import record
+from tnsim.convert.rules import has_rule, rule
+from tnsim.convert.trace import Trace
+from tnsim.convert.weights import Weights
+
+__all__ = ["example_shape", "inferred"]
+
+
+def example_shape(example: Any) -> tuple[int, ...]:
+    """The shape of one input: ``example`` is a batch, or a single vector.
+
+    Raises:
+        ConvertError: if it is not an array with at least one axis.
+    """
+    shape = getattr(example, "shape", None)
+    if shape is None or not len(shape):
+        raise ConvertError(
+            f"example={type(example).__name__} is not a batch of inputs; pass an array such as torch.zeros(1, 784)."
+        )
+    sizes = tuple(int(n) for n in shape)
+    return sizes if len(sizes) == 1 else sizes[1:]
+
+
+def inferred(module: nn.Module, weights: Weights) -> Trace:
+    """Trace a module that reads vectors, trying the sizes that occur among its weights.
+
+    The width is accepted if it is the only one that fits, and one feature more does not.
+
+    Raises:
+        ConvertError: if no width fits, or several do.
+    """
+    kind = type(module).__name__
+    found: dict[int, Trace] = {}
+    failure: ConvertError | None = None
+    reason = ""
+    widths = _widths(module, weights)
+    for n in widths:
+        try:
+            found[n] = record(module, (n,), weights)
+        except InputError as error:
+            reason = reason or str(error)
+        except ConvertError as error:
+            failure = failure or error
+    if len(found) > 1:
+        found.pop(1, None)  # one feature fits nearly everywhere, by broadcasting
+    ask = f"pass a batch of inputs, {kind} being the module: convert(module, example=torch.zeros(1, 784))."
+    if not found:
+        if failure is not None:
+            raise failure
+        raise ConvertError(
+            f"cannot infer the input shape of {kind}; {ask}" + (f" ({reason})" if reason else "")
+        )
+    if len(found) > 1:
+        raise ConvertError(f"{kind} runs on inputs of {_listed(found)} features; to say which, {ask}")
+    ((n, trace),) = found.items()
+    try:
+        record(module, (n + 1,), weights)
+    except ConvertError:
+        return trace
+    raise ConvertError(f"{kind} does not fix the number of its input features; {ask}")
+
+
+def _widths(module: nn.Module, weights: Weights) -> list[int]:
+    sizes = [n for t in weights.tensors.values() for n in reversed(t.shape)]
+    sizes += [n for child in module.modules() if has_rule(child) for n in rule(child).in_shape]
+    return [n for n in dict.fromkeys(map(int, sizes)) if n > 0]
+
+
+def _listed(found: dict[int, Trace]) -> str:
+    *most, last = map(str, found)
+    return f"{', '.join(most)} and of {last}"

@@ -1,0 +1,245 @@
+"""A training run on disk: one file per checkpoint, and one that lists them."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+__all__ = ["Run"]
+
+_INDEX = "run.json"
+_CHECKPOINT = re.compile(r"step-\d+\.safetensors")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The checkpoints of one training run, with what was measured at each.
+
+    On disk a run is a folder with one `step-….safetensors` per checkpoint and a `run.json` naming the steps.
+    Every file is written beside its place and moved there when complete, the checkpoint before the list that
+    names it. A run that was interrupted is therefore a shorter run, never a broken one.
+
+    Args:
+        folder: where the run is kept; None keeps it in memory.
+        steps: the checkpoints' steps, increasing.
+        metrics: what was measured at each step, by name.
+        metadata: anything else worth remembering that JSON can hold.
+        states: the weights by step, for a run kept in memory.
+
+    Example:
+        >>> run = Run().record(0, nn.Linear(3, 2), {"test_accuracy": 0.1})
+        >>> run.steps, run.curve("test_accuracy")
+        ((0,), [0.1])
+        >>> run.model(0, lambda: nn.Linear(3, 2))
+        Linear(in_features=3, out_features=2, bias=True)
+    """
+
+    folder: Path | None = None
+    steps: tuple[int, ...] = ()
+    metrics: tuple[Mapping[str, float], ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    states: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.metrics):
+            raise ValueError(
+                f"{len(self.steps)} steps and metrics of {len(self.metrics)}: one each is needed."
+            )
+        if any(a >= b for a, b in zip(self.steps, self.steps[1:], strict=False)):
+            raise ValueError(f"steps must increase, and are {self.steps}.")
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | os.PathLike[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> "Run":
+        """An empty run, in a folder that is made if needed.
+
+        Args:
+            folder: where to keep the run; None keeps it in memory.
+            metadata: anything worth remembering that JSON can hold.
+            overwrite: whether to delete the checkpoints of a run that is there already.
+
+        Raises:
+            FileExistsError: if the folder holds a run and `overwrite` is false.
+        """
+        run = cls(None if folder is None else Path(folder), metadata=dict(metadata or {}))
+        if run.folder is None:
+            return run
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if (run.folder / _INDEX).exists():
+            if not overwrite:
+                raise FileExistsError(
+                    f"{run.folder} holds a run already; read it with Run.load, name another folder, "
+                    "or write overwrite=True."
+                )
+            (run.folder / _INDEX).unlink()  # first, so that the list never names a deleted file
+        for path in run.folder.iterdir():
+            if _CHECKPOINT.fullmatch(path.name):
+                path.unlink()
+        run._write_index()
+        return run
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "Run":
+        """Read the list of a run's checkpoints; the weights are read when they are asked for.
+
+        Args:
+            folder: where the run was kept.
+
+        Raises:
+            FileNotFoundError: if the folder, its list or one of its checkpoints is missing.
+            ValueError: if the list is damaged.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder}.")
+        path = folder / _INDEX
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} holds no run: {_INDEX} is missing.")
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            steps = tuple(int(step) for step in content["steps"])
+            metrics = tuple(dict(row) for row in content["metrics"])
+            run = cls(folder, steps, metrics, dict(content["metadata"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
+        for step in run.steps:
+            if not run._path(step).is_file():
+                raise FileNotFoundError(f"{path} lists step {step}, but {run._path(step).name} is missing.")
+        return run
+
+    def record(self, step: int, model: nn.Module, metrics: Mapping[str, float] | None = None) -> "Run":
+        """The run with one checkpoint more, which is on disk before this returns.
+
+        Args:
+            step: the number of the step, after those recorded so far.
+            model: the module whose weights to keep, as they are now.
+            metrics: what was measured, by name.
+        """
+        state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        row = {name: float(value) for name, value in (metrics or {}).items()}
+        run = replace(self, steps=(*self.steps, step), metrics=(*self.metrics, row))
+        if run.folder is None:
+            return replace(run, states={**self.states, step: state})
+        _write(run._path(step), _pack(state))
+        run._write_index()
+        return run
+
+    def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> "Run":
+        """A copy of the run on disk.
+
+        Args:
+            folder: where to keep it.
+            overwrite: whether to delete the checkpoints of a run that is there already.
+
+        Raises:
+            FileExistsError: if the folder holds a run and `overwrite` is false.
+        """
+        if self.folder is not None and self.folder.resolve() == Path(folder).resolve():
+            return self
+        copy = Run.create(folder, self.metadata, overwrite)
+        copy = replace(copy, steps=self.steps, metrics=self.metrics)
+        for step in self.steps:
+            _write(copy._path(step), _pack(self.state(step)))
+        copy._write_index()
+        return copy
+
+    def state(self, step: int) -> Mapping[str, Tensor]:
+        """The weights at a step, by name.
+
+        Raises:
+            KeyError: if the run has no checkpoint at that step.
+            ValueError: if the checkpoint is damaged.
+        """
+        if step not in self.steps:
+            raise KeyError(f"no checkpoint at step {step}; the run has {_listed(self.steps)}.")
+        if self.folder is None:
+            return self.states[step]
+        try:
+            return load_tensors(self._path(step).read_bytes())
+        except SafetensorError as error:
+            raise ValueError(f"{self._path(step)} is damaged ({error}).") from None
+
+    def model(self, step: int, make: Callable[[], nn.Module]) -> nn.Module:
+        """The model as it was at a step, for reading: in evaluation mode, its weights frozen.
+
+        Args:
+            step: one of `steps`.
+            make: builds a module of the right sizes; its initial weights do not matter.
+
+        Raises:
+            KeyError: if the run has no checkpoint at that step.
+            ValueError: if the checkpoint is damaged, or does not fit the module.
+        """
+        state = self.state(step)
+        with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away: draw them unnoticed
+            model = make()
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(
+                f"the checkpoint at step {step} does not fit the module that `make` builds; "
+                f"build it as it was trained. {reason}"
+            ) from None
+        return model.eval().requires_grad_(False)
+
+    def models(self, make: Callable[[], nn.Module]) -> list[nn.Module]:
+        """The model at every step, as `model` returns it."""
+        return [self.model(step, make) for step in self.steps]
+
+    def curve(self, name: str) -> list[float]:
+        """One metric over the steps.
+
+        Raises:
+            KeyError: if it was not measured at every step.
+        """
+        if not all(name in row for row in self.metrics):
+            known = sorted(set.intersection(*(set(row) for row in self.metrics)))
+            raise KeyError(
+                f"{name!r} was not measured at every step; these were: {', '.join(known) or 'none'}."
+            )
+        return [row[name] for row in self.metrics]
+
+    def _path(self, step: int) -> Path:
+        assert self.folder is not None
+        return self.folder / f"step-{step:08d}.safetensors"
+
+    def _write_index(self) -> None:
+        assert self.folder is not None
+        content = {"steps": self.steps, "metrics": self.metrics, "metadata": self.metadata}
+        _write(self.folder / _INDEX, json.dumps(content, indent=1).encode())
+
+
+def _pack(state: Mapping[str, Tensor]) -> bytes:
+    return save_tensors({name: value.contiguous() for name, value in state.items()})
+
+
+def _listed(steps: tuple[int, ...]) -> str:
+    shown = steps if len(steps) <= 8 else (*steps[:4], "…", *steps[-3:])
+    return "steps " + ", ".join(map(str, shown)) if steps else "none"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file such that whoever opens it finds the old content or the new, and never a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

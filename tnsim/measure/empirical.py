@@ -1,0 +1,112 @@
+"""The data average: every leg hangs on one shared sample index."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import autoray as ar
+import numpy as np
+import quimb.tensor as qtn
+
+from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.wires import BATCH, Leg
+from tnsim.measure.measure import Block, Closure, Measure, MeasureError, as_like
+
+__all__ = ["Empirical"]
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Empirical(Measure):
+    """The average over samples: E[f ⊗ g] = (1/N) Σ_b f(x_b) ⊗ g(x_b). Behavioural similarity.
+
+    Args:
+        x: shape ``(N, d)`` (images may come as ``(N, …)``, they are flattened).
+
+    Raises:
+        MeasureError: if there are no samples, or some are not finite.
+    """
+
+    x: Array
+
+    def __post_init__(self) -> None:
+        values = ar.to_numpy(ar.stop_gradient(self.x)) if hasattr(self.x, "shape") else np.asarray(self.x)
+        if values.ndim < 2 or not len(values):
+            raise MeasureError(f"Empirical needs samples of shape (N, d); got {values.shape}.")
+        if not np.isfinite(values).all():
+            raise MeasureError("Empirical got samples that are not finite.")
+
+    def bound(self, domain: Axes, like: Array) -> "JointEmpirical":
+        """Samples as the model's arrays, one copy for either side."""
+        shape = tuple(n for _, n in domain)
+        x = as_like(self.x, like)
+        if ar.size(x) != len(x) * int(np.prod(shape)):
+            raise MeasureError(f"the samples have shape {tuple(ar.shape(x))}; the model's input is {shape}.")
+        block = Block(ar.do("reshape", x, (len(x), *shape)))
+        return JointEmpirical((block, block))
+
+    def closures(
+        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+    ) -> Iterator[Closure]:
+        """One closure."""
+        block = Block(self.x)
+        return JointEmpirical((block, block)).closures(legs, factors, sides)
+
+    def count(self, ket: int, bra: int) -> int:
+        """Always 1."""
+        return 1
+
+    def __repr__(self) -> str:
+        return f"Empirical({tuple(ar.shape(self.x))})"
+
+
+@dataclass(frozen=True, eq=False)
+class JointEmpirical(Measure):
+    """The same samples as two models see them in a hidden layer.
+
+    Attributes:
+        samples: for every side a block with axes ``(b, *leg)``.
+    """
+
+    samples: tuple[Block, ...]
+
+    def closures(
+        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+    ) -> Iterator[Closure]:
+        """One closure: the data on every leg, one sample index for all."""
+        n = self._n
+        tensors = [self.samples[s].tensor((BATCH, *leg), "DATA") for leg, s in zip(legs, sides, strict=True)]
+        if not tensors:
+            tensors = [qtn.Tensor(ar.do("ones", (n,), like=self.samples[0].data), (BATCH,), tags="DATA")]
+        yield Closure(1 / n, (), tuple(tensors), 0)
+
+    def count(self, ket: int, bra: int) -> int:
+        """Always 1."""
+        return 1
+
+    def run_of(self, side: int) -> int | None:
+        """Models stacked on one side."""
+        block = self.samples[side]
+        return int(ar.shape(block.data)[0]) if block.models else None
+
+    def carries(self, layers: Sequence[Poly]) -> bool:
+        """Samples go through any layer exactly."""
+        return True
+
+    def push(self, layers: Sequence[Poly]) -> "JointEmpirical":
+        """The samples behind one more layer."""
+        return JointEmpirical(
+            tuple(
+                Block(
+                    f.evaluate(block.data, run=bool(block.models)),
+                    (side,) if block.models or f.models else (),
+                )
+                for side, (f, block) in enumerate(zip(layers, self.samples, strict=False))
+            )
+        )
+
+    @property
+    def _n(self) -> int:
+        block = self.samples[0]
+        return int(ar.shape(block.data)[len(block.models)])

@@ -1,0 +1,251 @@
+"""Gaussian laws: legs are closed in pairs by the covariance (Isserlis 1918, Wick 1950)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import autoray as ar
+import numpy as np
+import quimb.tensor as qtn
+
+from tnsim.algebra.build import identity
+from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import MODEL, Leg, output_leg
+from tnsim.measure.expect import expect
+from tnsim.measure.measure import Block, Closure, Measure, MeasureError, as_like
+from tnsim.measure.pairings import count_matchings, count_partial_matchings, matchings, partial_matchings
+
+__all__ = ["Gaussian", "JointGaussian"]
+
+Array = Any
+
+
+class Wick(Measure):
+    """Closing legs in pairs: what all Gaussian laws share. Leftover legs carry the mean."""
+
+    def mean_of(self, side: int) -> Block | None:
+        """The mean of one side's input; ``None`` is zero."""
+        raise NotImplementedError
+
+    def cov_of(self, a: int, b: int) -> Block | None:
+        """The covariance between two sides' inputs; ``None`` is the identity."""
+        raise NotImplementedError
+
+    def closures(
+        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+    ) -> Iterator[Closure]:
+        """All pairings; with a mean, all partial pairings. (n−1)!! of them when the mean is zero."""
+        free = [k for k, side in enumerate(sides) if self.mean_of(side) is not None]
+        everything = (
+            partial_matchings(range(len(legs))) if free else ((p, ()) for p in matchings(range(len(legs))))
+        )
+        for pairs, alone in everything:
+            if not set(alone) <= set(free):
+                continue
+            joins: list[tuple[str, str]] = []
+            tensors = []
+            for i, j in pairs:
+                more, bridge = self._bridge(legs[i], sides[i], legs[j], sides[j])
+                joins += more
+                tensors += bridge
+            for k in alone:
+                mean = self.mean_of(sides[k])
+                assert mean is not None
+                tensors.append(mean.tensor(legs[k], "MEAN"))
+            crossings = sum(factors[i] != factors[j] for i, j in pairs)
+            yield Closure(1.0, tuple(joins), tuple(tensors), crossings)
+
+    def count(self, ket: int, bra: int) -> int:
+        """(n−1)!! without a mean, else the telephone numbers."""
+        n = ket + bra
+        return count_matchings(n) if self.mean_of(0) is None else count_partial_matchings(n)
+
+    def _bridge(
+        self, left: Leg, a: int, right: Leg, b: int
+    ) -> tuple[list[tuple[str, str]], list[qtn.Tensor]]:
+        """Two legs joined by the covariance: by identification where that is the identity or diagonal."""
+        if a > b:
+            left, a, right, b = right, b, left, a
+        cov = self.cov_of(a, b)
+        if cov is None:
+            return list(zip(left, right, strict=True)), []
+        if ar.ndim(cov.data) - len(cov.models) == len(left):
+            return list(zip(left, right, strict=True)), [cov.tensor(left, "COV")]
+        return [], [cov.tensor((*left, *right), "COV")]
+
+    def centred(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
+        """f(μ + z) as a polynomial in z, and the law of z."""
+        moved = []
+        for side, f in enumerate(layers):
+            mean = self.mean_of(side)
+            moved.append(f if mean is None else f @ _shift(mean, f))
+        return tuple(moved), self._without_mean()
+
+    def _without_mean(self) -> "Wick":
+        raise NotImplementedError
+
+    def carries(self, layers: Sequence[Poly]) -> bool:
+        """Affine maps of a Gaussian are Gaussian; worth it unless they widen the space."""
+        return all(f.degree <= 1 and np.prod(f.out_shape) <= np.prod(f.in_shape) for f in layers)
+
+    def push(self, layers: Sequence[Poly]) -> "JointGaussian":
+        """The Gaussian with the exact mean and covariance of the outputs.
+
+        Mean and covariance are kept apart: the covariance is the sum of the closures that connect the two
+        factors, never a difference of two large numbers. Exact for affine layers; an approximation when it is
+        pushed further (the outputs of a polynomial are not Gaussian).
+        """
+        layers, law = self.centred(layers)
+        means = []
+        covs = {}
+        for a, f in enumerate(layers):
+            models = (a,) if f.models or law.run_of(a) else ()
+            means.append(Block(expect((f,), law, sides=(a,)), models))
+            for b, g in enumerate(layers[a:], start=a):
+                both = models if a == b else (*models, *((b,) if g.models or law.run_of(b) else ()))
+                covs[a, b] = Block(expect((f, g), law, sides=(a, b), connected=True), both)
+            covs[a, a] = _symmetric(covs[a, a], len(f.codomain))
+        return JointGaussian(tuple(means), covs)
+
+
+@dataclass(frozen=True, eq=False)
+class Gaussian(Wick):
+    """x ~ N(mean, cov), the same for all models. ``Gaussian()`` is the standard normal law.
+
+    Under it an inner product is the functional one, E[f(x)·g(x)], and it is exact: the sum over all pairings
+    of the legs of f and g, each pair bridged by the covariance, leftovers carrying the mean.
+
+    Args:
+        mean: shape ``(d,)``, or ``None`` for zero.
+        cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity.
+
+    Raises:
+        MeasureError: if the covariance is not symmetric, has a negative diagonal, or anything is not finite.
+
+    References:
+        Isserlis (1918); Wick (1950).
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> from tnsim.measure.expect import expect
+        >>> square = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=np.eye(1), L=np.eye(1), R=np.eye(1))
+        >>> expect((square, square), Gaussian())  # E[x⁴]
+        array([[3.]])
+    """
+
+    mean: Array | None = None
+    cov: Array | None = None
+
+    def __post_init__(self) -> None:
+        mean, cov = (
+            None if x is None else ar.to_numpy(ar.stop_gradient(_array(x))) for x in (self.mean, self.cov)
+        )
+        for name, x in (("mean", mean), ("cov", cov)):
+            if x is not None and not np.isfinite(x).all():
+                raise MeasureError(f"{name} has entries that are not finite.")
+        if cov is None:
+            return
+        square = cov.ndim % 2 == 0 and cov.shape[: cov.ndim // 2] == cov.shape[cov.ndim // 2 :]
+        if square:
+            matrix = cov.reshape(int(np.sqrt(cov.size)), -1)
+            if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-9 * np.abs(matrix).max()):
+                raise MeasureError("cov is not symmetric; pass (cov + cov.T) / 2 if that is what you mean.")
+            cov = matrix.diagonal()
+        elif cov.ndim % 2 == 0:
+            raise MeasureError(f"cov has shape {cov.shape}; write (d, d), or (d,) for a diagonal covariance.")
+        if (cov < 0).any():
+            raise MeasureError("cov has a negative variance on its diagonal.")
+
+    def mean_of(self, side: int) -> Block | None:
+        """The mean, the same on both sides."""
+        return None if self.mean is None else Block(self.mean)
+
+    def cov_of(self, a: int, b: int) -> Block | None:
+        """The covariance: both models read the same x."""
+        return None if self.cov is None else Block(self.cov)
+
+    def bound(self, domain: Axes, like: Array) -> "Gaussian":
+        """Arrays as the model's; see :meth:`Measure.bound`."""
+        shape = tuple(n for _, n in domain)
+        size = int(np.prod(shape))
+        mean, cov = self.mean, self.cov
+        if mean is not None:
+            mean = as_like(mean, like)
+            if ar.size(mean) != size:
+                raise MeasureError(f"mean has shape {ar.shape(mean)}; the model's input is {shape}.")
+            mean = ar.do("reshape", mean, shape)
+        if cov is not None:
+            cov = as_like(cov, like)
+            if ar.size(cov) not in (size, size * size):
+                raise MeasureError(f"cov has shape {ar.shape(cov)}; the model's input is {shape}.")
+            cov = ar.do("reshape", cov, shape if ar.size(cov) == size and size > 1 else (*shape, *shape))
+        return _unchecked(mean, cov)
+
+    def _without_mean(self) -> "Gaussian":
+        return _unchecked(None, self.cov)
+
+    def __repr__(self) -> str:
+        parts = [
+            f"{k}={tuple(ar.shape(_array(v)))}"
+            for k, v in (("mean", self.mean), ("cov", self.cov))
+            if v is not None
+        ]
+        return f"Gaussian({', '.join(parts)})"
+
+
+@dataclass(frozen=True, eq=False)
+class JointGaussian(Wick):
+    """The joint Gaussian law of two models' hidden states: what :meth:`Wick.push` returns.
+
+    Attributes:
+        means: for every side its mean, or ``None``.
+        covs: for every pair of sides ``(a, b)``, a ≤ b, their covariance.
+    """
+
+    means: tuple[Block | None, ...]
+    covs: Mapping[tuple[int, int], Block]
+
+    def mean_of(self, side: int) -> Block | None:
+        """The mean of one side's hidden state."""
+        return self.means[side]
+
+    def cov_of(self, a: int, b: int) -> Block | None:
+        """The covariance of two sides' hidden states."""
+        return self.covs[a, b]
+
+    def run_of(self, side: int) -> int | None:
+        """Models stacked on one side."""
+        cov = self.covs[side, side]
+        return int(ar.shape(cov.data)[0]) if cov.models else None
+
+    def _without_mean(self) -> "JointGaussian":
+        return replace(self, means=(None,) * len(self.means))
+
+
+def _unchecked(mean: Array | None, cov: Array | None) -> Gaussian:
+    """A law made of parts that were checked before."""
+    law = object.__new__(Gaussian)
+    object.__setattr__(law, "mean", mean)
+    object.__setattr__(law, "cov", cov)
+    return law
+
+
+def _array(x: Array) -> Array:
+    return x if hasattr(x, "shape") else np.asarray(x, dtype=float)
+
+
+def _shift(mean: Block, f: Poly) -> Poly:
+    """x ↦ x + mean, with one mean for every model if the block has a run axis."""
+    out = output_leg([s for s, _ in f.domain])
+    run = (MODEL,) if mean.models else ()
+    term = Term((qtn.Tensor(mean.data, (*run, *out), tags="MEAN"),), (), out)
+    return identity(f.domain, f.like) + Poly((term,), f.domain, f.domain)
+
+
+def _symmetric(block: Block, axes: int) -> Block:
+    """A self covariance is symmetric; rounding must not say otherwise."""
+    front = len(block.models)
+    order = (*range(front), *range(front + axes, front + 2 * axes), *range(front, front + axes))
+    return Block((block.data + ar.do("transpose", block.data, order)) / 2, block.models)

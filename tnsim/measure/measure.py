@@ -1,0 +1,120 @@
+"""Measure: a law of the input, given as a rule for closing input legs."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import autoray as ar
+import quimb.tensor as qtn
+
+from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.wires import SIDES, Leg, model_index
+
+__all__ = ["Block", "Closure", "Measure", "MeasureError", "as_like"]
+
+Array = Any
+
+
+class MeasureError(ValueError):
+    """A measure does not fit the model, or cannot do what was asked."""
+
+
+@dataclass(frozen=True)
+class Closure:
+    """One way of closing all input legs.
+
+    Attributes:
+        weight: its factor in the sum.
+        joins: pairs of indices that become one (a bridge by the identity costs nothing).
+        tensors: tensors to attach.
+        crossings: how many bridges run between the two factors.
+    """
+
+    weight: float = 1.0
+    joins: tuple[tuple[str, str], ...] = ()
+    tensors: tuple[qtn.Tensor, ...] = ()
+    crossings: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """An array of a law: one axis for the run index of every side in ``models``, then the axes of its legs.
+
+    Attributes:
+        data: the array.
+        models: sides (0 ket, 1 bra) whose run index comes first, in order.
+    """
+
+    data: Array
+    models: tuple[int, ...] = ()
+
+    def tensor(self, legs: Sequence[str], tag: str) -> qtn.Tensor:
+        """The block as a tensor on the given leg indices."""
+        return qtn.Tensor(self.data, (*(model_index(SIDES[s]) for s in self.models), *legs), tags=tag)
+
+
+class Measure(ABC):
+    """What the input legs hang on: E[f ⊗ g] = Σ_c w_c · contract(f ∪ g ∪ c).
+
+    To add a law, say how legs are closed (:meth:`closures`). If the law of a layer's *output* is known as
+    well, exactly or by approximation, say so in :meth:`push` and :meth:`carries`.
+    """
+
+    @abstractmethod
+    def closures(
+        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+    ) -> Iterator[Closure]:
+        """All ways of closing ``legs``.
+
+        Args:
+            legs: the input legs of both factors of a product, in order.
+            factors: for every leg the factor it belongs to, 0 or 1.
+            sides: for every leg the model whose law it follows, 0 or 1. In the product of a model with
+                itself both factors follow the same.
+        """
+
+    @abstractmethod
+    def count(self, ket: int, bra: int) -> int:
+        """How many closures there are for ``ket`` legs of one model and ``bra`` of the other."""
+
+    def run_of(self, side: int) -> int | None:
+        """How many models of a run the law tells apart on one side; ``None`` if it is the same for all."""
+        return None
+
+    def bound(self, domain: Axes, like: Array) -> "Measure":
+        """The same law with its arrays made like ``like``.
+
+        Raises:
+            MeasureError: if the law lives on another space than ``domain``.
+        """
+        return self
+
+    def centred(self, layers: Sequence[Poly]) -> "tuple[tuple[Poly, ...], Measure]":
+        """Move the mean of the law into the layers, where there is one."""
+        return tuple(layers), self
+
+    def carries(self, layers: Sequence[Poly]) -> bool:
+        """Whether :meth:`push` through these layers is exact, and worth it."""
+        return False
+
+    def push(self, layers: Sequence[Poly]) -> "Measure":
+        """The law of the outputs of ``layers``, one layer for every model.
+
+        Raises:
+            MeasureError: if the law has no such rule.
+        """
+        raise MeasureError(
+            f'{type(self).__name__} cannot be pushed through a layer, so method="layerwise" is not defined for it. '
+            'Use method="exact", or Gaussian().'
+        )
+
+
+def as_like(x: Array, like: Array) -> Array:
+    """``x`` as an array of the backend, dtype and device of ``like``; gradients survive."""
+    backend = ar.infer_backend(like)
+    if ar.infer_backend(x) != backend:
+        x = ar.do("asarray", x, like=backend)
+    x = ar.astype(x, ar.get_dtype_name(like))
+    device = getattr(like, "device", None)
+    return x if device is None or getattr(x, "device", None) == device else ar.to_device(x, device)

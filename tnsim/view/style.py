@@ -1,0 +1,171 @@
+"""The house style, in one place: colours, colour maps, sizes.
+
+Every colour in a picture comes from here. A role keeps its colour within a figure and across figures, and
+no picture relies on colour alone: tensors carry their letter, curves their name, matrices a colour bar.
+"""
+
+import functools
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar, cast
+
+import matplotlib as mpl
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
+
+__all__ = [
+    "DIVERGING",
+    "FONT",
+    "INK",
+    "MUTED",
+    "PALETTE",
+    "PAPER",
+    "RULE",
+    "SEQUENTIAL",
+    "SIZES",
+    "ink_on",
+    "role_colour",
+    "role_colours",
+    "role_meaning",
+    "styled",
+]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PAPER = "#ffffff"
+INK = "#17202e"
+MUTED = "#6b7686"
+RULE = "#c9d0d9"
+
+# Distinct for the common forms of colour blindness (after Paul Tol's muted and vibrant schemes).
+PALETTE = (
+    "#33418f",  # indigo
+    "#dd7a2b",  # orange
+    "#3fa0d0",  # sky
+    "#1d7a4a",  # green
+    "#882255",  # wine
+    "#d1b23c",  # sand
+    "#43a89b",  # teal
+    "#c2577a",  # rose
+    "#8a8a2e",  # olive
+    "#9a4fa0",  # purple
+)
+
+_INDIGO, _ORANGE, _SKY, _GREEN, _WINE, _SAND, _TEAL, _ROSE, _OLIVE, _PURPLE = PALETTE
+
+# (colour, what the letter stands for, the role names that share it)
+_ROLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (_INDIGO, "output map", ("D", "d", "P", "head", "unembed")),
+    (_ORANGE, "left factor", ("L", "l")),
+    (_SKY, "right factor", ("R", "r")),
+    (_GREEN, "embedding", ("E", "e", "embed", "w", "W")),
+    (_SAND, "linear part", ("A",)),
+    ("#8d97a5", "constant", ("c", "b", "bias")),
+    ("#d5dae1", "identity", ("I",)),
+    (_WINE, "query 1", ("Q1", "Q", "q")),
+    (_TEAL, "key 1", ("K1", "K", "k")),
+    (_ROSE, "query 2", ("Q2",)),
+    (_OLIVE, "key 2", ("K2",)),
+    (_PURPLE, "value", ("V", "v")),
+    ("#1f5fa8", "head output", ("O", "o")),
+    ("#4a5261", "mask", ("MASK", "M")),
+    ("#b5542a", "covariance", ("COV",)),
+    ("#e0a070", "mean", ("MEAN",)),
+    ("#7a5c46", "data", ("DATA",)),
+)
+# For roles without a colour of their own: none of these stands for anything else.
+_SPARE = ("#6f5b93", "#0f6b70", "#b0484a", "#5d8f3a", "#7d6608", "#c77fb0", "#4d84d8", "#866a58")
+_COLOUR = {name: colour for colour, _, names in _ROLES for name in names}
+_MEANING = {name: meaning for _, meaning, names in _ROLES for name in names}
+
+
+def role_colour(role: str) -> str:
+    """The colour of a role; a role without one of its own gets a fixed one of the spare colours.
+
+    Example:
+        >>> role_colour("L") == role_colour("l") != role_colour("R")
+        True
+    """
+    return _COLOUR.get(role) or _SPARE[zlib.crc32(role.encode()) % len(_SPARE)]
+
+
+def role_colours(roles: Iterable[str]) -> dict[str, str]:
+    """The colours of the roles of one picture: as :func:`role_colour`, but no two spare ones alike if avoidable.
+
+    Example:
+        >>> role_colours(["D", "P"])["D"] == role_colour("D")
+        True
+    """
+    names = sorted(set(roles))
+    chosen = {r: role_colour(r) for r in names}
+    free = [c for c in (*_SPARE, *PALETTE) if c not in chosen.values()]
+    taken: set[str] = set()
+    for r in names:
+        if r not in _COLOUR and chosen[r] in taken and free:
+            chosen[r] = free.pop(0)
+        taken.add(chosen[r])
+    return chosen
+
+
+def role_meaning(role: str) -> str:
+    """What the letter stands for, or ``""``."""
+    return _MEANING.get(role, "")
+
+
+def ink_on(colour: Any) -> str:
+    """Black or white, whichever is easier to read on ``colour``.
+
+    Example:
+        >>> ink_on("#33418f"), ink_on("#d5dae1")
+        ('#ffffff', '#17202e')
+    """
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour))
+    return INK if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.36 else PAPER
+
+
+# White is "nothing" in both maps, and the positive half of the diverging map is the sequential one:
+# a similarity keeps its colour whichever map a figure uses.
+_BLUES = ("#ffffff", "#cfe3f2", "#92bfe0", "#4f95c6", "#27699f", "#1b3f73", "#141b45")
+_BROWNS = ("#3a1206", "#6a2b12", "#9c481c", "#cd7a44", "#e9af87", "#f7dac6", "#ffffff")
+SEQUENTIAL: Colormap = LinearSegmentedColormap.from_list("tnsim.sequential", _BLUES)
+DIVERGING: Colormap = LinearSegmentedColormap.from_list("tnsim.diverging", (*_BROWNS, *_BLUES[1:]))
+
+FONT = "DejaVu Sans"  # ships with matplotlib, so figures are the same on every machine
+SIZES = {"title": 11.0, "label": 9.5, "tick": 8.5, "small": 7.5}  # points
+
+_RC: dict[str, Any] = {
+    "font.family": FONT,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.facecolor": PAPER,
+    "axes.labelcolor": INK,
+    "axes.labelsize": SIZES["label"],
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": SIZES["title"],
+    "axes.titleweight": "normal",
+    "figure.dpi": 110,
+    "figure.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "legend.frameon": False,
+    "xtick.color": RULE,
+    "ytick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "xtick.labelsize": SIZES["tick"],
+    "ytick.labelsize": SIZES["tick"],
+}
+
+
+def styled(fn: Callable[P, T]) -> Callable[P, T]:
+    """Run a plotting function in the house style; the user's own settings are left as they were."""
+
+    @functools.wraps(fn)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        with mpl.rc_context(cast(Any, _RC)):
+            return fn(*args, **kwargs)
+
+    return wrapper

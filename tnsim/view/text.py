@@ -1,0 +1,74 @@
+"""Text that knows how large it is, without a renderer, and keeps out of the way of other text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
+
+from tnsim.view.style import FONT, PAPER
+
+__all__ = ["READABLE", "Board", "Spot", "extent", "room"]
+
+Box = tuple[float, float, float, float]  # left, bottom, right, top
+Spot = tuple[float, float, str, str]  # x, y, horizontal and vertical alignment
+
+READABLE = 4.5  # points; smaller text is left out
+
+
+def extent(text: str, size: float) -> tuple[float, float]:
+    """Width and height of a text in points."""
+    width, height = _unit_extent(text)
+    return width * size, height * size
+
+
+@lru_cache(maxsize=4096)
+def _unit_extent(text: str) -> tuple[float, float]:
+    if not text.strip():
+        return 0.0, 0.0
+    path = TextPath((0, 0), text, size=100, prop=FontProperties(family=FONT))
+    return float(path.get_extents().width) / 100, 0.95
+
+
+def room(ax: Axes) -> tuple[float, float]:
+    """Width and height of the axes in points."""
+    box, dpi = ax.get_window_extent(), ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+    return float(box.width * 72 / dpi), float(box.height * 72 / dpi)
+
+
+@dataclass
+class Board:
+    """Axes with a scale, and the places already taken by text or discs."""
+
+    ax: Axes
+    scale: float  # points per unit
+    taken: list[Box] = field(default_factory=list)
+
+    def size(self, points: float) -> float:
+        """A font size that shrinks with the drawing."""
+        return min(points, points * self.scale / 30)
+
+    def write(self, spots: Iterable[Spot], text: str, points: float, **style: Any) -> bool:
+        """Write at the first spot (x, y, ha, va) where nothing is in the way; say whether there was one."""
+        size = self.size(points)
+        if size < READABLE:
+            return False
+        w, h = (n / self.scale for n in extent(text, size))
+        for x, y, ha, va in spots:
+            left = x - w * {"left": 0.0, "center": 0.5, "right": 1.0}[ha]
+            bottom = y - h * {"bottom": 0.0, "center": 0.5, "top": 1.0}[va]
+            box = (left - 0.04, bottom - 0.03, left + w + 0.04, bottom + h + 0.03)
+            if not any(_overlap(box, other) for other in self.taken):
+                self.taken.append(box)
+                text_ = self.ax.text(x, y, text, fontsize=size, ha=ha, va=va, **style)
+                text_.set_path_effects([patheffects.withStroke(linewidth=0.4 * size, foreground=PAPER)])
+                return True
+        return False
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
