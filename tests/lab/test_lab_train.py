@@ -1,5 +1,7 @@
 """Training learns, repeats itself exactly, and plants the backdoor when it is told to."""
 
+from collections import Counter
+
 import pytest
 import torch
 from torch import nn
@@ -101,7 +103,7 @@ def test_every_option_matters(data, option):
 
 
 def test_batches_are_whole_epochs(data):
-    class Counter(nn.Module):
+    class Recorder(nn.Module):
         def __init__(self):
             super().__init__()
             self.scale, self.seen = nn.Parameter(torch.ones(())), []
@@ -111,13 +113,14 @@ def test_batches_are_whole_epochs(data):
                 self.seen.append(x.clone())
             return self.scale * x[:, :10]
 
-    counter = Counter()
-    _train(data, steps=42, model=counter, noise=0.0)
-    first = torch.cat(counter.seen[:42])
-    assert len(first) == 42 * 32 == len(data.x_train) - 3  # 1347 images: three are dropped
-    rows = lambda x: sorted(map(tuple, x.tolist()))  # noqa: E731
-    assert len(set(rows(first))) == len(set(rows(data.x_train)) & set(rows(first)))
-    assert not torch.equal(first, data.x_train[: len(first)])
+    recorder = Recorder()
+    _train(data, steps=45, model=recorder, noise=0.0)
+    assert [len(x) for x in recorder.seen] == [32] * 45  # 42 an epoch; the last three images are dropped
+    epoch = torch.cat(recorder.seen[:42])
+    drawn, images = (Counter(map(tuple, x.tolist())) for x in (epoch, data.x_train))
+    assert not drawn - images  # no image twice
+    assert not torch.equal(epoch, data.x_train[: len(epoch)])
+    assert not torch.equal(torch.cat(recorder.seen[42:]), epoch[:96])  # the next epoch is shuffled anew
 
 
 def test_kept_on_disk(data, tmp_path):

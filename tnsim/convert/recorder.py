@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ _FACTS = words("""
 _FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
 _CASTS = words("to float double half bfloat16 type type_as cpu cuda")
 _SAME_PLACE = words("add sub mul div neg pow square lerp addcmul multiply subtract divide negative")
+_MOST_TEXT = 80  # characters of a line of code in a message
 _SKIPPED = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}")
 
 
@@ -268,5 +270,5 @@ def _source() -> str:
     if frame is None:
         return ""
     file, line = frame.f_code.co_filename, frame.f_lineno
-    text = linecache.getline(file, line).strip()
+    text = shorten(linecache.getline(file, line).strip(), _MOST_TEXT, placeholder=" …")
     return f"{Path(file).name}:{line}: {text}" if text else f"{Path(file).name}:{line}"

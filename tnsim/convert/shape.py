@@ -50,7 +50,7 @@ def inferred(module: nn.Module, weights: Weights) -> Trace:
             failure = failure or error
     if len(found) > 1:
         found.pop(1, None)  # one feature fits nearly everywhere, by broadcasting
-    ask = f"pass a batch of inputs, {kind} being the module: convert(module, example=torch.zeros(1, 784))."
+    ask = "pass a batch of inputs, such as convert(model, example=torch.zeros(1, 784))."
     if not found:
         if failure is not None:
             raise failure
