@@ -3,7 +3,7 @@
 A rule with n nodes integrates polynomials of degree 2n−1 exactly, so a deviation is an error, not noise.
 """
 
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -38,3 +38,22 @@ def dense(f, d, degree):
         tensors.append(current(zero).detach() / factorial)
         current = torch.func.jacrev(current)
     return tensors
+
+
+def matchings(items):
+    """All perfect matchings, one by one."""
+    if not items:
+        yield ()
+        return
+    first, rest = items[0], items[1:]
+    for k, partner in enumerate(rest):
+        for tail in matchings((*rest[:k], *rest[k + 1 :])):
+            yield ((first, partner), *tail)
+
+
+def partial_matchings(items):
+    """All partial matchings, one by one, with the items they leave alone."""
+    for alone in range(len(items) % 2, len(items) + 1, 2):
+        for left in combinations(items, alone):
+            for pairs in matchings(tuple(i for i in items if i not in left)):
+                yield pairs, left

@@ -58,13 +58,20 @@ def test_distance_is_that_of_the_difference():
     torch.testing.assert_close(gram.distance(1)[0, 2], tnsim.inner(difference[1]).sqrt(), **TIGHT)
 
 
-def test_models_of_different_structure_and_chunks_keep_their_order():
+def test_models_of_different_structure_keep_their_order():
     nets = [network(1), network(1, hidden=7), network(1), network(2), network(1, hidden=7), network(1)]
     gram = tnsim.gram(nets)
-    small = tnsim.gram(nets, memory=3000)
     for i, a in enumerate(nets):
         for j, b in enumerate(nets):
             torch.testing.assert_close(gram.matrix[i, j], tnsim.inner(a, b), **TIGHT)
+
+
+def test_chunks_that_fit_into_memory_give_the_same_matrix():
+    nets = [network(2) for _ in range(5)]
+    gram = tnsim.gram(nets)
+    one_pair, all_pairs = (tnsim.cost(a, a).bytes for a in (nets[0], stack(nets)))
+    assert all_pairs > 2 * one_pair
+    small = tnsim.gram(nets, memory=1.01 * one_pair)
     torch.testing.assert_close(small.products, gram.products, **TIGHT)
 
 

@@ -64,8 +64,8 @@ def _merged(group: list[Term]) -> list[Term]:
     """Add the coefficients of terms made of the very same tensors in the same wiring."""
     found: dict[Any, Term] = {}
     for t in group:
-        key = (tuple((id(x.data), x.inds) for x in t.tensors), t.legs, t.out)
-        found[key] = replace(t, coefficient=t.coefficient + found[key].coefficient) if key in found else t
+        same = found.get(t.key)
+        found[t.key] = t if same is None else replace(t, coefficient=t.coefficient + same.coefficient)
     return list(found.values())
 
 

@@ -13,6 +13,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.collect import collect
 from tnsim.algebra.contract import Contraction
+from tnsim.algebra.symmetry import orbit_key
 from tnsim.algebra.term import Term, canonical, compose, multiply, retensor
 from tnsim.algebra.wires import BATCH, MODEL, WireError, index, output_leg, space
 
@@ -122,9 +123,9 @@ class Poly:
             )
         spaces = [s for s, _ in inner.domain]
         terms = (
-            canonical(compose(t, choice), spaces)
+            canonical(compose(t, [inner.terms[k] for k in choice]), spaces).scaled(count)
             for t in self.terms
-            for choice in product(inner.terms, repeat=t.degree)
+            for choice, count in _choices(t, len(inner.terms))
         )
         return Poly(collect(terms), inner.domain, self.codomain)
 
@@ -252,6 +253,16 @@ class Poly:
         codomain = (*self.codomain[:axis], *kept, *self.codomain[axis + 1 :])
         terms = tuple(_select(t, axis, key, bool(kept)) for t in self.terms)
         return Poly(terms, self.domain, codomain)
+
+
+def _choices(outer: Term, n: int) -> list[tuple[tuple[int, ...], int]]:
+    """Which of n inner terms each leg may read, up to exchanges of legs, with their number."""
+    found: dict[object, tuple[tuple[int, ...], int]] = {}
+    for choice in product(range(n), repeat=outer.degree):
+        key = orbit_key(outer.tree, choice)
+        first, count = found.get(key, (choice, 0))
+        found[key] = (first, count + 1)
+    return list(found.values())
 
 
 def _select(t: Term, axis: int, key: Any, keep: bool) -> Term:

@@ -2,9 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Union
 
-__all__ = ["Branch", "Tree", "blocks", "fixed", "free", "graft", "leaves", "orbit_key", "shifted", "swaps"]
+__all__ = [
+    "Branch",
+    "Tree",
+    "blocks",
+    "exchanges",
+    "fixed",
+    "free",
+    "graft",
+    "leaves",
+    "orbit_key",
+    "shifted",
+    "swaps",
+]
 
 Tree = Union[int, "Branch"]
 
@@ -79,8 +92,8 @@ def orbit_key(outer: Tree, labels: Sequence[int]) -> object:
     """The same for two labellings of the legs that an exchange turns into each other.
 
     Example:
-        >>> orbit_key(free(2), [0, 1]) == orbit_key(free(2), [1, 0]) != orbit_key(fixed(2), [0, 1])
-        True
+        >>> [orbit_key(tree, [0, 1]) == orbit_key(tree, [1, 0]) for tree in (free(2), fixed(2))]
+        [True, False]
     """
     if isinstance(outer, int):
         return (labels[outer],)
@@ -118,6 +131,28 @@ def swaps(tree: Tree) -> Iterator[tuple[int, ...]]:
             at += size
 
     yield from visit(tree, 0)
+
+
+def exchanges(tree: Tree) -> Iterator[tuple[int, ...]]:
+    """Generators of the whole group, as permutations of legs.
+
+    Example:
+        >>> list(exchanges(free(3)))
+        [(1, 0, 2), (0, 2, 1)]
+    """
+    parts = blocks(tree)
+    n = sum(map(len, parts))
+    for block in parts:
+        for a, b in pairwise(block):
+            order = list(range(n))
+            order[a], order[b] = b, a
+            yield tuple(order)
+    for swap in swaps(tree):
+        order = list(range(n))
+        for here, there in enumerate(swap):
+            for a, b in zip(parts[here], parts[there], strict=True):
+                order[a] = b
+        yield tuple(order)
 
 
 def _key(node: Tree, inner: Sequence[tuple[object, Tree]]) -> object:

@@ -8,6 +8,7 @@ from typing import Any
 import autoray as ar
 import quimb.tensor as qtn
 
+from tnsim.algebra.symmetry import Branch, Tree, fixed, graft, shifted
 from tnsim.algebra.wires import Leg, index, input_leg, nest, place, rename, space
 
 __all__ = ["Term", "aligned", "canonical", "compose", "multiply", "retensor"]
@@ -28,12 +29,27 @@ class Term:
         legs: input legs, in order; their number is the degree.
         out: output indices.
         coefficient: a number in front.
+        symmetry: which legs may be exchanged; ``None`` says nothing. It holds by construction, and
+            :func:`tnsim.algebra.rewrite.check_symmetry` verifies it numerically.
     """
 
     tensors: tuple[qtn.Tensor, ...]
     legs: tuple[Leg, ...]
     out: Leg
     coefficient: float = 1.0
+    symmetry: Tree | None = None
+
+    @property
+    def tree(self) -> Tree:
+        """The symmetry as a tree over the legs."""
+        if self.symmetry is not None:
+            return self.symmetry
+        return 0 if self.degree == 1 else fixed(self.degree)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for terms made of the very same arrays in the same wiring."""
+        return (tuple((id(x.data), x.inds) for x in self.tensors), self.legs, self.out)
 
     @property
     def degree(self) -> int:
@@ -105,13 +121,15 @@ def canonical(term: Term, spaces: Sequence[str]) -> Term:
 
 def multiply(a: Term, b: Term) -> Term:
     """The elementwise product a(x)∘b(x): the two share their output indices."""
+    tree = Branch((a.tree, shifted(b.tree, a.degree)), free=a.degree > 0 and a.key == b.key)
     if a.out != b.out or (a.legs and b.legs) or _inner(a) & _inner(b):
         a, b = _apart(a, "0", a.out), _apart(b, "1", a.out)
-    return Term((*a.tensors, *b.tensors), (*a.legs, *b.legs), a.out, a.coefficient * b.coefficient)
+    return Term((*a.tensors, *b.tensors), (*a.legs, *b.legs), a.out, a.coefficient * b.coefficient, tree)
 
 
 def compose(outer: Term, inner: Sequence[Term]) -> Term:
     """Feed one term into each leg of ``outer``: outer(inner₀(x), inner₁(x), …)."""
+    tree = graft(outer.tree, [(t.key, t.tree) for t in inner])
     bonds = _bond_names(outer)
     outer = outer.renamed(bonds)
     taken = set(outer.sizes)
@@ -126,7 +144,7 @@ def compose(outer: Term, inner: Sequence[Term]) -> Term:
         tensors += term.tensors
         legs += term.legs
         coefficient *= term.coefficient
-    return Term(tuple(tensors), tuple(legs), outer.out, coefficient)
+    return Term(tuple(tensors), tuple(legs), outer.out, coefficient, tree)
 
 
 def aligned(term: Term, out: Leg) -> Term:

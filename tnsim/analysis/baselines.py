@@ -26,7 +26,7 @@ def weight_cosine(a: Model, b: Model) -> torch.Tensor:
     Example:
         >>> import tnsim
         >>> a = tnsim.nn.BilinearLayer(4, 8, 3)
-        >>> round(float(weight_cosine(a, a)), 6)
+        >>> round(weight_cosine(a, a).item(), 6)
         1.0
     """
     u, v = list(_weights(a)), list(_weights(b))

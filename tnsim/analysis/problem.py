@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ from tnsim.algebra.build import identity
 from tnsim.algebra.contract import Cost, check_budget, pricing, total
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.rewrite import symmetrise
 from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
@@ -132,6 +134,9 @@ def _carried(law: Measure, nets: Sequence[Network]) -> tuple[Measure, list[list[
 
 
 def _collapsed(layers: Sequence[Poly]) -> Poly:
+    """The layers as one polynomial; deep ones with the exchange of legs made structural."""
+    if prod(f.degree for f in layers) > 2:
+        layers = [symmetrise(f) for f in layers]
     return Network(tuple((f"{i}", f) for i, f in enumerate(layers))).collapse()
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.poly import Axes, Poly
-from tnsim.algebra.wires import BATCH, Leg
-from tnsim.measure.measure import Block, Closure, Measure, MeasureError, as_like
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import BATCH
+from tnsim.measure.measure import Block, Bridge, Closure, Measure, MeasureError, as_like
 
 __all__ = ["Empirical"]
 
@@ -47,13 +48,13 @@ class Empirical(Measure):
         return JointEmpirical((block, block))
 
     def closures(
-        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
         """One closure."""
         block = Block(self.x)
-        return JointEmpirical((block, block)).closures(legs, factors, sides)
+        return JointEmpirical((block, block)).closures(factors, sides, exchange)
 
-    def count(self, ket: int, bra: int) -> int:
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
         """Always 1."""
         return 1
 
@@ -72,16 +73,17 @@ class JointEmpirical(Measure):
     samples: tuple[Block, ...]
 
     def closures(
-        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
         """One closure: the data on every leg, one sample index for all."""
-        n = self._n
-        tensors = [self.samples[s].tensor((BATCH, *leg), "DATA") for leg, s in zip(legs, sides, strict=True)]
-        if not tensors:
-            tensors = [qtn.Tensor(ar.do("ones", (n,), like=self.samples[0].data), (BATCH,), tags="DATA")]
-        yield Closure(1 / n, (), tuple(tensors), 0)
+        ones = ar.do("ones", (self._n,), like=self.samples[0].data)
+        bridges = [Bridge((), (), (qtn.Tensor(ones, (BATCH,), tags="DATA"),))]
+        for f, (t, side) in enumerate(zip(factors, sides, strict=False)):
+            for k, leg in enumerate(t.legs):
+                bridges.append(Bridge(((f, k),), (), (self.samples[side].tensor((BATCH, *leg), "DATA"),)))
+        yield Closure(1 / self._n, tuple(bridges))
 
-    def count(self, ket: int, bra: int) -> int:
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
         """Always 1."""
         return 1
 

@@ -14,7 +14,9 @@ from tnsim.algebra.contract import Contraction, CostError
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
+from tnsim.measure.bridges import Bridges
 from tnsim.measure.measure import Measure
+from tnsim.measure.orbits import TooManyPairings
 
 __all__ = ["MOST_CLOSURES", "Keep", "expect", "plan"]
 
@@ -30,30 +32,27 @@ def plan(
     sides: Sequence[int] = (0, 1),
     connected: bool = False,
 ) -> Iterator[Contraction]:
-    """The contractions whose sum is the expectation; nothing is computed yet. See :func:`expect`."""
-    ends: tuple[str, ...] = SIDES[: len(factors)]
+    """The contractions whose sum is the expectation. See :func:`expect`."""
+    ends = SIDES[: len(factors)]
     runs = tuple(model_index(SIDES[side]) for side in sides[: len(factors)])
     models = [f.models or measure.run_of(side) for f, side in zip(factors, sides, strict=False)]
-    prepared = [
+    placed = [
         [_placed(t, end, run, n) for t in f.terms]
         for f, end, run, n in zip(factors, ends, runs, models, strict=True)
     ]
     front = tuple(dict.fromkeys(run for run, n in zip(runs, models, strict=True) if n))
-    for choice in product(*prepared):
-        legs = [leg for t in choice for leg in t.legs]
-        factor_of = [k for k, t in enumerate(choice) for _ in t.legs]
-        side_of = [sides[k] for k in factor_of]
-        tensors = tuple(x for t in choice for x in t.tensors)
+    bridges = Bridges()
+    for numbers, count, exchange in _choices(factors, keep, sides):
+        choice = [terms[k] for terms, k in zip(placed, numbers, strict=True)]
         outs = [t.out for t in choice]
         joined = [] if keep == "all" else [(outs[0][i], o) for out in outs[1:] for i, o in enumerate(out)]
         kept = {"all": tuple(ix for out in outs for ix in out), "diagonal": outs[0], "sum": ()}[keep]
-        factor = reduce(operator.mul, (t.coefficient for t in choice))
-        for c in measure.closures(legs, factor_of, side_of):
-            if connected and not c.crossings:
+        weight = count * reduce(operator.mul, (t.coefficient for t in choice))
+        for closure in measure.closures(choice, sides, exchange):
+            if connected and not closure.crossings:
                 continue
-            yield Contraction(
-                (*tensors, *c.tensors), (*front, *kept), identify((*joined, *c.joins)), factor * c.weight
-            )
+            tensors, joins = bridges.closed(choice, closure)
+            yield Contraction(tensors, (*front, *kept), identify((*joined, *joins)), weight * closure.weight)
 
 
 def expect(
@@ -64,7 +63,7 @@ def expect(
     connected: bool = False,
     progress: bool = False,
 ) -> Array:
-    """E[f₀(x) ⊗ f₁(x)] under a measure, exactly: one contraction for every closure of the legs.
+    """E[f₀(x) ⊗ f₁(x)] under a measure, exactly: one contraction for every orbit of closures of the legs.
 
     Args:
         factors: one or two polynomials. Stacked ones put their run axes in front of the result.
@@ -78,31 +77,58 @@ def expect(
 
     Returns:
         Shape ``([m,] [m',] *outputs)``.
+
+    Raises:
+        CostError: if there are too many closures to list.
     """
-    _refuse_swarms(factors, measure)
+    todo = _count(factors, measure, keep, sides)
     models = [f.models or measure.run_of(side) for f, side in zip(factors, sides, strict=False)]
     shape = tuple(n for i, n in enumerate(models) if n and sides[i] not in sides[:i])
     outs = [f.out_shape for f in factors]
     shape += {"all": tuple(n for o in outs for n in o), "diagonal": outs[0], "sum": ()}[keep]
     total = None
-    todo = plan(factors, measure, keep, sides, connected)
-    for contraction in tqdm(todo, "closing legs", delay=2, leave=False, disable=not progress):
+    contractions = plan(factors, measure, keep, sides, connected)
+    for contraction in tqdm(contractions, "closing legs", todo, delay=2, leave=False, disable=not progress):
         value = contraction.value()
         total = value if total is None else total + value
     return ar.do("zeros", shape, like=factors[0].like) if total is None else total
 
 
-def _refuse_swarms(factors: Sequence[Poly], measure: Measure) -> None:
-    """Stop before millions of closures are even listed."""
-    degrees = [[t.degree for t in f.terms] for f in factors]
-    pairs = [(c[0], c[1] if len(c) > 1 else 0) for c in product(*degrees)]
-    count = sum(measure.count(*pair) for pair in pairs)
+def _choices(
+    factors: Sequence[Poly], keep: Keep, sides: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], int, bool]]:
+    """Which term of every factor, how often, and whether the two are the same and may be exchanged.
+
+    In the product of a model with itself, terms s, t and t, s give each other's transpose: where only the
+    diagonal is kept they are the same number, and are computed once.
+    """
+    self_pair = len(factors) == 2 and factors[0] is factors[1] and sides[0] == sides[1] and keep != "all"
+    for numbers in product(*(range(len(f.terms)) for f in factors)):
+        if not self_pair:
+            yield numbers, 1, False
+        elif numbers[0] <= numbers[1]:
+            yield numbers, 1 + (numbers[0] < numbers[1]), numbers[0] == numbers[1]
+
+
+def _count(factors: Sequence[Poly], measure: Measure, keep: Keep, sides: Sequence[int]) -> float:
+    """How many closures there are; refuse before millions of them are listed."""
+    terms = [f.terms for f in factors]
+    count: float
+    try:
+        count = sum(
+            measure.count([t[k] for t, k in zip(terms, numbers, strict=True)], exchange)
+            for numbers, _, exchange in _choices(factors, keep, sides)
+        )
+    except TooManyPairings as error:
+        count, legs = error.count, error.legs
+    else:
+        legs = sum(f.degree for f in factors)
     if count > MOST_CLOSURES:
-        legs = max(map(sum, pairs))
         raise CostError(
-            f"closing {legs} legs exactly takes {count:.2g} contractions; the limit is {MOST_CLOSURES}. "
+            f"closing {legs} legs exactly takes {count:.1g} contractions or more; the limit is {MOST_CLOSURES}. "
             'Use method="layerwise" (approximate), or compare fewer layers, net[:k].'
         )
+    return count
 
 
 def _placed(t: Term, end: str, run: str, models: int | None) -> Term:

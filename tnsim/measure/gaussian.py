@@ -11,10 +11,10 @@ import quimb.tensor as qtn
 from tnsim.algebra.build import identity
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
-from tnsim.algebra.wires import MODEL, Leg, output_leg
+from tnsim.algebra.wires import MODEL, output_leg
 from tnsim.measure.expect import expect
-from tnsim.measure.measure import Block, Closure, Measure, MeasureError, as_like
-from tnsim.measure.pairings import count_matchings, count_partial_matchings, matchings, partial_matchings
+from tnsim.measure.measure import Block, Bridge, Closure, Measure, MeasureError, as_like
+from tnsim.measure.orbits import pairings_of
 
 __all__ = ["Gaussian", "JointGaussian"]
 
@@ -33,46 +33,38 @@ class Wick(Measure):
         raise NotImplementedError
 
     def closures(
-        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
-        """All pairings; with a mean, all partial pairings. (n−1)!! of them when the mean is zero."""
-        free = [k for k, side in enumerate(sides) if self.mean_of(side) is not None]
-        everything = (
-            partial_matchings(range(len(legs))) if free else ((p, ()) for p in matchings(range(len(legs))))
-        )
-        for pairs, alone in everything:
-            if not set(alone) <= set(free):
+        """Pairings up to exchanges; with a mean, partial pairings."""
+        meant = [self.mean_of(side) for side in sides]
+        leave = any(mean is not None for mean in meant)
+        for weight, pairs, alone in pairings_of(factors, leave=leave, exchange=exchange):
+            if any(meant[f] is None for f, _ in alone):
                 continue
-            joins: list[tuple[str, str]] = []
-            tensors = []
-            for i, j in pairs:
-                more, bridge = self._bridge(legs[i], sides[i], legs[j], sides[j])
-                joins += more
-                tensors += bridge
-            for k in alone:
-                mean = self.mean_of(sides[k])
+            bridges = [self._bridge(factors, sides, *pair) for pair in pairs]
+            for place in alone:
+                mean = meant[place[0]]
                 assert mean is not None
-                tensors.append(mean.tensor(legs[k], "MEAN"))
-            crossings = sum(factors[i] != factors[j] for i, j in pairs)
-            yield Closure(1.0, tuple(joins), tuple(tensors), crossings)
+                bridges.append(Bridge((place,), (), (mean.tensor(factors[place[0]].legs[place[1]], "MEAN"),)))
+            yield Closure(weight, tuple(bridges))
 
-    def count(self, ket: int, bra: int) -> int:
-        """(n−1)!! without a mean, else the telephone numbers."""
-        n = ket + bra
-        return count_matchings(n) if self.mean_of(0) is None else count_partial_matchings(n)
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+        """Pairings up to exchanges."""
+        return len(pairings_of(factors, leave=self.mean_of(0) is not None, exchange=exchange))
 
     def _bridge(
-        self, left: Leg, a: int, right: Leg, b: int
-    ) -> tuple[list[tuple[str, str]], list[qtn.Tensor]]:
+        self, factors: Sequence[Term], sides: Sequence[int], p: tuple[int, int], q: tuple[int, int]
+    ) -> Bridge:
         """Two legs joined by the covariance: by identification where that is the identity or diagonal."""
-        if a > b:
-            left, a, right, b = right, b, left, a
-        cov = self.cov_of(a, b)
+        if sides[p[0]] > sides[q[0]]:
+            p, q = q, p
+        left, right = (factors[f].legs[leg] for f, leg in (p, q))
+        cov = self.cov_of(sides[p[0]], sides[q[0]])
         if cov is None:
-            return list(zip(left, right, strict=True)), []
+            return Bridge((p, q), tuple(zip(left, right, strict=True)))
         if ar.ndim(cov.data) - len(cov.models) == len(left):
-            return list(zip(left, right, strict=True)), [cov.tensor(left, "COV")]
-        return [], [cov.tensor((*left, *right), "COV")]
+            return Bridge((p, q), tuple(zip(left, right, strict=True)), (cov.tensor(left, "COV"),))
+        return Bridge((p, q), (), (cov.tensor((*left, *right), "COV"),))
 
     def centred(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
         """f(μ + z) as a polynomial in z, and the law of z."""

@@ -9,9 +9,10 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.poly import Axes, Poly
-from tnsim.algebra.wires import SIDES, Leg, model_index
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import SIDES, model_index
 
-__all__ = ["Block", "Closure", "Measure", "MeasureError", "as_like"]
+__all__ = ["Block", "Bridge", "Closure", "Measure", "MeasureError", "as_like"]
 
 Array = Any
 
@@ -21,20 +22,36 @@ class MeasureError(ValueError):
 
 
 @dataclass(frozen=True)
+class Bridge:
+    """What one or several legs hang on.
+
+    Attributes:
+        legs: the legs it closes, as ``(factor, leg number)``.
+        joins: pairs of indices that become one (a bridge by the identity costs nothing).
+        tensors: tensors to attach.
+    """
+
+    legs: tuple[tuple[int, int], ...]
+    joins: tuple[tuple[str, str], ...] = ()
+    tensors: tuple[qtn.Tensor, ...] = ()
+
+
+@dataclass(frozen=True)
 class Closure:
-    """One way of closing all input legs.
+    """One way of closing all input legs, standing for all ways of equal value.
 
     Attributes:
         weight: its factor in the sum.
-        joins: pairs of indices that become one (a bridge by the identity costs nothing).
-        tensors: tensors to attach.
-        crossings: how many bridges run between the two factors.
+        bridges: together they close every leg once.
     """
 
     weight: float = 1.0
-    joins: tuple[tuple[str, str], ...] = ()
-    tensors: tuple[qtn.Tensor, ...] = ()
-    crossings: int = 0
+    bridges: tuple[Bridge, ...] = ()
+
+    @property
+    def crossings(self) -> int:
+        """How many bridges run between different factors."""
+        return sum(len({factor for factor, _ in bridge.legs}) > 1 for bridge in self.bridges)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +80,21 @@ class Measure(ABC):
 
     @abstractmethod
     def closures(
-        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
-        """All ways of closing ``legs``.
+        """All ways of closing the legs of a product of terms.
 
         Args:
-            legs: the input legs of both factors of a product, in order.
-            factors: for every leg the factor it belongs to, 0 or 1.
-            sides: for every leg the model whose law it follows, 0 or 1. In the product of a model with
-                itself both factors follow the same.
+            factors: one or two terms.
+            sides: for every factor the model whose law its input follows, 0 or 1. In the product of a model
+                with itself both factors follow the same.
+            exchange: the two factors are the same term and only a value symmetric in them is wanted, so
+                closures that differ by exchanging the factors may stand for each other.
         """
 
     @abstractmethod
-    def count(self, ket: int, bra: int) -> int:
-        """How many closures there are for ``ket`` legs of one model and ``bra`` of the other."""
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+        """How many closures there are, without listing them where that is long."""
 
     def run_of(self, side: int) -> int | None:
         """How many models of a run the law tells apart on one side; ``None`` if it is the same for all."""

@@ -15,9 +15,55 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["Orbit", "orbits"]
+from tnsim.algebra.symmetry import blocks, swaps
+from tnsim.algebra.term import Term
+
+__all__ = ["Orbit", "Paired", "TooManyPairings", "count_matchings", "orbits", "pairings_of"]
 
 _MOST_GRAPHS = 400_000
+
+Place = tuple[int, int]  # (factor, leg number)
+Paired = tuple[int, tuple[tuple[Place, Place], ...], tuple[Place, ...]]  # weight, pairs, legs left alone
+
+
+def pairings_of(
+    factors: Sequence[Term], across: bool = False, leave: bool = False, exchange: bool = False
+) -> list[Paired]:
+    """One pairing of the legs of a product for every orbit, with the number of pairings it stands for.
+
+    Args:
+        factors: one or two terms, with their symmetries.
+        across: only pairs between the two factors count.
+        leave: whether legs may be left alone.
+        exchange: whether the two factors, then the same term, may be exchanged as well.
+    """
+    groups = [(f, block) for f, t in enumerate(factors) for block in blocks(t.tree)]
+    counts = [sum(f == k for f, _ in groups) for k in range(len(factors))]
+    generators = []
+    for f, t in enumerate(factors):
+        first = sum(counts[:f])
+        for swap in swaps(t.tree):
+            order = list(range(len(groups)))
+            order[first : first + counts[f]] = [first + k for k in swap]
+            generators.append(tuple(order))
+    if exchange and groups:
+        half = counts[0]
+        generators.append((*range(half, 2 * half), *range(half)))
+    sides = tuple(f for f, _ in groups) if across else None
+    result = []
+    for orbit in orbits(tuple(len(b) for _, b in groups), tuple(generators), sides, leave):
+        rest = [[(f, leg) for leg in block] for f, block in groups]
+        pairs = tuple((rest[i].pop(0), rest[j].pop(0)) for i, j, n in orbit.pairs for _ in range(n))
+        result.append((orbit.weight, pairs, tuple(place for places in rest for place in places)))
+    return result
+
+
+class TooManyPairings(ValueError):
+    """More pairings than can be listed."""
+
+    def __init__(self, legs: int, count: float):
+        super().__init__(f"{legs} legs have {count:.1g} pairings or more, up to exchanges.")
+        self.legs, self.count = legs, count
 
 
 @dataclass(frozen=True)
@@ -38,7 +84,7 @@ class Orbit:
 @lru_cache(maxsize=4096)
 def orbits(
     sizes: tuple[int, ...],
-    swaps: tuple[tuple[int, ...], ...] = (),
+    generators: tuple[tuple[int, ...], ...] = (),
     sides: tuple[int, ...] | None = None,
     leave: bool = False,
 ) -> tuple[Orbit, ...]:
@@ -46,12 +92,12 @@ def orbits(
 
     Args:
         sizes: the number of legs of every block.
-        swaps: permutations of the blocks that do not change a pairing's value (generators of the group).
+        generators: permutations of the blocks that do not change a pairing's value.
         sides: if given, only pairs between blocks of different sides count.
         leave: whether legs may be left alone.
 
     Raises:
-        ValueError: if there are more multigraphs than can be listed.
+        TooManyPairings: if there are more multigraphs than can be listed.
 
     Example:
         Two bilinear layers: 3 matchings, of which the two that cross have one value.
@@ -60,16 +106,21 @@ def orbits(
         [(2, ((0, 1, 2),)), (1, ((0, 0, 1), (1, 1, 1)))]
     """
     n = len(sizes)
+    legs = sum(sizes)
+    pairings = factorial(legs // 2) if sides is not None else count_matchings(legs)
+    least = pairings / prod(map(factorial, sizes))  # of the multigraphs, without listing them
+    if least > _MOST_GRAPHS:
+        raise TooManyPairings(legs, least)
     graphs = []
     for graph in _multigraphs(sizes, sides, leave):
         graphs.append(graph)
         if len(graphs) > _MOST_GRAPHS:
-            raise ValueError(f"blocks of {sizes} legs have more than {_MOST_GRAPHS} pairings up to exchanges.")
+            raise TooManyPairings(legs, _MOST_GRAPHS)
     if not graphs:
         return ()
     table = np.array(graphs, dtype=np.int8).reshape(len(graphs), n, n)
     weights = [_count(sizes, graph) for graph in table]
-    label = _merged(table, swaps)
+    label = _merged(table, generators)
     found: dict[int, tuple[int, int]] = {}
     for k, (orbit, weight) in enumerate(zip(label, weights, strict=True)):
         first, total = found.get(orbit, (k, 0))
@@ -122,18 +173,18 @@ def _count(sizes: Sequence[int], graph: np.ndarray) -> int:
     return prod(map(factorial, sizes)) // over
 
 
-def _merged(table: np.ndarray, swaps: Sequence[tuple[int, ...]]) -> np.ndarray:
+def _merged(table: np.ndarray, generators: Sequence[tuple[int, ...]]) -> np.ndarray:
     """The orbit of every multigraph: connected components under the generators."""
     count = len(table)
-    if not swaps:
+    if not generators:
         return np.arange(count)
-    images = [table, *(table[:, order][:, :, order] for order in map(list, swaps))]
+    images = [table, *(table[:, order][:, :, order] for order in map(list, generators))]
     flat = np.concatenate(images).reshape(len(images) * count, -1)
     codes = np.unique(np.ascontiguousarray(flat).view(f"V{flat.shape[1]}").ravel(), return_inverse=True)[1]
     where = np.empty(count, dtype=np.int64)
     where[codes[:count]] = np.arange(count)
     targets = where[codes[count:]]
-    sources = np.tile(np.arange(count), len(swaps))
+    sources = np.tile(np.arange(count), len(generators))
     graph = coo_array((np.ones(len(sources), dtype=np.int8), (sources, targets)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
 
@@ -142,3 +193,13 @@ def _orbit(sizes: Sequence[int], graph: np.ndarray, weight: int) -> Orbit:
     n = len(sizes)
     pairs = tuple((i, j, int(graph[i, j])) for i in range(n) for j in range(i, n) if graph[i, j])
     return Orbit(weight, pairs, tuple(_alone(sizes, graph)))
+
+
+def count_matchings(n: int) -> int:
+    """How many perfect matchings n legs have: (n−1)!!, or 0 if n is odd.
+
+    Example:
+        >>> [count_matchings(n) for n in (0, 1, 4, 8, 16)]
+        [1, 0, 3, 105, 2027025]
+    """
+    return 0 if n % 2 else prod(range(1, n, 2))

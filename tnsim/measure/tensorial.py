@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from math import factorial
 
-from tnsim.algebra.wires import Leg
-from tnsim.measure.measure import Closure, Measure
+from tnsim.algebra.term import Term
+from tnsim.measure.measure import Bridge, Closure, Measure
+from tnsim.measure.orbits import pairings_of
 
 __all__ = ["Frobenius", "Symmetric"]
 
@@ -24,17 +24,16 @@ class Symmetric(Measure):
     """
 
     def closures(
-        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
-        """All pairings between the two models."""
-        ket, bra = _split(legs, factors)
-        if len(ket) == len(bra):
-            for order in permutations(bra):
-                yield Closure(1 / factorial(len(ket)), _joined(ket, order), (), len(ket))
+        """Pairings between the two factors, up to exchanges."""
+        if _same_degree(factors):
+            for weight, pairs, _ in pairings_of(factors, across=True, exchange=exchange):
+                yield Closure(weight / factorial(factors[0].degree), tuple(_wire(factors, *p) for p in pairs))
 
-    def count(self, ket: int, bra: int) -> int:
-        """n! for equal degrees, else 0."""
-        return factorial(ket) if ket == bra else 0
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+        """At most n! for equal degrees n, else 0."""
+        return len(pairings_of(factors, across=True, exchange=exchange)) if _same_degree(factors) else 0
 
 
 @dataclass(frozen=True)
@@ -46,22 +45,22 @@ class Frobenius(Measure):
     """
 
     def closures(
-        self, legs: Sequence[Leg], factors: Sequence[int], sides: Sequence[int]
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
         """One pairing: leg i with leg i."""
-        ket, bra = _split(legs, factors)
-        if len(ket) == len(bra):
-            yield Closure(1.0, _joined(ket, bra), (), len(ket))
+        if _same_degree(factors):
+            pairs = (((0, k), (1, k)) for k in range(factors[0].degree))
+            yield Closure(1.0, tuple(_wire(factors, *p) for p in pairs))
 
-    def count(self, ket: int, bra: int) -> int:
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
         """1 for equal degrees, else 0."""
-        return int(ket == bra)
+        return int(_same_degree(factors))
 
 
-def _split(legs: Sequence[Leg], factors: Sequence[int]) -> tuple[list[Leg], list[Leg]]:
-    ket, bra = ([leg for leg, f in zip(legs, factors, strict=True) if f == factor] for factor in (0, 1))
-    return ket, bra
+def _same_degree(factors: Sequence[Term]) -> bool:
+    return len(factors) == 2 and factors[0].degree == factors[1].degree
 
 
-def _joined(ket: Sequence[Leg], bra: Sequence[Leg]) -> tuple[tuple[str, str], ...]:
-    return tuple(pair for a, b in zip(ket, bra, strict=True) for pair in zip(a, b, strict=True))
+def _wire(factors: Sequence[Term], p: tuple[int, int], q: tuple[int, int]) -> Bridge:
+    left, right = (factors[f].legs[k] for f, k in (p, q))
+    return Bridge((p, q), tuple(zip(left, right, strict=True)))

@@ -3,6 +3,7 @@
 Every function takes ``ax=None``, returns ``(fig, ax)``, never calls ``show()`` and leaves the user's settings alone.
 """
 
+from tnsim.view.grid import grid
 from tnsim.view.images import image
 from tnsim.view.lines import curves
 from tnsim.view.matrices import heatmap, heatmaps
@@ -15,6 +16,7 @@ __all__ = [
     "SEQUENTIAL",
     "curves",
     "draw",
+    "grid",
     "heatmap",
     "heatmaps",
     "image",
