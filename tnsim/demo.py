@@ -16,7 +16,7 @@ from tnsim.analysis import Gram, attribute, gram, output_cosine, weight_cosine
 from tnsim.convert import convert
 from tnsim.lab import Backdoor, Dataset, Run, load_digits, train
 from tnsim.nn import BilinearClassifier
-from tnsim.view import curves, draw, grid, heatmap, heatmaps, image
+from tnsim.view import SEQUENTIAL, curves, draw, grid, heatmap, heatmaps, image
 
 __all__ = ["Finding", "demo", "find"]
 
@@ -208,7 +208,7 @@ def _report(
         f"  the trigger has                {finding.count} pixels, {found} of them right  ({pixels} pixels)"
     )
     console.print(
-        f"  in the {pixels} top-ranked inputs are  {hits} of the trigger's {pixels} pixels, among {len(trigger.mask)}"
+        f"  top-ranked inputs              {hits} of the first {pixels} are the trigger's, among {len(trigger.mask)}"
     )
 
 
@@ -233,25 +233,16 @@ def _pictures(
     save(fig, "network.png", "the classifier as a tensor network")
 
     fig, axes = grid(2, 2, width=4.2, height=3.7, title="What each measure sees of the backdoor")
+    scale: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL, "boundaries": [at + 1]}
     panels = {**matrices, f"tensor, class {k} alone": slices[k]}
     for ax, (name, matrix) in zip(axes.flat, panels.items(), strict=True):
-        heatmap(
-            matrix, ax, labels=run.steps, boundaries=[at + 1], title=name, vmin=0, vmax=1, axis_label="step"
-        )
+        heatmap(matrix, ax, labels=run.steps, title=name, axis_label="step", **scale)
     save(
         fig, "similarity.png", "31 × 31 checkpoints under four measures; the line is where the poison begins"
     )
 
     titles = [f"class {c}" for c in range(len(slices))]
-    fig, _ = heatmaps(
-        slices,
-        titles,
-        labels=run.steps,
-        boundaries=[at + 1],
-        title="Tensor similarity, class by class",
-        vmin=0,
-        vmax=1,
-    )
+    fig, _ = heatmaps(slices, titles, labels=run.steps, title="Tensor similarity, class by class", **scale)
     save(fig, "classes.png", "the same for every class apart")
 
     fig, axes = grid(1, 3, width=3.0, height=3.3)
@@ -277,9 +268,14 @@ def _pictures(
         ylabel="share of test images",
         ylim=(0, 1.02),
     )
-    neighbours = {name: 1 - torch.as_tensor(m).diagonal(1) for name, m in panels.items()}
+    kept = {name: torch.as_tensor(m)[at] for name, m in panels.items()}
     curves(
-        run.steps[1:], neighbours, axes[1, 0], boundaries=[run.steps[at]], ylabel="1 − similarity to the last"
+        run.steps,
+        kept,
+        axes[1, 0],
+        boundaries=[run.steps[at]],
+        ylabel=f"similarity to step {run.steps[at]}",
+        ylim=(0, 1.02),
     )
-    save(fig, "run.png", "accuracy, attack success, and how far each measure moves between checkpoints")
+    save(fig, "run.png", "accuracy, attack success, and similarity to the last clean checkpoint")
     return written
