@@ -48,11 +48,10 @@ def plan(
         joined = [] if keep == "all" else [(outs[0][i], o) for out in outs[1:] for i, o in enumerate(out)]
         kept = {"all": tuple(ix for out in outs for ix in out), "diagonal": outs[0], "sum": ()}[keep]
         weight = count * reduce(operator.mul, (t.coefficient for t in choice))
-        for closure in measure.closures(choice, sides, exchange):
-            if connected and not closure.crossings:
-                continue
-            tensors, joins = bridges.closed(choice, closure)
-            yield Contraction(tensors, (*front, *kept), identify((*joined, *joins)), weight * closure.weight)
+        closures = measure.closures(choice, sides, exchange)
+        wanted = (c for c in closures if c.crossings or not connected)
+        for factor, tensors, joins in bridges.closed(choice, wanted):
+            yield Contraction(tensors, (*front, *kept), identify((*joined, *joins)), weight * factor)
 
 
 def expect(

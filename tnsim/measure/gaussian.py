@@ -61,10 +61,11 @@ class Wick(Measure):
         left, right = (factors[f].legs[leg] for f, leg in (p, q))
         cov = self.cov_of(sides[p[0]], sides[q[0]])
         if cov is None:
-            return Bridge((p, q), tuple(zip(left, right, strict=True)))
+            return Bridge((p, q), tuple(zip(left, right, strict=True)), symmetric=True)
         if ar.ndim(cov.data) - len(cov.models) == len(left):
-            return Bridge((p, q), tuple(zip(left, right, strict=True)), (cov.tensor(left, "COV"),))
-        return Bridge((p, q), (), (cov.tensor((*left, *right), "COV"),))
+            return Bridge((p, q), tuple(zip(left, right, strict=True)), (cov.tensor(left, "COV"),), True)
+        alike = sides[p[0]] == sides[q[0]] or (not cov.models and cov is self.cov_of(0, 0))
+        return Bridge((p, q), (), (cov.tensor((*left, *right), "COV"),), alike)
 
     def centred(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
         """f(μ + z) as a polynomial in z, and the law of z."""

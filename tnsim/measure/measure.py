@@ -29,11 +29,13 @@ class Bridge:
         legs: the legs it closes, as ``(factor, leg number)``.
         joins: pairs of indices that become one (a bridge by the identity costs nothing).
         tensors: tensors to attach.
+        symmetric: whether exchanging the two legs it joins changes nothing (the law treats them alike).
     """
 
     legs: tuple[tuple[int, int], ...]
     joins: tuple[tuple[str, str], ...] = ()
     tensors: tuple[qtn.Tensor, ...] = ()
+    symmetric: bool = False
 
 
 @dataclass(frozen=True)
