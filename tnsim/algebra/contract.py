@@ -4,66 +4,26 @@ The only file that imports cotengra. Contraction trees are searched once for eve
 pattern of indices and their sizes) and kept; index *names* do not matter.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import autoray as ar
 import cotengra as ctg
 import quimb.tensor as qtn
 
+from tnsim.algebra.price import Cost, current_bill
 from tnsim.algebra.wires import rename
 
-__all__ = ["Contraction", "Cost", "CostError", "check_budget", "contract", "pricing", "total"]
+__all__ = ["Contraction", "contract"]
 
 Array = Any
 
 _OPTIMAL_UP_TO = 8  # tensors; beyond, an exhaustive path search takes longer than it saves
 _GREEDY_REPEATS = 32
 _WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
-
-
-_BILL: ContextVar[list["Cost"] | None] = ContextVar("bill", default=None)
-
-
-class CostError(RuntimeError):
-    """The computation is dearer than the budget allows; the message carries the price."""
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The price of a computation, known before it runs.
-
-    Attributes:
-        flops: floating-point operations (a multiply-add counts as two).
-        bytes: the largest memory that intermediate tensors of one contraction need at once.
-        contractions: how many networks are contracted.
-    """
-
-    flops: float = 0.0
-    bytes: float = 0.0
-    contractions: int = 0
-
-    def __add__(self, other: "Cost") -> "Cost":
-        return Cost(
-            self.flops + other.flops,
-            max(self.bytes, other.bytes),
-            self.contractions + other.contractions,
-        )
-
-    def __str__(self) -> str:
-        return f"{self.contractions} contractions, {self.flops:.1e} flops and {_human(self.bytes)}"
-
-
-def _human(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
 
 
 @dataclass(frozen=True)
@@ -84,11 +44,12 @@ class Contraction:
     weight: float = 1.0
 
     def value(self) -> Array:
-        """Contract. Under :func:`pricing` the price is noted instead, and zeros are returned."""
-        bill = _BILL.get()
+        """Contract. Under :func:`pricing` the price is noted instead, and an empty shape is returned."""
+        bill = current_bill()
         if bill is not None:
-            bill.append(self.cost())
-            return ar.do("zeros", self.shape, like=self.tensors[0].data)
+            price, shape = self.cost(), self.shape
+            bill.add(price, prod(shape) * _itemsize(self.tensors[0].data))
+            return _placeholder(shape, self.tensors[0].data)
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
         result = _tree(*_canonical(inputs, output, map(ar.shape, arrays))).contract(arrays)
         return result if self.weight == 1.0 else result * self.weight
@@ -127,20 +88,6 @@ class Contraction:
         return inputs, output, arrays
 
 
-@contextmanager
-def pricing() -> Iterator[list[Cost]]:
-    """Run code for its price: contractions inside add to the bill and return zeros.
-
-    Price and computation share one code path, so they cannot tell different stories.
-    """
-    bill: list[Cost] = []
-    token = _BILL.set(bill)
-    try:
-        yield bill
-    finally:
-        _BILL.reset(token)
-
-
 def contract(tensors: Iterable[qtn.Tensor], output: Sequence[str]) -> Array:
     """Contract tensors to the given output indices (hyperedges welcome)."""
     return Contraction(tuple(tensors), tuple(output)).value()
@@ -149,6 +96,13 @@ def contract(tensors: Iterable[qtn.Tensor], output: Sequence[str]) -> Array:
 @dataclass(frozen=True)
 class _Shape:
     shape: tuple[int, ...]
+
+
+def _placeholder(shape: tuple[int, ...], like: Array) -> Array:
+    """An array of the right shape that holds nothing, where the backend has such a thing."""
+    if ar.infer_backend(like) == "torch":
+        return ar.do("empty", shape, dtype=like.dtype, device="meta", like="torch")
+    return ar.do("zeros", shape, like=like)
 
 
 def _itemsize(array: Array) -> int:
@@ -193,18 +147,3 @@ def _tree(
     if len(inputs) <= _OPTIMAL_UP_TO:
         return search("optimal")
     return search(ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False))
-
-
-def total(costs: Iterable[Cost]) -> Cost:
-    """The cost of doing all of it, one after the other."""
-    result = Cost()
-    for cost in costs:
-        result = result + cost
-    return result
-
-
-def check_budget(cost: Cost, flops: float, nbytes: float, what: str, instead: str) -> None:
-    """Raise :class:`CostError` if ``cost`` exceeds the budget, saying what to do instead."""
-    if cost.flops > flops or cost.bytes > nbytes:
-        limit = f"{flops:.0e} flops" if cost.flops > flops else _human(nbytes)
-        raise CostError(f"{what} takes {cost}; the budget is {limit}. {instead}")

@@ -11,9 +11,9 @@ import autoray as ar
 import networkx as nx
 import quimb.tensor as qtn
 
-from tnsim.algebra.contract import CostError
 from tnsim.algebra.graph import to_graph
 from tnsim.algebra.poly import Axes, ComposeError, Poly
+from tnsim.algebra.price import CostError
 from tnsim.algebra.rewrite import lift
 from tnsim.algebra.term import retensor
 from tnsim.algebra.wires import MODEL, WireError, nest

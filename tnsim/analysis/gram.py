@@ -1,21 +1,29 @@
 """Inner products of a list of models with each other: a training run as a geometry."""
 
+import operator
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import autoray as ar
+import torch
 from tqdm import tqdm
 
-from tnsim.algebra.contract import Cost, check_budget, total
 from tnsim.algebra.network import Network, stack
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, price, together
+from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import Cost, check_budget, pricing
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, price, together
+from tnsim.analysis.resume import Saved, fingerprint
 from tnsim.measure.gaussian import Gaussian
-from tnsim.measure.measure import Measure
+from tnsim.measure.measure import Measure, as_like
 
 __all__ = ["Gram", "gram"]
 
 Array = Any
+
+_KEPT_CHUNKS = 6  # with a checkpoint, the models come in at least as many chunks
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,11 +81,13 @@ def gram(
     budget: float = BUDGET,
     memory: float = MEMORY,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> Gram:
     """All pairs of a list of models at once.
 
     Models of equal wiring (the checkpoints of a run) are stacked on one index and contracted together, in
-    chunks that fit into ``memory``; others are compared group by group.
+    chunks that fit into ``memory``; others are compared group by group. Layer by layer, what concerns one model
+    alone is computed once for every model.
 
     Args:
         models: torch modules or Networks, with the same inputs and outputs; or one stacked Network.
@@ -87,10 +97,13 @@ def gram(
         budget: flops that may be spent on the whole matrix.
         memory: bytes that intermediate tensors may take.
         progress: show a bar if it takes more than two seconds.
+        checkpoint: a file that keeps finished blocks. Called again with the same arguments after an
+            interruption, only the others are computed, with the same result to the last bit. Gradients do not
+            flow through kept blocks.
 
     Raises:
         CostError: if it would take more than the budget.
-        ValueError: if the list is empty, or models do not fit together.
+        ValueError: if the list is empty, models do not fit together, or the checkpoint is of other models.
 
     Example:
         >>> import tnsim
@@ -102,8 +115,7 @@ def gram(
     names = tuple(range(len(nets))) if labels is None else tuple(labels)
     if len(names) != len(nets):
         raise ValueError(f"{len(names)} labels for {len(nets)} models.")
-    outs = {net.codomain for net in nets}
-    if len(outs) > 1:
+    if len({net.codomain for net in nets}) > 1:
         shapes = [net.polys[-1].out_shape for net in nets]
         raise ValueError(f"a Gram matrix needs models with the same outputs; got {shapes}.")
     law = Gaussian() if under is None else under
@@ -111,27 +123,52 @@ def gram(
     for i, net in enumerate(nets):
         groups.setdefault(net.signature(), []).append(i)
 
-    chunks = [c for members in groups.values() for c in _chunks(members, nets, law, method, memory)]
-    pairs = [(p, q) for i, p in enumerate(chunks) for q in chunks[i:]]
-    stacks = {chunk: stack([nets[i] for i in chunk]) for chunk in chunks}
+    largest = len(nets) if checkpoint is None else -(-len(nets) // _KEPT_CHUNKS)
+    parts = [
+        _Part(chunk, stack([nets[i] for i in chunk]))
+        for members in groups.values()
+        for chunk in _chunks(members, nets, law, method, memory, largest)
+    ]
+    pairs = [(i, j) for i in range(len(parts)) for j in range(i, len(parts))]
+    prices = [_price(parts[i], parts[j], law, method) for i, j in pairs]
+    bill = reduce(operator.add, prices)
     check_budget(
-        total(_price(stacks[p], stacks[q], law, method) for p, q in pairs),
+        bill,
         budget,
         memory,
         f"this Gram matrix ({method})",
         "Raise budget= or memory=, or pass fewer models.",
     )
 
-    blocks: dict[Any, Array] = {}
-    for p, q in tqdm(pairs, "pairs of models", delay=2, leave=False, disable=not progress):
-        block = _block(stacks[p], stacks[q], law, method)
+    chunking = tuple(part.members for part in parts)
+    saved = Saved(checkpoint, "" if checkpoint is None else fingerprint(list(nets), law, method, chunking))
+    laws: dict[int, list[Measure]] = {}
+    blocks: dict[tuple[int, int], Array] = {}
+    for i, j in tqdm(pairs, "pairs of models", delay=2, leave=False, disable=not progress):
+        block = saved.get(f"{i}-{j}")
+        if block is None:
+            for k in {i, j} - laws.keys():
+                laws[k] = _laws(parts[k], law, method)
+            block = _block(parts[i], parts[j], laws[i], laws[j], law, method)
+            saved.put(f"{i}-{j}", block)
+        else:
+            block = as_like(block, nets[0].polys[0].like)
         mirror = ar.do("transpose", block, (1, 0, 2))
-        blocks[p, q], blocks[q, p] = ((block + mirror) / 2,) * 2 if p == q else (block, mirror)
-    table = [ar.do("concatenate", [blocks[p, q] for q in chunks], axis=1) for p in chunks]
-    where = {model: k for k, model in enumerate(i for chunk in chunks for i in chunk)}
+        blocks[i, j], blocks[j, i] = ((block + mirror) / 2,) * 2 if i == j else (block, mirror)
+    every = range(len(parts))
+    table = [ar.do("concatenate", [blocks[i, j] for j in every], axis=1) for i in every]
+    where = {model: k for k, model in enumerate(i for part in parts for i in part.members)}
     order = [where[i] for i in range(len(nets))]
     products = ar.do("transpose", ar.do("concatenate", table, axis=0)[order][:, order], (2, 0, 1))
     return Gram(products, names, law, method)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Models that are contracted together."""
+
+    members: tuple[int, ...]
+    net: Network
 
 
 def _cosine(g: Array) -> Array:
@@ -143,31 +180,44 @@ def _cosine(g: Array) -> Array:
 def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:
     if isinstance(models, Network) and models.models:
         return tuple(models.pick(i) for i in range(models.models))
-    if isinstance(models, Network) or not isinstance(models, Sequence):
-        models = list(models) if not isinstance(models, Network) and hasattr(models, "__iter__") else []
-    if not models:
+    if isinstance(models, Network | Poly | torch.nn.Module):
+        raise ValueError("a Gram matrix needs a list of models; this is a single one.")
+    if not list(models):
         raise ValueError("a Gram matrix needs a list of models; this one is empty.")
-    return together(models, [f"model {i}" for i in range(len(models))])
+    return together(list(models), [f"model {i}" for i in range(len(models))])
 
 
-def _block(p: Network, q: Network, law: Measure, method: Method) -> Array:
+def _laws(part: _Part, law: Measure, method: Method) -> list[Measure]:
+    """What every pair with these models shares."""
+    return hidden_laws(part.net, law) if method == "layerwise" else []
+
+
+def _block(
+    p: _Part, q: _Part, p_laws: list[Measure], q_laws: list[Measure], law: Measure, method: Method
+) -> Array:
     """Per-output inner products of two stacks, shape ``(P, Q, n_out)``."""
-    product = Problem.of((p, q), law, method).product(0, 1, "diagonal")
-    return ar.do("reshape", product, (p.models, q.models, -1))
+    problem = Problem.of((p.net, q.net), law, method, (p_laws, q_laws))
+    product = problem.product(0, 1, "diagonal")
+    return ar.do("reshape", product, (len(p.members), len(q.members), -1))
 
 
-def _price(p: Network, q: Network, law: Measure, method: Method) -> Cost:
-    return price(lambda: _block(p, q, law, method))
+def _price(p: _Part, q: _Part, law: Measure, method: Method) -> Cost:
+    """Price of a block; what concerns single models is counted with the diagonal."""
+    with pricing():
+        p_laws, q_laws = _laws(p, law, method), _laws(q, law, method)
+    own = price(lambda: _laws(p, law, method)) if p is q else Cost()
+    return own + price(lambda: _block(p, q, p_laws, q_laws, law, method))
 
 
 def _chunks(
-    members: list[int], nets: Sequence[Network], law: Measure, method: Method, memory: float
+    members: list[int], nets: Sequence[Network], law: Measure, method: Method, memory: float, largest: int
 ) -> Iterator[tuple[int, ...]]:
     """The largest equal parts of a group whose pairwise block fits into memory."""
-    size = len(members)
+    size = min(largest, len(members))
     while size > 1:
-        part = stack([nets[i] for i in members[:size]])
-        if _price(part, part, law, method).bytes <= memory:
+        part = _Part(tuple(members[:size]), stack([nets[i] for i in members[:size]]))
+        other = _Part(part.members, part.net)  # a block of two different parts
+        if (_price(part, other, law, method)).bytes <= memory:
             break
         size = (size + 1) // 2
     for at in range(0, len(members), size):

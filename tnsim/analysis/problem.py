@@ -8,16 +8,16 @@ from typing import Any, Literal
 import torch
 
 from tnsim.algebra.build import identity
-from tnsim.algebra.contract import Cost, check_budget, pricing, total
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import Cost, check_budget, pricing
 from tnsim.algebra.rewrite import symmetrise
 from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure
 
-__all__ = ["BUDGET", "MEMORY", "Method", "Model", "Problem", "as_network", "together"]
+__all__ = ["BUDGET", "MEMORY", "Method", "Model", "Problem", "as_network", "hidden_laws", "together"]
 
 Model = Network | Poly | torch.nn.Module
 Method = Literal["exact", "layerwise"]
@@ -77,12 +77,24 @@ class Problem:
     law: Measure
 
     @classmethod
-    def of(cls, nets: Sequence[Network], under: Measure | None, method: Method) -> "Problem":
+    def of(
+        cls,
+        nets: Sequence[Network],
+        under: Measure | None,
+        method: Method,
+        known: Sequence[Sequence[Measure]] = (),
+    ) -> "Problem":
         """Reduce models under a law.
 
         ``"exact"`` pushes the law through leading layers only where that is exact, then composes the rest.
         ``"layerwise"`` pushes it through all layers but the last, replacing every hidden state by the Gaussian
         of the same mean and covariance: exact for one layer, an approximation from two on.
+
+        Args:
+            nets: one or two networks.
+            under: the law of the input.
+            method: how.
+            known: for every network the laws of its hidden states alone (:func:`hidden_laws`), if at hand.
 
         Raises:
             ValueError: for an unknown method, or models of different depth layer by layer.
@@ -100,8 +112,8 @@ class Problem:
                     'Use method="exact".'
                 )
             steps = list(zip(*(net.polys for net in nets), strict=True))
-            for layers in steps[:-1]:
-                law = law.push(layers)
+            for k, layers in enumerate(steps[:-1]):
+                law = law.push(layers, [laws[k] for laws in known])
             return cls(*law.centred(steps[-1]))
         law, rest = _carried(law, nets)
         factors, law = law.centred([layers[0] for layers in rest])
@@ -118,6 +130,16 @@ class Problem:
         """E[fᵢ ⊗ fⱼ]."""
         pair = (self.factors[i], self.factors[j])
         return expect(pair, self.law, keep, sides=(i, j), progress=progress)
+
+
+def hidden_laws(net: Network, under: Measure | None) -> list[Measure]:
+    """The laws of a network's hidden states, layer by layer: what all pairs with this network have in common."""
+    law = (Gaussian() if under is None else under).bound(net.domain, net.polys[0].like)
+    laws = []
+    for f in net.polys[:-1]:
+        law = law.push((f,))
+        laws.append(law)
+    return laws
 
 
 def _carried(law: Measure, nets: Sequence[Network]) -> tuple[Measure, list[list[Poly]]]:
@@ -158,4 +180,4 @@ def price(run: Any) -> Cost:
     """What ``run()`` would cost."""
     with pricing() as bill:
         run()
-    return total(bill)
+    return bill.total()

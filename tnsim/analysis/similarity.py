@@ -4,7 +4,7 @@ from typing import Any
 
 import autoray as ar
 
-from tnsim.algebra.contract import Cost
+from tnsim.algebra.price import Cost
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, price, priced, together
 from tnsim.measure.measure import Measure
 

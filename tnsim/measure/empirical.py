@@ -96,17 +96,14 @@ class JointEmpirical(Measure):
         """Samples go through any layer exactly."""
         return True
 
-    def push(self, layers: Sequence[Poly]) -> "JointEmpirical":
+    def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> "JointEmpirical":
         """The samples behind one more layer."""
-        return JointEmpirical(
-            tuple(
-                Block(
-                    f.evaluate(block.data, run=bool(block.models)),
-                    (side,) if block.models or f.models else (),
-                )
-                for side, (f, block) in enumerate(zip(layers, self.samples, strict=False))
-            )
-        )
+        return JointEmpirical(tuple(self._behind(side, f) for side, f in enumerate(layers)))
+
+    def _behind(self, side: int, f: Poly) -> Block:
+        block = self.samples[side]
+        run = (side,) if block.models or f.models else ()
+        return Block(f.evaluate(block.data, run=bool(block.models)), run)
 
     @property
     def _n(self) -> int:

@@ -10,8 +10,9 @@ import autoray as ar
 import quimb.tensor as qtn
 from tqdm import tqdm
 
-from tnsim.algebra.contract import Contraction, CostError
+from tnsim.algebra.contract import Contraction
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import CostError, scope
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
 from tnsim.measure.bridges import Bridges
@@ -87,9 +88,12 @@ def expect(
     shape += {"all": tuple(n for o in outs for n in o), "diagonal": outs[0], "sum": ()}[keep]
     total = None
     contractions = plan(factors, measure, keep, sides, connected)
-    for contraction in tqdm(contractions, "closing legs", todo, delay=2, leave=False, disable=not progress):
-        value = contraction.value()
-        total = value if total is None else total + value
+    with scope():
+        for contraction in tqdm(
+            contractions, "closing legs", todo, delay=2, leave=False, disable=not progress
+        ):
+            value = contraction.value()
+            total = value if total is None else total + value
     return ar.do("zeros", shape, like=factors[0].like) if total is None else total
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Any
 
 import autoray as ar
@@ -82,7 +83,7 @@ class Wick(Measure):
         """Affine maps of a Gaussian are Gaussian; worth it unless they widen the space."""
         return all(f.degree <= 1 and np.prod(f.out_shape) <= np.prod(f.in_shape) for f in layers)
 
-    def push(self, layers: Sequence[Poly]) -> "JointGaussian":
+    def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> "JointGaussian":
         """The Gaussian with the exact mean and covariance of the outputs.
 
         Mean and covariance are kept apart: the covariance is the sum of the closures that connect the two
@@ -90,15 +91,21 @@ class Wick(Measure):
         pushed further (the outputs of a polynomial are not Gaussian).
         """
         layers, law = self.centred(layers)
-        means = []
+        means: list[Block | None] = []
         covs = {}
-        for a, f in enumerate(layers):
-            models = (a,) if f.models or law.run_of(a) else ()
-            means.append(Block(expect((f,), law, sides=(a,)), models))
-            for b, g in enumerate(layers[a:], start=a):
-                both = models if a == b else (*models, *((b,) if g.models or law.run_of(b) else ()))
-                covs[a, b] = Block(expect((f, g), law, sides=(a, b), connected=True), both)
-            covs[a, a] = _symmetric(covs[a, a], len(f.codomain))
+        for a, (f, alone) in enumerate(zip_longest(layers, known)):
+            run = (a,) if f.models or law.run_of(a) else ()
+            if isinstance(alone, JointGaussian):
+                mean, cov = alone.means[0], alone.covs[0, 0]
+                means.append(None if mean is None else Block(mean.data, run))
+                covs[a, a] = Block(cov.data, run)
+            else:
+                means.append(Block(expect((f,), law, sides=(a,)), run))
+                own = Block(expect((f, f), law, sides=(a, a), connected=True), run)
+                covs[a, a] = _symmetric(own, len(f.codomain))
+            for b, g in enumerate(layers[a + 1 :], start=a + 1):
+                other = (b,) if g.models or law.run_of(b) else ()
+                covs[a, b] = Block(expect((f, g), law, sides=(a, b), connected=True), (*run, *other))
         return JointGaussian(tuple(means), covs)
 
 

@@ -118,8 +118,12 @@ class Measure(ABC):
         """Whether :meth:`push` through these layers is exact, and worth it."""
         return False
 
-    def push(self, layers: Sequence[Poly]) -> "Measure":
+    def push(self, layers: Sequence[Poly], known: "Sequence[Measure | None]" = ()) -> "Measure":
         """The law of the outputs of ``layers``, one layer for every model.
+
+        Args:
+            layers: one for every model.
+            known: for every model the law of its outputs alone, where that was pushed before.
 
         Raises:
             MeasureError: if the law has no such rule.

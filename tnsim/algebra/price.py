@@ -1,0 +1,113 @@
+"""What contractions cost, known before they run."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+__all__ = ["Bill", "Cost", "CostError", "check_budget", "current_bill", "pricing", "scope"]
+
+
+class CostError(RuntimeError):
+    """The computation is dearer than the budget allows; the message carries the price."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The price of a computation, known before it runs.
+
+    Attributes:
+        flops: floating-point operations (a multiply-add counts as two).
+        bytes: the largest memory that intermediate tensors of one contraction need at once.
+        contractions: how many networks are contracted.
+    """
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    contractions: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.flops + other.flops,
+            max(self.bytes, other.bytes),
+            self.contractions + other.contractions,
+        )
+
+    def __str__(self) -> str:
+        return f"{self.contractions} contractions, {self.flops:.1e} flops and {_human(self.bytes)}"
+
+
+def _human(size: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+class Bill:
+    """What contractions cost, added up by :func:`pricing`.
+
+    Results of one :func:`scope` are alive together, so their sizes add up; scopes come one after the other.
+    """
+
+    def __init__(self) -> None:
+        self._done = Cost()
+        self._open = Cost()
+        self._kept = 0.0
+
+    def add(self, cost: Cost, kept: float) -> None:
+        """Note a contraction, and the bytes its result takes."""
+        self._open = self._open + cost
+        self._kept += kept
+
+    def close(self) -> None:
+        """What was kept is let go."""
+        opened = self._open
+        self._done = self._done + Cost(opened.flops, opened.bytes + self._kept, opened.contractions)
+        self._open, self._kept = Cost(), 0.0
+
+    def total(self) -> Cost:
+        """All of it; ``bytes`` is that of the largest scope."""
+        self.close()
+        return self._done
+
+
+_BILL: ContextVar[Bill | None] = ContextVar("bill", default=None)
+
+
+def current_bill() -> Bill | None:
+    """The bill that is being written, if code runs for its price."""
+    return _BILL.get()
+
+
+@contextmanager
+def pricing() -> Iterator[Bill]:
+    """Run code for its price: contractions inside add to the bill and return empty shapes.
+
+    Price and computation share one code path, so they cannot tell different stories.
+    """
+    bill = Bill()
+    token = _BILL.set(bill)
+    try:
+        yield bill
+    finally:
+        _BILL.reset(token)
+
+
+@contextmanager
+def scope() -> Iterator[None]:
+    """Code whose intermediate results are let go when it ends."""
+    bill = _BILL.get()
+    if bill is not None:
+        bill.close()
+    yield
+    if bill is not None:
+        bill.close()
+
+
+def check_budget(cost: Cost, flops: float, nbytes: float, what: str, instead: str) -> None:
+    """Raise :class:`CostError` if ``cost`` exceeds the budget, saying what to do instead."""
+    if cost.flops > flops or cost.bytes > nbytes:
+        limit = f"{flops:.0e} flops" if cost.flops > flops else _human(nbytes)
+        raise CostError(f"{what} takes {cost}; the budget is {limit}. {instead}")
