@@ -30,6 +30,7 @@ class Bridges:
 
     def __init__(self) -> None:
         self._made: dict[Any, tuple[Any, Any]] = {}
+        self._rank: dict[int, int] = {}  # arrays in order of appearance, the same in every process
 
     def closed(self, factors: Sequence[Term], closures: Iterable[Closure]) -> Iterator[Closed]:
         """Closed products: their weight, their tensors, and which of their indices are still to be joined."""
@@ -63,7 +64,8 @@ class Bridges:
     def _bridge(self, bridge: Bridge, legs: Sequence[Leg], parts: Sequence[qtn.Tensor]) -> qtn.Tensor:
         """Weights and covariance contracted over the legs."""
         tensors = list(bridge.tensors)
-        if bridge.symmetric and len(parts) == 2 and id(parts[0].data) > id(parts[1].data):
+        ranks = [self._rank.setdefault(id(x.data), len(self._rank)) for x in parts]
+        if bridge.symmetric and ranks != sorted(ranks):
             turned = dict(zip((*legs[0], *legs[1]), (*legs[1], *legs[0]), strict=True))
             tensors = [retensor(x, inds=rename(x.inds, turned)) for x in tensors]
             parts, legs = parts[::-1], legs[::-1]
