@@ -17,7 +17,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.price import Cost, current_bill
 from tnsim.algebra.wires import rename
 
-__all__ = ["Contraction", "contract"]
+__all__ = ["Contraction", "zeros"]
 
 Array = Any
 
@@ -88,14 +88,14 @@ class Contraction:
         return inputs, output, arrays
 
 
-def contract(tensors: Iterable[qtn.Tensor], output: Sequence[str]) -> Array:
-    """Contract tensors to the given output indices (hyperedges welcome)."""
-    return Contraction(tuple(tensors), tuple(output)).value()
-
-
 @dataclass(frozen=True)
 class _Shape:
     shape: tuple[int, ...]
+
+
+def zeros(shape: tuple[int, ...], like: Array) -> Array:
+    """Zeros; under :func:`pricing` an empty shape, as contractions give."""
+    return ar.do("zeros", shape, like=like) if current_bill() is None else _placeholder(shape, like)
 
 
 def _placeholder(shape: tuple[int, ...], like: Array) -> Array:

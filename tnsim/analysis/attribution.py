@@ -9,8 +9,7 @@ import torch
 
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, priced
-from tnsim.analysis.similarity import _comparable
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, comparable, priced
 from tnsim.measure.measure import Measure
 
 __all__ = ["attribute"]
@@ -63,7 +62,7 @@ def attribute(
         >>> bool(torch.isclose(shares.sum(), tnsim.attribute(a, b, to="inputs").sum()))
         True
     """
-    nets = _comparable(a, b)
+    nets = comparable(a, b)
     if to == "outputs":
         if output is not None:
             raise ValueError('output= goes with to="inputs"; to="outputs" gives all of them.')

@@ -17,7 +17,17 @@ from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure
 
-__all__ = ["BUDGET", "MEMORY", "Method", "Model", "Problem", "as_network", "hidden_laws", "together"]
+__all__ = [
+    "BUDGET",
+    "MEMORY",
+    "Method",
+    "Model",
+    "Problem",
+    "as_network",
+    "comparable",
+    "hidden_laws",
+    "together",
+]
 
 Model = Network | Poly | torch.nn.Module
 Method = Literal["exact", "layerwise"]
@@ -61,6 +71,17 @@ def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tupl
                     "device": f"Write {name}.to(device={mine!r}).",
                 }[what]
                 raise ValueError(f"{names[0]} has {what} {mine}, {name} has {what} {other}. {hint}")
+    return nets
+
+
+def comparable(a: Model, b: Model) -> tuple[Network, ...]:
+    """Networks with the same inputs and the same outputs."""
+    nets = together((a, b))
+    if nets[0].codomain != nets[1].codomain:
+        raise ValueError(
+            f"a has outputs {nets[0].polys[-1].out_shape}, b has outputs {nets[1].polys[-1].out_shape}; an inner "
+            "product needs the same outputs. moments(a, b) compares all outputs of one with all of the other."
+        )
     return nets
 
 

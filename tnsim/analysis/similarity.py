@@ -5,7 +5,7 @@ from typing import Any
 import autoray as ar
 
 from tnsim.algebra.price import Cost
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, price, priced, together
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, comparable, price, priced, together
 from tnsim.measure.measure import Measure
 
 __all__ = ["cost", "inner", "moments", "similarity"]
@@ -78,7 +78,7 @@ def inner(
     Returns:
         A differentiable number. Stacked networks give one for every pair of models.
     """
-    nets = _comparable(a, a if b is None else b)
+    nets = comparable(a, a if b is None else b)
 
     def run() -> Array:
         return Problem.of(nets, under, method).output(output).product(0, 1, "sum", progress)
@@ -129,7 +129,7 @@ def similarity(
         >>> round(tnsim.similarity(a, a).item(), 6)
         1.0
     """
-    nets = _comparable(a, b)
+    nets = comparable(a, b)
 
     def run() -> tuple[Array, Array, Array]:
         problem = Problem.of(nets, under, method).output(output)
@@ -152,7 +152,7 @@ def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, meth
         >>> print(tnsim.cost(a, a))
         25 contractions, 5.4e+05 flops and 29 KiB
     """
-    nets = _comparable(a, a if b is None else b)
+    nets = comparable(a, a if b is None else b)
 
     def run() -> None:
         problem = Problem.of(nets, under, method)
@@ -160,13 +160,3 @@ def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, meth
             problem.product(i, j, "sum")
 
     return price(run)
-
-
-def _comparable(a: Model, b: Model) -> tuple[Any, ...]:
-    nets = together((a, b))
-    if nets[0].codomain != nets[1].codomain:
-        raise ValueError(
-            f"a has outputs {nets[0].polys[-1].out_shape}, b has outputs {nets[1].polys[-1].out_shape}; an inner "
-            "product needs the same outputs. moments(a, b) compares all outputs of one with all of the other."
-        )
-    return nets

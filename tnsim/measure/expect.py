@@ -10,7 +10,7 @@ import autoray as ar
 import quimb.tensor as qtn
 from tqdm import tqdm
 
-from tnsim.algebra.contract import Contraction
+from tnsim.algebra.contract import Contraction, zeros
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import CostError, scope
 from tnsim.algebra.term import Term
@@ -94,7 +94,7 @@ def expect(
         ):
             value = contraction.value()
             total = value if total is None else total + value
-    return ar.do("zeros", shape, like=factors[0].like) if total is None else total
+    return zeros(shape, factors[0].like) if total is None else total
 
 
 def _choices(

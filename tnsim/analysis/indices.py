@@ -1,0 +1,314 @@
+"""CKA, Procrustes and CCA from weights: how alike two representations are, whatever their bases."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any, Literal
+
+import autoray as ar
+import quimb.tensor as qtn
+import torch
+
+from tnsim.algebra.build import identity
+from tnsim.algebra.poly import Poly
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import MODEL, output_leg
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, priced, together
+from tnsim.measure.expect import expect
+from tnsim.measure.gaussian import Gaussian, JointGaussian
+from tnsim.measure.measure import Measure, MeasureError
+from tnsim.measure.tensorial import Frobenius, Symmetric
+
+__all__ = ["cca", "cka", "procrustes"]
+
+Array = Any
+Which = Literal["aa", "ab", "bb"]
+
+_ROUNDING = 16  # standard deviations of so many units in the last place of the mean are no variance
+_PAIRS: tuple[tuple[Which, int, int], ...] = (("ab", 0, 1), ("aa", 0, 0), ("bb", 1, 1))
+
+
+def cka(
+    a: Model,
+    b: Model,
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    centred: bool = True,
+    budget: float = BUDGET,
+    memory: float = MEMORY,
+    progress: bool = False,
+) -> torch.Tensor:
+    """Linear centred kernel alignment ‖M_ab‖² / (‖M_aa‖ ‖M_bb‖), without data.
+
+    M_ab is the covariance of the two models' outputs under a law of the input, and ‖·‖ the Frobenius norm.
+    An orthogonal map, a scale or a shift of either model's outputs changes nothing, so models may have
+    different numbers of outputs, and hidden layers of any width (``net[:k]``) may be compared.
+    :func:`linear_cka` is the same index estimated from activations; with ``under=Empirical(x)`` they agree.
+
+    Costs what E[a aᵀ], E[a bᵀ] and E[b bᵀ] cost together: all outputs of one against all of the other.
+
+    Args:
+        a: a torch module or a Network.
+        b: another that reads the same input; outputs, hidden widths and depths may differ.
+        under: the law of the input; the standard normal by default.
+        method: ``"exact"``, or ``"layerwise"``: the Gaussian-closure approximation, exact for one layer only.
+        centred: covariances; ``False`` takes second moments E[a bᵀ], means and all. ``Symmetric()`` and
+            ``Frobenius()`` compare tensors, which have no mean, and need ``False``.
+        budget: flops that may be spent.
+        memory: bytes that intermediate tensors may take.
+        progress: show a bar.
+
+    Returns:
+        A differentiable number in [0, 1]. Stacked networks put their run axes in front.
+
+    Raises:
+        CostError: if it would take more than the budget.
+        ValueError: if inputs, dtypes or devices differ, or a model is constant (with ``centred=False``: zero).
+        MeasureError: for a centred index under a law that has no mean.
+
+    References:
+        Kornblith et al., arXiv 1905.00414; tensor similarity, arXiv 2605.15183.
+
+    Example:
+        >>> import tnsim
+        >>> a = tnsim.nn.BilinearLayer(4, 8, 3)
+        >>> round(cka(a, a).item(), 6)
+        1.0
+        >>> bool(0 <= cka(a, tnsim.nn.BilinearLayer(4, 5, 2)) <= 1)
+        True
+    """
+    ab, aa, bb = _moments(a, b, under, method, centred, budget, memory, progress, "CKA")
+    left, right = (torch.linalg.matrix_norm(m, keepdim=True) for m in (aa, bb))
+    return (ab.square() / _beside(left, ab) / right).sum((-2, -1))
+
+
+def procrustes(
+    a: Model,
+    b: Model,
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    centred: bool = True,
+    budget: float = BUDGET,
+    memory: float = MEMORY,
+    progress: bool = False,
+) -> torch.Tensor:
+    """Procrustes similarity ‖M_ab‖_* / √(tr M_aa tr M_bb): the cosine after the best rotation, without data.
+
+    ‖·‖_* is the nuclear norm, the sum of singular values. It is the largest cosine of a and Q b over all
+    orthogonal Q (rectangular ones with orthonormal columns or rows, where the numbers of outputs differ), so
+    its arc cosine is an angle, and a metric between models up to rotation. An orthogonal map, a scale or a
+    shift of either model's outputs changes nothing.
+
+    Costs what E[a aᵀ], E[a bᵀ] and E[b bᵀ] cost together, and one singular value decomposition.
+
+    Args:
+        a: a torch module or a Network.
+        b: another that reads the same input; outputs, hidden widths and depths may differ.
+        under: the law of the input; the standard normal by default.
+        method: ``"exact"``, or ``"layerwise"`` (approximate from two layers on).
+        centred: covariances; ``False`` takes second moments, and is needed for ``Symmetric()`` and
+            ``Frobenius()``, see :func:`cka`.
+        budget: flops that may be spent.
+        memory: bytes that intermediate tensors may take.
+        progress: show a bar.
+
+    Returns:
+        A differentiable number in [0, 1]. Stacked networks put their run axes in front.
+
+    Raises:
+        CostError: if it would take more than the budget.
+        ValueError: if inputs, dtypes or devices differ, or a model is constant (with ``centred=False``: zero).
+        MeasureError: for a centred index under a law that has no mean.
+
+    References:
+        Williams et al., arXiv 2110.14739.
+
+    Example:
+        >>> import torch, tnsim
+        >>> a = tnsim.convert(tnsim.nn.BilinearLayer(4, 8, 3))
+        >>> rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64)).Q
+        >>> b = tnsim.poly("Q[out,in0]", Q=rotation) @ a.collapse()
+        >>> round(procrustes(a, b).item(), 6)
+        1.0
+    """
+    ab, _, _ = _moments(a, b, under, method, centred, budget, memory, progress, "Procrustes similarity")
+    return torch.linalg.svdvals(ab).sum(-1)
+
+
+def cca(
+    a: Model,
+    b: Model,
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    centred: bool = True,
+    tolerance: float | None = None,
+    budget: float = BUDGET,
+    memory: float = MEMORY,
+    progress: bool = False,
+) -> torch.Tensor:
+    """Canonical correlations: the singular values of M_aa^(−½) M_ab M_bb^(−½), without data.
+
+    The k-th is the largest correlation between a linear function of a's outputs and one of b's, uncorrelated
+    with the k − 1 pairs before. Any invertible linear map (or shift) of either model's outputs changes nothing.
+
+    Where outputs are linearly dependent, the inverse root is the pseudo-inverse one: directions whose variance
+    is at most ``tolerance`` times the largest are left out. Rounding in a direction of relative variance t is
+    amplified to ε / t, so by default, t = √ε, both are of one size (1.5e-8 in float64, 3.5e-4 in float32). To
+    count outputs of very different scale alike, rescale them first.
+
+    Costs what E[a aᵀ], E[a bᵀ] and E[b bᵀ] cost together, two eigendecompositions and one singular value
+    decomposition.
+
+    Args:
+        a: a torch module or a single Network.
+        b: another that reads the same input; outputs, hidden widths and depths may differ.
+        under: the law of the input; the standard normal by default.
+        method: ``"exact"``, or ``"layerwise"`` (approximate from two layers on).
+        centred: covariances; ``False`` takes second moments, and is needed for ``Symmetric()`` and
+            ``Frobenius()``, see :func:`cka`.
+        tolerance: relative variance of a direction that still counts; √ε of the dtype by default.
+        budget: flops that may be spent.
+        memory: bytes that intermediate tensors may take.
+        progress: show a bar.
+
+    Returns:
+        Shape ``(r,)``, from large to small, in [0, 1] and differentiable; r is the smaller of the two ranks.
+        Rounding above 1 is cut off; anything larger is left to be seen. Their mean is the mean CCA similarity
+        of the literature, their mean square is R²_CCA.
+
+    Raises:
+        CostError: if it would take more than the budget.
+        ValueError: if inputs, dtypes or devices differ, a model is constant (with ``centred=False``: zero), or
+            networks are stacked.
+        MeasureError: for a centred index under a law that has no mean.
+
+    References:
+        Hotelling (1936); Kornblith et al., arXiv 1905.00414.
+
+    Example:
+        >>> import torch, tnsim
+        >>> a = tnsim.convert(tnsim.nn.BilinearLayer(4, 8, 3))
+        >>> b = tnsim.poly("W[out,in0]", W=torch.randn(3, 3, dtype=torch.float64)) @ a.collapse()
+        >>> [round(value, 4) for value in cca(a, b).tolist()]
+        [1.0, 1.0, 1.0]
+    """
+    ab, aa, bb = _moments(a, b, under, method, centred, budget, memory, progress, "CCA")
+    if ab.ndim > 2 or aa.ndim > 2 or bb.ndim > 2:
+        raise ValueError(
+            "models of a stacked network may have different ranks, so their canonical correlations do not stack. "
+            "Pass one model at a time, net.pick(i)."
+        )
+    epsilon = torch.finfo(ab.dtype).eps
+    least = epsilon**0.5 if tolerance is None else tolerance
+    if not 0 < least < 1:
+        raise ValueError(f"tolerance is {tolerance}; it is a relative variance between 0 and 1.")
+    left, right = (_whitener(m, least) for m in (aa, bb))
+    values = torch.linalg.svdvals(left @ ab @ right.T)
+    rounding = 1 + max(ab.shape) * epsilon / least
+    return torch.where(values <= rounding, values.clamp(max=1), values)
+
+
+def _whitener(m: torch.Tensor, tolerance: float) -> torch.Tensor:
+    """W with W M Wᵀ = 1 on the directions of M that count; shape ``(rank, o)``.
+
+    The basis of these directions is held constant: canonical correlations do not depend on it, so neither does
+    their gradient, which an eigendecomposition would lose where eigenvalues coincide.
+    """
+    values, vectors = torch.linalg.eigh(m.detach())
+    counts = values > tolerance * values[-1]
+    basis = (vectors[:, counts] / values[counts].sqrt()).T
+    factor = torch.linalg.cholesky(basis @ m @ basis.T)
+    return torch.linalg.solve_triangular(factor, basis, upper=False)
+
+
+def _moments(
+    a: Model,
+    b: Model,
+    under: Measure | None,
+    method: Method,
+    centred: bool,
+    budget: float,
+    memory: float,
+    progress: bool,
+    what: str,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """M_ab, M_aa and M_bb as matrices, for models scaled to tr M_aa = tr M_bb = 1.
+
+    None of the indices depends on the scale, and without it no square or product can overflow.
+    """
+    nets = together((a, b))
+    if centred and isinstance(under, Symmetric | Frobenius):
+        raise MeasureError(
+            f"{under!r} compares tensors, which have no mean to subtract. Write centred=False, or use Gaussian()."
+        )
+
+    def run() -> tuple[dict[Which, Array], Sequence[Array]]:
+        problem = Problem.of(nets, under, method)
+        if not centred:
+            return {key: problem.product(i, j, "all", progress) for key, i, j in _PAIRS}, ()
+        return _covariances(problem, progress)
+
+    raw, means = priced(run, f"{what} ({method})", budget, memory, method == "exact")
+    sizes = [prod(net.polys[-1].out_shape) for net in nets]
+    found: dict[Which, torch.Tensor] = {}
+    for key, i, j in _PAIRS:
+        m = torch.as_tensor(raw[key])
+        n = len(nets[i].codomain) + len(nets[j].codomain)
+        found[key] = m.reshape(*m.shape[: m.ndim - n], sizes[i], sizes[j])
+    noise = [(_ROUNDING * torch.finfo(found["ab"].dtype).eps * torch.as_tensor(m).norm()) ** 2 for m in means]
+    traces = [found[key].diagonal(dim1=-2, dim2=-1).sum(-1) for key in ("aa", "bb")]
+    for trace, name, least in zip(traces, "ab", noise or (0.0, 0.0), strict=True):
+        _check(trace, name, least, centred)
+    left, right = (trace.sqrt()[..., None, None] for trace in traces)
+    ab = found["ab"] / _beside(left, found["ab"]) / right
+    return ab, found["aa"] / left**2, found["bb"] / right**2
+
+
+def _covariances(problem: Problem, progress: bool) -> tuple[dict[Which, Array], Sequence[Array]]:
+    """Covariances of the outputs, never a difference of two large numbers; and the means, where these were needed.
+
+    Under a Gaussian law a covariance is a sum over connected pairings, and a constant gives exactly zero.
+    """
+    law, factors = problem.law, problem.factors
+    means: list[Array] = []
+    gaussian = isinstance(law, Gaussian | JointGaussian)
+    for _ in range(0 if gaussian else 2):  # what rounding leaves of a mean goes the second time
+        shifts = [expect((f,), law, sides=(i,)) for i, f in enumerate(factors)]
+        factors = tuple(_less_mean(f, shift) for f, shift in zip(factors, shifts, strict=True))
+        means = means or shifts
+        if law.carries(factors):  # samples: centre the outputs themselves
+            law = law.push(factors)
+            factors = tuple(identity(f.codomain, f.like) for f in factors)
+    products = {
+        key: expect((factors[i], factors[j]), law, "all", (i, j), connected=gaussian, progress=progress)
+        for key, i, j in _PAIRS
+    }
+    return products, means
+
+
+def _less_mean(f: Poly, mean: Array) -> Poly:
+    """f(x) − mean, where a stacked one has one mean for every model."""
+    out = output_leg([s for s, _ in f.codomain])
+    run = (MODEL,) if ar.ndim(mean) > len(out) else ()
+    term = Term((qtn.Tensor(mean, (*run, *out), tags="MEAN"),), (), out, -1.0)
+    return f + replace(f, terms=(term,))
+
+
+def _check(trace: torch.Tensor, name: str, least: Any, centred: bool) -> None:
+    """Refuse models without variance, or without a finite one."""
+    if not bool(torch.isfinite(trace).all()):
+        raise ValueError(
+            f"the second moment of model {name} is not finite in {trace.dtype}. "
+            'Rescale it, or convert both with .to(dtype="float64").'
+        )
+    if not bool((trace > least).all()):
+        kind = "constant" if centred else "the zero function"
+        raise ValueError(f"model {name} is {kind} under this law; the index is not defined.")
+
+
+def _beside(left: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
+    """What belongs to the first model, with room for the run axis of the second."""
+    return left.reshape(*left.shape[:1], 1, *left.shape[1:]) if 2 < left.ndim < pair.ndim else left
