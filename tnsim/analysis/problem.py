@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Literal
 
+import autoray as ar
 import torch
 
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Cost, check_budget, pricing
+from tnsim.algebra.rescale import rescale
 from tnsim.algebra.rewrite import symmetrise
 from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
@@ -92,10 +94,12 @@ class Problem:
     Attributes:
         factors: one polynomial for every model.
         law: the (joint) law of their inputs.
+        units: for every model the exponent e of a factor 2ᵉ in front of its polynomial; none if there are none.
     """
 
     factors: tuple[Poly, ...]
     law: Measure
+    units: tuple[Any, ...] = ()
 
     @classmethod
     def of(
@@ -132,10 +136,12 @@ class Problem:
                     f"layer by layer needs models with the same number of layers; these have {names}. "
                     'Use method="exact".'
                 )
-            steps = list(zip(*(net.polys for net in nets), strict=True))
-            for k, layers in enumerate(steps[:-1]):
-                law = law.push(layers, [laws[k] for laws in known])
-            return cls(*law.centred(steps[-1]))
+            *steps, last = zip(*(net.polys for net in nets), strict=True)
+            units: tuple[Any, ...] = ()
+            for k, layers in enumerate(steps):
+                law, units = _pushed(law, layers, units, [laws[k] for laws in known])[1:]
+            last, units = _rescaled(last, units)
+            return cls(*law.centred(last), units)
         law, rest = _carried(law, nets)
         factors, law = law.centred([layers[0] for layers in rest])
         return cls(
@@ -147,20 +153,45 @@ class Problem:
         """The same problem for one output, or a slice of them."""
         return self if k is None else replace(self, factors=tuple(f[k] for f in self.factors))
 
-    def product(self, i: int, j: int, keep: Keep, progress: bool = False) -> Any:
-        """E[fᵢ ⊗ fⱼ]."""
+    def product(self, i: int, j: int, keep: Keep, progress: bool = False, units: bool = True) -> Any:
+        """E[fᵢ ⊗ fⱼ]; without ``units`` in the models' own units, in which cosines are the same and nothing overflows."""
         pair = (self.factors[i], self.factors[j])
-        return expect(pair, self.law, keep, sides=(i, j), progress=progress)
+        value = expect(pair, self.law, keep, sides=(i, j), progress=progress)
+        if not (units and self.units):
+            return value
+        gain = 2.0 ** self.units[i]
+        other = 2.0 ** self.units[j]
+        gain = gain[:, None] * other[None, :] if i != j and ar.ndim(gain) and ar.ndim(other) else gain * other
+        return value * ar.do("reshape", gain, (*ar.shape(gain), *(1,) * (ar.ndim(value) - ar.ndim(gain))))
 
 
 def hidden_laws(net: Network, under: Measure | None) -> list[Measure]:
     """The laws of a network's hidden states, layer by layer: what all pairs with this network have in common."""
     law = (Gaussian() if under is None else under).bound(net.domain, net.polys[0].like)
     laws = []
+    units: tuple[Any, ...] = ()
     for f in net.polys[:-1]:
-        law = law.push((f,))
-        laws.append(law)
+        alone, law, units = _pushed(law, (f,), units, ())
+        laws.append(alone)
     return laws
+
+
+def _pushed(
+    law: Measure, layers: Sequence[Poly], units: Sequence[Any], known: Sequence[Measure]
+) -> tuple[Measure, Measure, tuple[Any, ...]]:
+    """The law behind a layer, as it is and in units of its size, and these units."""
+    layers, units = _rescaled(layers, units)
+    law = law.push(layers, known)
+    own, more = law.normalised()
+    return law, own, tuple(a + b for a, b in zip(units, more, strict=True)) if units else more
+
+
+def _rescaled(layers: Sequence[Poly], units: Sequence[Any]) -> tuple[tuple[Poly, ...], tuple[Any, ...]]:
+    """Layers that read their input in the given units, and the units of their output."""
+    if not units:
+        return tuple(layers), ()
+    pairs = [rescale(f, e) for f, e in zip(layers, units, strict=True)]
+    return tuple(f for f, _ in pairs), tuple(e for _, e in pairs)
 
 
 def _carried(law: Measure, nets: Sequence[Network]) -> tuple[Measure, list[list[Poly]]]:

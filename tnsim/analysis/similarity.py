@@ -133,7 +133,8 @@ def similarity(
 
     def run() -> tuple[Array, Array, Array]:
         problem = Problem.of(nets, under, method).output(output)
-        ab, aa, bb = (problem.product(i, j, "sum", progress) for i, j in ((0, 1), (0, 0), (1, 1)))
+        pairs = ((0, 1), (0, 0), (1, 1))
+        ab, aa, bb = (problem.product(i, j, "sum", progress, units=False) for i, j in pairs)
         return ab, aa, bb
 
     ab, aa, bb = priced(run, f"similarity ({method})", budget, memory, method == "exact")

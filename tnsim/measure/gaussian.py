@@ -220,6 +220,39 @@ class JointGaussian(Wick):
         cov = self.covs[side, side]
         return int(ar.shape(cov.data)[0]) if cov.models else None
 
+    def normalised(self) -> "tuple[JointGaussian, tuple[Array, ...]]":
+        """Hidden states in units of their root mean square, rounded to a power of two."""
+        exponents = tuple(self._exponent(side) for side in range(len(self.means)))
+
+        def scaled(block: Block, *sides: int) -> Block:
+            gain = 2.0 ** -exponents[sides[0]]
+            if len(sides) > 1:
+                other = 2.0 ** -exponents[sides[1]]
+                apart = sides[0] != sides[1] and block.models == sides
+                gain = gain[:, None] * other[None, :] if apart else gain * other
+            axes = ar.ndim(block.data) - ar.ndim(gain)
+            return Block(block.data * ar.do("reshape", gain, (*ar.shape(gain), *(1,) * axes)), block.models)
+
+        means = tuple(None if m is None else scaled(m, side) for side, m in enumerate(self.means))
+        covs = {sides: scaled(block, *sides) for sides, block in self.covs.items()}
+        return JointGaussian(means, covs), exponents
+
+    def _exponent(self, side: int) -> Array:
+        """Half the logarithm of the mean square of the entries, to base 2, as a whole number."""
+        cov = self.covs[side, side]
+        front = len(cov.models)
+        shape = ar.shape(cov.data)[front:]
+        n = int(np.prod(shape[: len(shape) // 2]))
+        matrix = ar.do("reshape", cov.data, (*ar.shape(cov.data)[:front], n, n))
+        square = ar.do("sum", ar.do("diagonal", matrix, axis1=-2, axis2=-1), axis=-1)
+        mean = self.means[side]
+        if mean is not None:
+            flat = ar.do("reshape", mean.data, (*ar.shape(mean.data)[:front], n))
+            square = square + ar.do("sum", flat * flat, axis=-1)
+        size = ar.stop_gradient(square) / n
+        tiny = ar.do("where", size > 0, size, ar.do("ones_like", size))
+        return ar.do("round", ar.do("log2", tiny) / 2)
+
     def _without_mean(self) -> "JointGaussian":
         return replace(self, means=(None,) * len(self.means))
 

@@ -133,6 +133,13 @@ class Measure(ABC):
             'Use method="exact", or Gaussian().'
         )
 
+    def normalised(self) -> "tuple[Measure, tuple[Array, ...]]":
+        """The law in units of its own size, and these units: exponents e of x = 2ᵉ z, one for every model.
+
+        Where a law has no size that matters, there are no units.
+        """
+        return self, ()
+
 
 def as_like(x: Array, like: Array) -> Array:
     """``x`` as an array of the backend, dtype and device of ``like``; gradients survive."""
