@@ -240,6 +240,21 @@ def test_bad_input(call, kind, message):
         call()
 
 
+@pytest.mark.parametrize("method", ["exact", "layerwise"])
+def test_stacks_give_every_pair(method):
+    run, other = ([network(2, bias=True) for _ in range(n)] for n in (3, 2))
+    matrix = tnsim.similarity(tnsim.stack(run), tnsim.stack(other), method=method)
+    row = tnsim.similarity(run[1], tnsim.stack(other), method=method)
+    column = tnsim.similarity(tnsim.stack(run), other[0], method=method)
+    for i, a in enumerate(run):
+        for j, b in enumerate(other):
+            torch.testing.assert_close(matrix[i, j], tnsim.similarity(a, b, method=method), **TIGHT)
+    torch.testing.assert_close(row, matrix[1], **TIGHT)
+    torch.testing.assert_close(column, matrix[:, 0], **TIGHT)
+    with pytest.raises(ValueError, match=r"pick them from the stack"):
+        tnsim.attribute(tnsim.stack(run), run[0])
+
+
 def test_polynomials_and_modules_are_accepted():
     f = bilinear(3, 4, 2)
     torch.testing.assert_close(tnsim.inner(f), tnsim.inner(Network((("f", f),))), **TIGHT)

@@ -63,6 +63,10 @@ def attribute(
         True
     """
     nets = comparable(a, b)
+    if any(net.models for net in nets):
+        raise ValueError(
+            "a difference is split for two single models; pick them from the stack with net.pick(i)."
+        )
     if to == "outputs":
         if output is not None:
             raise ValueError('output= goes with to="inputs"; to="outputs" gives all of them.')

@@ -125,9 +125,7 @@ def gram(
 
     largest = len(nets) if checkpoint is None else -(-len(nets) // _KEPT_CHUNKS)
     parts = [
-        _Part(chunk, stack([nets[i] for i in chunk]))
-        for members in groups.values()
-        for chunk in _chunks(members, nets, law, method, memory, largest)
+        part for members in groups.values() for part in _parts(members, nets, law, method, memory, largest)
     ]
     pairs = [(i, j) for i in range(len(parts)) for j in range(i, len(parts))]
     prices = [_price(parts[i], parts[j], law, method) for i, j in pairs]
@@ -209,16 +207,24 @@ def _price(p: _Part, q: _Part, law: Measure, method: Method) -> Cost:
     return own + price(lambda: _block(p, q, p_laws, q_laws, law, method))
 
 
-def _chunks(
-    members: list[int], nets: Sequence[Network], law: Measure, method: Method, memory: float, largest: int
-) -> Iterator[tuple[int, ...]]:
+def _parts(
+    members: Sequence[int],
+    nets: Sequence[Network],
+    law: Measure,
+    method: Method,
+    memory: float,
+    largest: int,
+) -> Iterator[_Part]:
     """The largest equal parts of a group whose pairwise block fits into memory."""
     size = min(largest, len(members))
-    while size > 1:
-        part = _Part(tuple(members[:size]), stack([nets[i] for i in members[:size]]))
-        other = _Part(part.members, part.net)  # a block of two different parts
-        if (_price(part, other, law, method)).bytes <= memory:
-            break
+    first = _stacked(members[:size], nets)
+    while size > 1 and _price(first, _Part(first.members, first.net), law, method).bytes > memory:
         size = (size + 1) // 2
-    for at in range(0, len(members), size):
-        yield tuple(members[at : at + size])
+        first = _stacked(members[:size], nets)
+    yield first
+    for at in range(size, len(members), size):
+        yield _stacked(members[at : at + size], nets)
+
+
+def _stacked(members: Sequence[int], nets: Sequence[Network]) -> _Part:
+    return _Part(tuple(members), stack([nets[i] for i in members]))

@@ -114,7 +114,7 @@ def similarity(
         progress: show a bar.
 
     Returns:
-        A differentiable number in [−1, 1].
+        A differentiable number in [−1, 1]. Stacked networks give one for every pair of models.
 
     Raises:
         CostError: if it would take more than the budget; :func:`cost` asks without raising.
@@ -141,7 +141,8 @@ def similarity(
     for name, norm in (("a", aa), ("b", bb)):
         if not bool(ar.do("all", norm > 0)):
             raise ValueError(f"model {name} is the zero function under this law; its cosine is not defined.")
-    return ab / (aa**0.5 * bb**0.5)
+    rows, columns = aa**0.5, bb**0.5
+    return ab / (rows[:, None] if nets[0].models and nets[1].models else rows) / columns
 
 
 def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, method: Method = "exact") -> Cost:
