@@ -10,7 +10,7 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction
-from tnsim.algebra.term import Term, aligned
+from tnsim.algebra.term import Term, aligned, retensor
 from tnsim.algebra.wires import MODEL, index
 
 __all__ = ["collect"]
@@ -77,24 +77,54 @@ def _worth_it(group: list[Term]) -> bool:
 
 
 def _dense(group: list[Term], tag: str) -> Term:
-    """One tensor for a sum of terms of degree 0 or 1."""
+    """One tensor for a sum of terms of degree 0 or 1. What they have in common is contracted once, with the sum."""
     out = group[0].out
-    run = (MODEL,) if any(MODEL in t.sizes for t in group) else ()
     legs = tuple(tuple(index("in0", ix.rsplit(":", 1)[-1]) for ix in leg) for leg in group[0].legs)
+    ends = (*out, *(ix for leg in legs for ix in leg))
+    run = (MODEL,) if any(MODEL in t.sizes for t in group) else ()
+    common = _common(group)
+    between = tuple(
+        dict.fromkeys(
+            ix for x in common for ix in x.inds if ix not in out and any(ix in t.sizes for t in group)
+        )
+    )
+    inner = tuple(ix for ix in (*out, *between) if ix not in run)
     values = []
     for t in group:
+        rest = tuple(x for x in t.tensors if not any(_same(x, y) for y in common))
         joins = {
             new: old
             for leg, names in zip(t.legs, legs, strict=True)
             for old, new in zip(leg, names, strict=True)
         }
-        keep = run if MODEL in t.sizes else ()
-        value = Contraction(
-            t.tensors, (*keep, *out, *(ix for leg in legs for ix in leg)), joins, t.coefficient
-        ).value()
-        values.append(value if keep or not run else value[None])
+        have = {ix for x in rest for ix in x.inds}
+        keep = tuple(
+            ix for ix in (*run, *inner, *(ix for leg in legs for ix in leg)) if joins.get(ix, ix) in have
+        )
+        values.append((Contraction(rest, keep, joins, t.coefficient).value(), keep))
+    kept = max((keep for _, keep in values), key=len)
+    total = reduce(operator.add, (v if keep == kept else v[None] for v, keep in values))
     tags = dict.fromkeys(tag for t in group for x in t.tensors for tag in list(x.tags)[1:])
-    tensor = qtn.Tensor(
-        reduce(operator.add, values), (*run, *out, *(ix for leg in legs for ix in leg)), tags=[tag, *tags]
-    )
-    return Term((tensor,), legs, out)
+    tensor = qtn.Tensor(total, kept)
+    if common:
+        whole = tuple(ix for ix in (*run, *ends))
+        tensor = qtn.Tensor(Contraction((*common, tensor), whole).value(), whole)
+    return Term((retensor(tensor, tags=[tag, *tags]),), legs, out)
+
+
+def _common(group: list[Term]) -> list[qtn.Tensor]:
+    """Tensors on the output side that all terms share, in the same wiring."""
+    first, *others = group
+    legs = {ix for t in group for leg in t.legs for ix in leg}
+    return [
+        x
+        for x in first.tensors
+        if others
+        and set(x.inds) & set(first.out)
+        and not legs & set(x.inds)
+        and all(any(_same(x, y) for y in t.tensors) for t in others)
+    ]
+
+
+def _same(x: qtn.Tensor, y: qtn.Tensor) -> bool:
+    return x.data is y.data and x.inds == y.inds

@@ -32,6 +32,7 @@ def plan(
     keep: Keep = "all",
     sides: Sequence[int] = (0, 1),
     connected: bool = False,
+    bridges: Bridges | None = None,
 ) -> Iterator[Contraction]:
     """The contractions whose sum is the expectation. See :func:`expect`."""
     ends = SIDES[: len(factors)]
@@ -42,7 +43,7 @@ def plan(
         for f, end, run, n in zip(factors, ends, runs, models, strict=True)
     ]
     front = tuple(dict.fromkeys(run for run, n in zip(runs, models, strict=True) if n))
-    bridges = Bridges()
+    bridges = bridges or Bridges()
     for numbers, count, exchange in _choices(factors, keep, sides):
         choice = [terms[k] for terms, k in zip(placed, numbers, strict=True)]
         outs = [t.out for t in choice]
@@ -62,6 +63,7 @@ def expect(
     sides: Sequence[int] = (0, 1),
     connected: bool = False,
     progress: bool = False,
+    bridges: Bridges | None = None,
 ) -> Array:
     """E[f₀(x) ⊗ f₁(x)] under a measure, exactly: one contraction for every orbit of closures of the legs.
 
@@ -74,6 +76,7 @@ def expect(
         connected: leave out closures in which no bridge runs between the two factors. For a Gaussian law
             that is the covariance instead of the second moment.
         progress: show a bar if it takes more than two seconds.
+        bridges: those made before for the same polynomials and law, to be shared.
 
     Returns:
         Shape ``([m,] [m',] *outputs)``.
@@ -87,7 +90,7 @@ def expect(
     outs = [f.out_shape for f in factors]
     shape += {"all": tuple(n for o in outs for n in o), "diagonal": outs[0], "sum": ()}[keep]
     total = None
-    contractions = plan(factors, measure, keep, sides, connected)
+    contractions = plan(factors, measure, keep, sides, connected, bridges)
     with scope():
         for contraction in tqdm(
             contractions, "closing legs", todo, delay=2, leave=False, disable=not progress

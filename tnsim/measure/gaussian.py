@@ -13,6 +13,7 @@ from tnsim.algebra.build import identity
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, output_leg
+from tnsim.measure.bridges import Bridges
 from tnsim.measure.expect import expect
 from tnsim.measure.measure import Block, Bridge, Closure, Measure, MeasureError, as_like
 from tnsim.measure.orbits import pairings_of
@@ -91,6 +92,7 @@ class Wick(Measure):
         pushed further (the outputs of a polynomial are not Gaussian).
         """
         layers, law = self.centred(layers)
+        bridges = Bridges()
         means: list[Block | None] = []
         covs = {}
         for a, (f, alone) in enumerate(zip_longest(layers, known)):
@@ -100,12 +102,14 @@ class Wick(Measure):
                 means.append(None if mean is None else Block(mean.data, run))
                 covs[a, a] = Block(cov.data, run)
             else:
-                means.append(Block(expect((f,), law, sides=(a,)), run))
-                own = Block(expect((f, f), law, sides=(a, a), connected=True), run)
+                means.append(Block(expect((f,), law, sides=(a,), bridges=bridges), run))
+                own = Block(expect((f, f), law, sides=(a, a), connected=True, bridges=bridges), run)
                 covs[a, a] = _symmetric(own, len(f.codomain))
             for b, g in enumerate(layers[a + 1 :], start=a + 1):
                 other = (b,) if g.models or law.run_of(b) else ()
-                covs[a, b] = Block(expect((f, g), law, sides=(a, b), connected=True), (*run, *other))
+                covs[a, b] = Block(
+                    expect((f, g), law, sides=(a, b), connected=True, bridges=bridges), (*run, *other)
+                )
         return JointGaussian(tuple(means), covs)
 
 
@@ -113,26 +117,27 @@ class Wick(Measure):
 class Gaussian(Wick):
     """x ~ N(mean, cov), the same for all models. ``Gaussian()`` is the standard normal law.
 
-    Under it an inner product is the functional one, E[f(x)·g(x)], and it is exact: the sum over all pairings
-    of the legs of f and g, each pair bridged by the covariance, leftovers carrying the mean.
+        Under it an inner product is the functional one, E[f(x)·g(x)], and it is exact: the sum over all pairings
+        of the legs of f and g, each pair bridged by the covariance, leftovers carrying the mean.
 
-    Args:
-        mean: shape ``(d,)``, or ``None`` for zero.
-        cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity.
+        Args:
+            mean: shape ``(d,)``, or ``None`` for zero.
+            cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity.
 
-    Raises:
-        MeasureError: if the covariance is not symmetric, has a negative diagonal, or anything is not finite.
+        Raises:
+            MeasureError: if the covariance is not symmetric, has a negative diagonal, or anything is not finite.
 
-    References:
-        Isserlis (1918); Wick (1950).
+        References:
+            Isserlis (1918); Wick (1950).
 
-    Example:
-        >>> import numpy as np
-        >>> from tnsim.algebra.build import poly
-        >>> from tnsim.measure.expect import expect
-        >>> square = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=np.eye(1), L=np.eye(1), R=np.eye(1))
-        >>> expect((square, square), Gaussian())  # E[x⁴]
-        array([[3.]])
+        Example:
+            >>> import numpy as np
+            >>> from tnsim.algebra.build import poly
+            >>> from tnsim.measure.bridges import Bridges
+    from tnsim.measure.expect import expect
+            >>> square = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=np.eye(1), L=np.eye(1), R=np.eye(1))
+            >>> expect((square, square), Gaussian())  # E[x⁴]
+            array([[3.]])
     """
 
     mean: Array | None = None
