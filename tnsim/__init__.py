@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any
 from tnsim import nn
 
 # what a model is
-from tnsim.algebra import Cost, CostError, Network, Poly, Term, identity, lift, poly, stack
+from tnsim.algebra import (
+    ComposeError,
+    Cost,
+    CostError,
+    Network,
+    Poly,
+    Term,
+    WireError,
+    identity,
+    lift,
+    poly,
+    stack,
+)
 
 # what we ask
 from tnsim.analysis import (
@@ -34,7 +46,7 @@ from tnsim.analysis import (
 from tnsim.convert import ConvertError, convert
 
 # what the input is
-from tnsim.measure import Empirical, Frobenius, Gaussian, Measure, Symmetric
+from tnsim.measure import Empirical, Frobenius, Gaussian, Measure, MeasureError, Symmetric
 
 if TYPE_CHECKING:
     from tnsim import lab, view
@@ -58,6 +70,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "ComposeError",
     "ConvertError",
     "Cost",
     "CostError",
@@ -66,10 +79,12 @@ __all__ = [
     "Gaussian",
     "Gram",
     "Measure",
+    "MeasureError",
     "Network",
     "Poly",
     "Symmetric",
     "Term",
+    "WireError",
     "attribute",
     "cca",
     "cka",

@@ -159,6 +159,7 @@ def test_stacked_factors_give_all_pairs():
     [
         (lambda: Gaussian(cov=torch.tensor([[1.0, 2.0], [0.0, 1.0]])), "not symmetric"),
         (lambda: Gaussian(cov=torch.tensor([1.0, -1.0])), "negative variance"),
+        (lambda: Gaussian(cov=torch.tensor([[1.0, 2.0], [2.0, 1.0]])), "not positive semidefinite: .* -1"),
         (lambda: Gaussian(cov=torch.ones(2, 3)), "for a diagonal covariance"),
         (lambda: Gaussian(mean=torch.tensor([float("nan")])), "not finite"),
         (lambda: Empirical(torch.tensor([[float("inf")]])), "not finite"),

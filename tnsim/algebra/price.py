@@ -1,11 +1,22 @@
 """What contractions cost, known before they run."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["Bill", "Cost", "CostError", "check_budget", "current_bill", "pricing", "scope"]
+__all__ = [
+    "Bill",
+    "Cost",
+    "CostError",
+    "Exceeded",
+    "check_budget",
+    "current_bill",
+    "price",
+    "pricing",
+    "scope",
+]
 
 
 class CostError(RuntimeError):
@@ -45,21 +56,36 @@ def _human(size: float) -> str:
     return f"{size:.1f} GiB"
 
 
+class Exceeded(Exception):
+    """A bill passed its limit; the cost so far is a lower bound."""
+
+    def __init__(self, cost: Cost):
+        super().__init__(str(cost))
+        self.cost = cost
+
+
 class Bill:
     """What contractions cost, added up by :func:`pricing`.
 
     Results of one :func:`scope` are alive together, so their sizes add up; scopes come one after the other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float = math.inf) -> None:
+        self._limit = limit
         self._done = Cost()
         self._open = Cost()
         self._kept = 0.0
 
     def add(self, cost: Cost, kept: float) -> None:
-        """Note a contraction, and the bytes its result takes."""
+        """Note a contraction, and the bytes its result takes.
+
+        Raises:
+            Exceeded: if the flops noted so far pass the limit.
+        """
         self._open = self._open + cost
         self._kept += kept
+        if self._done.flops + self._open.flops > self._limit:
+            raise Exceeded(self.total())
 
     def close(self) -> None:
         """What was kept is let go."""
@@ -82,12 +108,15 @@ def current_bill() -> Bill | None:
 
 
 @contextmanager
-def pricing() -> Iterator[Bill]:
+def pricing(limit: float = math.inf) -> Iterator[Bill]:
     """Run code for its price: contractions inside add to the bill and return empty shapes.
 
     Price and computation share one code path, so they cannot tell different stories.
+
+    Raises:
+        Exceeded: as soon as the flops pass the limit; what is left is not priced.
     """
-    bill = Bill()
+    bill = Bill(limit)
     token = _BILL.set(bill)
     try:
         yield bill
@@ -109,5 +138,16 @@ def scope() -> Iterator[None]:
 def check_budget(cost: Cost, flops: float, nbytes: float, what: str, instead: str) -> None:
     """Raise :class:`CostError` if ``cost`` exceeds the budget, saying what to do instead."""
     if cost.flops > flops or cost.bytes > nbytes:
+        more = " or more" if cost.flops > flops else ""
         limit = f"{flops:.0e} flops" if cost.flops > flops else _human(nbytes)
-        raise CostError(f"{what} takes {cost}; the budget is {limit}. {instead}")
+        raise CostError(f"{what} takes {cost}{more}; the budget is {limit}. {instead}")
+
+
+def price(run: Callable[[], object], flops: float = math.inf) -> Cost:
+    """What ``run()`` would cost; a lower bound above ``flops``."""
+    try:
+        with pricing(flops) as bill:
+            run()
+    except Exceeded as error:
+        return error.cost
+    return bill.total()

@@ -9,7 +9,7 @@ import torch
 
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, comparable, priced
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, comparable, has_cheaper, priced
 from tnsim.measure.measure import Measure
 
 __all__ = ["attribute"]
@@ -105,7 +105,7 @@ def _to_inputs(
             return _squared([_gained(net, gains) for net in nets], under, method, output, "sum")
 
         with torch.enable_grad():
-            value = priced(run, what, budget / len(points), memory, method == "exact")
+            value = priced(run, what, budget / len(points), memory, has_cheaper(under, method))
             (gradient,) = torch.autograd.grad(value, gains)
         shares = shares + float(weight) * gradient
     return shares.reshape(nets[0].in_shape)

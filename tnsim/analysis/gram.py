@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from tnsim.algebra.network import Network, stack
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost, check_budget, pricing
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, price, together
+from tnsim.algebra.price import Cost, check_budget, price, pricing
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, together
 from tnsim.analysis.resume import Saved, fingerprint
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, as_like

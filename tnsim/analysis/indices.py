@@ -13,7 +13,7 @@ from tnsim.algebra.build import identity
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, output_leg
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, priced, together
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, has_cheaper, priced, together
 from tnsim.measure.expect import expect
 from tnsim.measure.gaussian import Gaussian, JointGaussian
 from tnsim.measure.measure import Measure, MeasureError
@@ -251,7 +251,7 @@ def _moments(
             return {key: problem.product(i, j, "all", progress) for key, i, j in _PAIRS}, ()
         return _covariances(problem, progress)
 
-    raw, means = priced(run, f"{what} ({method})", budget, memory, method == "exact")
+    raw, means = priced(run, f"{what} ({method})", budget, memory, has_cheaper(under, method))
     sizes = [prod(net.polys[-1].out_shape) for net in nets]
     found: dict[Which, torch.Tensor] = {}
     for key, i, j in _PAIRS:

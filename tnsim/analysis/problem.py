@@ -11,7 +11,7 @@ import torch
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost, check_budget, pricing
+from tnsim.algebra.price import check_budget, price
 from tnsim.algebra.rescale import rescale
 from tnsim.algebra.rewrite import symmetrise
 from tnsim.convert import convert
@@ -145,7 +145,10 @@ class Problem:
         law, rest = _carried(law, nets)
         factors, law = law.centred([layers[0] for layers in rest])
         return cls(
-            tuple(_collapsed((f, *layers[1:])) for f, layers in zip(factors, rest, strict=True)),
+            tuple(
+                _collapsed((f, *layers[1:]), law.as_functions)
+                for f, layers in zip(factors, rest, strict=True)
+            ),
             law,
         )
 
@@ -207,9 +210,9 @@ def _carried(law: Measure, nets: Sequence[Network]) -> tuple[Measure, list[list[
         here = [identity(f.codomain, f.like) for f in steps]
 
 
-def _collapsed(layers: Sequence[Poly]) -> Poly:
-    """The layers as one polynomial; deep ones with the exchange of legs made structural."""
-    if prod(f.degree for f in layers) > 2:
+def _collapsed(layers: Sequence[Poly], as_functions: bool) -> Poly:
+    """The layers as one polynomial; deep ones with the exchange of legs made structural, where a law allows it."""
+    if as_functions and prod(f.degree for f in layers) > 2:
         layers = [symmetrise(f) for f in layers]
     return Network(tuple((f"{i}", f) for i, f in enumerate(layers))).collapse()
 
@@ -218,18 +221,16 @@ def _device(net: Network) -> str:
     return str(getattr(net.polys[0].like, "device", "cpu"))
 
 
+def has_cheaper(under: Measure | None, method: Method) -> bool:
+    """Whether there is a cheaper, approximate method for a law."""
+    return method == "exact" and (under is None or isinstance(under, Gaussian))
+
+
 def priced(run: Any, what: str, budget: float, memory: float, cheaper: bool) -> Any:
     """Price ``run()`` first, refuse it if it is too dear, then run it.
 
     Raises:
         CostError: with the price and what to do instead.
     """
-    check_budget(price(run), budget, memory, what, _CHEAPER if cheaper else _SMALLER)
+    check_budget(price(run, budget), budget, memory, what, _CHEAPER if cheaper else _SMALLER)
     return run()
-
-
-def price(run: Any) -> Cost:
-    """What ``run()`` would cost."""
-    with pricing() as bill:
-        run()
-    return bill.total()

@@ -4,8 +4,18 @@ from typing import Any
 
 import autoray as ar
 
-from tnsim.algebra.price import Cost
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, comparable, price, priced, together
+from tnsim.algebra.price import Cost, price
+from tnsim.analysis.problem import (
+    BUDGET,
+    MEMORY,
+    Method,
+    Model,
+    Problem,
+    comparable,
+    has_cheaper,
+    priced,
+    together,
+)
 from tnsim.measure.measure import Measure
 
 __all__ = ["cost", "inner", "moments", "similarity"]
@@ -49,7 +59,7 @@ def moments(
     def run() -> Array:
         return Problem.of(nets, under, method).product(0, 1, "all", progress)
 
-    return priced(run, f"E[a bᵀ] ({method})", budget, memory, method == "exact")
+    return priced(run, f"E[a bᵀ] ({method})", budget, memory, has_cheaper(under, method))
 
 
 def inner(
@@ -83,7 +93,7 @@ def inner(
     def run() -> Array:
         return Problem.of(nets, under, method).output(output).product(0, 1, "sum", progress)
 
-    return priced(run, f"an inner product ({method})", budget, memory, method == "exact")
+    return priced(run, f"an inner product ({method})", budget, memory, has_cheaper(under, method))
 
 
 def similarity(
@@ -137,7 +147,7 @@ def similarity(
         ab, aa, bb = (problem.product(i, j, "sum", progress, units=False) for i, j in pairs)
         return ab, aa, bb
 
-    ab, aa, bb = priced(run, f"similarity ({method})", budget, memory, method == "exact")
+    ab, aa, bb = priced(run, f"similarity ({method})", budget, memory, has_cheaper(under, method))
     for name, norm in (("a", aa), ("b", bb)):
         if not bool(ar.do("all", norm > 0)):
             raise ValueError(f"model {name} is the zero function under this law; its cosine is not defined.")

@@ -46,7 +46,8 @@ def verify(module: nn.Module, net: Network, weights: Weights, precision: float =
             x = x.to(dtype)
             try:
                 want = run(module, tensors, x, seed=1)  # other noise than the trace saw
-            except RuntimeError:  # an operation that this dtype does not have on this device
+            except RuntimeError as error:  # an operation that this dtype does not have on this device
+                failure = str(error)
                 break
             got = net(x.to(weights.dtype)).reshape(_SAMPLES, -1)
             if want.shape[0] != _SAMPLES or want.numel() != got.numel():

@@ -22,6 +22,8 @@ __all__ = ["Gaussian", "JointGaussian"]
 
 Array = Any
 
+_CHECKED_UP_TO = 2048  # rows of a covariance whose eigenvalues are checked; beyond, it takes many seconds
+
 
 class Wick(Measure):
     """Closing legs in pairs: what all Gaussian laws share. Leftover legs carry the mean."""
@@ -125,7 +127,7 @@ class Gaussian(Wick):
             cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity.
 
         Raises:
-            MeasureError: if the covariance is not symmetric, has a negative diagonal, or anything is not finite.
+            MeasureError: if the covariance is not symmetric or not positive semidefinite, or anything is not finite.
 
         References:
             Isserlis (1918); Wick (1950).
@@ -157,6 +159,12 @@ class Gaussian(Wick):
             matrix = cov.reshape(int(np.sqrt(cov.size)), -1)
             if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-9 * np.abs(matrix).max()):
                 raise MeasureError("cov is not symmetric; pass (cov + cov.T) / 2 if that is what you mean.")
+            if len(matrix) <= _CHECKED_UP_TO:
+                least, most = np.linalg.eigvalsh(matrix)[[0, -1]]
+                if least < -1e-6 * abs(most):
+                    raise MeasureError(
+                        f"cov is not positive semidefinite: it has the eigenvalue {least:.3g}."
+                    )
             cov = matrix.diagonal()
         elif cov.ndim % 2 == 0:
             raise MeasureError(f"cov has shape {cov.shape}; write (d, d), or (d,) for a diagonal covariance.")

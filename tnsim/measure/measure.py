@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import autoray as ar
 import quimb.tensor as qtn
@@ -79,6 +79,9 @@ class Measure(ABC):
     To add a law, say how legs are closed (:meth:`closures`). If the law of a layer's *output* is known as
     well, exactly or by approximation, say so in :meth:`push` and :meth:`carries`.
     """
+
+    as_functions: ClassVar[bool] = True
+    """Whether values depend on functions only, not on how they are written down."""
 
     @abstractmethod
     def closures(

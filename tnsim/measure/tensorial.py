@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import factorial
+from typing import ClassVar
 
 from tnsim.algebra.term import Term
 from tnsim.measure.measure import Bridge, Closure, Measure
@@ -43,6 +44,8 @@ class Frobenius(Measure):
     It depends on how a function is written down (swapping L and R changes it), so it compares *networks*, not
     functions. Terms of different degree do not meet.
     """
+
+    as_functions: ClassVar[bool] = False
 
     def closures(
         self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False

@@ -13,6 +13,8 @@ from tnsim.view.style import DIVERGING, MUTED, RULE, SEQUENTIAL, SIZES
 
 __all__ = ["Scale", "add_colorbar", "axes_or_new", "scale_of"]
 
+_SLIGHT = 0.05  # of the largest value
+
 
 class Scale(NamedTuple):
     """How values become colours."""
@@ -32,9 +34,12 @@ def axes_or_new(ax: Axes | None, width: float, height: float) -> tuple[Figure, A
 def scale_of(
     values: np.ndarray, vmin: float | None, vmax: float | None, cmap: Colormap | str | None
 ) -> Scale:
-    """Limits and colour map: centred at white where there are negative numbers, else from least to most."""
+    """Limits and colour map: centred at white where there are negative numbers that matter, else from least to most.
+
+    Similarities a little below zero, as untrained models have, do not turn the scale around.
+    """
     low, high = float(values.min()), float(values.max())
-    if low < 0.0:
+    if low < -_SLIGHT * max(high, 0.0):
         reach = max(-low, high)
         low, high, house = -reach, reach, DIVERGING
     else:
