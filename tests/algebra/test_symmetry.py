@@ -8,7 +8,7 @@ import torch
 from zoo import KINDS, bilinear, network, rand
 
 from tnsim.algebra import poly, stack
-from tnsim.algebra.rewrite import SymmetryError, check_symmetry, symmetrise
+from tnsim.algebra.symmetrise import SymmetryError, check_symmetry, symmetrise
 from tnsim.algebra.symmetry import free
 
 close = torch.testing.assert_close

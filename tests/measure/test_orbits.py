@@ -5,7 +5,7 @@ from oracle import matchings, partial_matchings
 from zoo import bilinear, network
 
 from tnsim.algebra import identity, poly
-from tnsim.algebra.rewrite import symmetrise
+from tnsim.algebra.symmetrise import symmetrise
 from tnsim.algebra.symmetry import Branch, exchanges, free, graft
 from tnsim.measure.orbits import TooManyPairings, count_matchings, orbits, pairings_of
 

@@ -66,7 +66,8 @@ class Contraction:
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
         tree = _tree(*_canonical(inputs, output, [ar.shape(a) for a in shapes]))
         itemsize = _itemsize(self.tensors[0].data)
-        return Cost(2.0 * tree.contraction_cost(), float(tree.peak_size()) * itemsize, 1)
+        writes = float(tree.contract_stats()["write"])
+        return Cost(2.0 * tree.contraction_cost(), float(tree.peak_size()) * itemsize, 1, writes)
 
     def _wired(
         self, eye: Callable[[int, Array], Array]

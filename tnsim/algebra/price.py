@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = [
     "Bill",
@@ -17,6 +17,8 @@ __all__ = [
     "pricing",
     "scope",
 ]
+
+_FLOPS_PER_WRITE = 100  # of the order of a processor's arithmetic throughput over its memory bandwidth
 
 
 class CostError(RuntimeError):
@@ -31,17 +33,25 @@ class Cost:
         flops: floating-point operations (a multiply-add counts as two).
         bytes: the largest memory that intermediate tensors of one contraction need at once.
         contractions: how many networks are contracted.
+        writes: numbers written to memory on the way.
     """
 
     flops: float = 0.0
     bytes: float = 0.0
     contractions: int = 0
+    writes: float = 0.0
+
+    @property
+    def effort(self) -> float:
+        """Flops and memory traffic in one number, to choose between forms: a write takes as long as many flops."""
+        return self.flops + _FLOPS_PER_WRITE * self.writes
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
             self.flops + other.flops,
             max(self.bytes, other.bytes),
             self.contractions + other.contractions,
+            self.writes + other.writes,
         )
 
     def __str__(self) -> str:
@@ -90,7 +100,7 @@ class Bill:
     def close(self) -> None:
         """What was kept is let go."""
         opened = self._open
-        self._done = self._done + Cost(opened.flops, opened.bytes + self._kept, opened.contractions)
+        self._done = self._done + replace(opened, bytes=opened.bytes + self._kept)
         self._open, self._kept = Cost(), 0.0
 
     def total(self) -> Cost:

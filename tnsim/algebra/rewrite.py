@@ -4,29 +4,21 @@ In homogeneous coordinates x̂ = (1, x) a constant is linear, a linear map is qu
 terms of degree at most n becomes *one* term of degree n.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any
 
 import autoray as ar
 import networkx as nx
-import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.symmetry import exchanges, fixed, free
 from tnsim.algebra.term import Term, canonical, retensor
 from tnsim.algebra.wires import MODEL, WireError, index, input_leg, output_leg
 
-__all__ = ["SymmetryError", "check_symmetry", "lift", "star", "symmetrise"]
+__all__ = ["lift", "star"]
 
 Array = Any
-
-
-class SymmetryError(ValueError):
-    """A declared exchange of legs changes the value of a term."""
 
 
 def lift(f: Poly, constant_row: bool = True) -> Poly:
@@ -105,77 +97,6 @@ def star(t: Term) -> tuple[Array, ...] | None:
             )
         return tuple(factors)
     return None
-
-
-def symmetrise(f: Poly) -> Poly:
-    """The same polynomial with the exchange of legs made structural, by polarisation.
-
-    (l·x)(r·x) = ¼[((l+r)·x)² − ((l−r)·x)²], so D((Lx)∘(Rx)) = D′(Px)∘(Px) with P = [L+R; L−R] and
-    D′ = [D, −D]/4: twice the hidden units, one factor matrix, and both legs alike. Pairings of legs that differ
-    by an exchange then have the same value, and one of them stands for all. Terms that are not stars of degree 2
-    are left as they are.
-
-    Example:
-        >>> import numpy as np
-        >>> from tnsim.algebra.build import poly
-        >>> f = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=np.ones((1, 1)), L=np.eye(2)[:1], R=np.eye(2)[1:])
-        >>> g = symmetrise(f)
-        >>> g.terms[0].tree.free, g(np.array([3.0, 4.0]))
-        (True, array([12.]))
-    """
-    return replace(f, terms=tuple(map(_polarised, f.terms)))
-
-
-def _polarised(t: Term) -> Term:
-    if t.degree != 2 or t.tree != fixed(2) or any(len(leg) > 1 for leg in t.legs):
-        return t
-    factors = star(t)
-    if factors is None:
-        return t
-    out, left, right = factors
-    both = ar.do("concatenate", (left + right, left - right), axis=-2)
-    down = ar.do("concatenate", (out, -out), axis=-1) / 4
-    hid, legs = index("hid", "h"), tuple(input_leg(k, ["d"]) for k in range(2))
-    run = lambda x, n: (MODEL,) if ar.ndim(x) > n else ()  # noqa: E731
-    tags = [list(x.tags)[1:] for x in t.tensors]
-    tensors = [qtn.Tensor(down, (*run(down, 1 + len(t.out)), *t.out, hid), tags=["D", *tags[0]])]
-    tensors += [qtn.Tensor(both, (*run(both, 2), hid, *leg), tags=["P", *tags[0]]) for leg in legs]
-    return Term(tuple(tensors), legs, t.out, 1.0, free(2))
-
-
-def check_symmetry(t: Term, tolerance: float = 1e-9) -> None:
-    """Verify numerically that the declared exchanges of legs do not change a term.
-
-    The multilinear map is evaluated on different random vectors on different legs, before and after every
-    generator of the group: a debug check, of the cost of a few evaluations.
-
-    Raises:
-        SymmetryError: naming the permutation and by how much it changes the value.
-    """
-    like = t.tensors[0].data
-    rng = np.random.default_rng(0)
-    sizes = t.sizes
-    vectors = [[ar.do("asarray", rng.normal(size=sizes[ix]), like=like) for ix in leg] for leg in t.legs]
-    vectors = [[ar.astype(v, ar.get_dtype_name(like)) for v in leg] for leg in vectors]
-    run = (MODEL,) if MODEL in sizes else ()
-
-    def value(order: Sequence[int]) -> Array:
-        fed = [
-            qtn.Tensor(v, (ix,))
-            for leg, source in zip(t.legs, order, strict=True)
-            for ix, v in zip(leg, vectors[source], strict=True)
-        ]
-        return Contraction((*t.tensors, *fed), (*run, *t.out), {}, t.coefficient).value()
-
-    plain = value(range(t.degree))
-    scale = float(ar.do("max", ar.do("abs", plain)))
-    for order in exchanges(t.tree):
-        error = float(ar.do("max", ar.do("abs", value(order) - plain)))
-        if error > tolerance * scale:
-            raise SymmetryError(
-                f"the declared leg symmetry ({' '.join(map(str, order))}) changes the value by {error / scale:.0%}; "
-                "it is not a symmetry of this Term."
-            )
 
 
 def _direct_sum(f: Poly, stars: list[tuple[Array, ...]], degree: int, rows: bool) -> Term:

@@ -30,7 +30,7 @@ class Term:
         out: output indices.
         coefficient: a number in front.
         symmetry: which legs may be exchanged; ``None`` says nothing. It holds by construction, and
-            :func:`tnsim.algebra.rewrite.check_symmetry` verifies it numerically.
+            :func:`tnsim.algebra.symmetrise.check_symmetry` verifies it numerically.
     """
 
     tensors: tuple[qtn.Tensor, ...]

@@ -135,8 +135,7 @@ class Gaussian(Wick):
         Example:
             >>> import numpy as np
             >>> from tnsim.algebra.build import poly
-            >>> from tnsim.measure.bridges import Bridges
-    from tnsim.measure.expect import expect
+            >>> from tnsim.measure.expect import expect
             >>> square = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=np.eye(1), L=np.eye(1), R=np.eye(1))
             >>> expect((square, square), Gaussian())  # E[x⁴]
             array([[3.]])
