@@ -119,26 +119,26 @@ class Wick(Measure):
 class Gaussian(Wick):
     """x ~ N(mean, cov), the same for all models. ``Gaussian()`` is the standard normal law.
 
-        Under it an inner product is the functional one, E[f(x)·g(x)], and it is exact: the sum over all pairings
-        of the legs of f and g, each pair bridged by the covariance, leftovers carrying the mean.
+    Under it an inner product is the functional one, E[f(x)·g(x)], and it is exact: the sum over all pairings
+    of the legs of f and g, each pair bridged by the covariance, leftovers carrying the mean.
 
-        Args:
-            mean: shape ``(d,)``, or ``None`` for zero.
-            cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity.
+    Args:
+        mean: shape ``(d,)``, or ``None`` for zero.
+        cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity.
 
-        Raises:
-            MeasureError: if the covariance is not symmetric or not positive semidefinite, or anything is not finite.
+    Raises:
+        MeasureError: if the covariance is not symmetric or not positive semidefinite, or anything is not finite.
 
-        References:
-            Isserlis (1918); Wick (1950).
+    References:
+        Isserlis (1918); Wick (1950).
 
-        Example:
-            >>> import numpy as np
-            >>> from tnsim.algebra.build import poly
-            >>> from tnsim.measure.expect import expect
-            >>> square = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=np.eye(1), L=np.eye(1), R=np.eye(1))
-            >>> expect((square, square), Gaussian())  # E[x⁴]
-            array([[3.]])
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> from tnsim.measure.expect import expect
+        >>> square = poly("D[out,hid] L[hid,in0] R[hid,in1]", D=np.eye(1), L=np.eye(1), R=np.eye(1))
+        >>> expect((square, square), Gaussian())  # E[x⁴]
+        array([[3.]])
     """
 
     mean: Array | None = None
