@@ -7,7 +7,7 @@ from zoo import bilinear, network
 from tnsim.algebra import identity, poly
 from tnsim.algebra.symmetrise import symmetrise
 from tnsim.algebra.symmetry import Branch, exchanges, free, graft
-from tnsim.measure.orbits import TooManyPairings, count_matchings, orbits, pairings_of
+from tnsim.measure.orbits import TooManyPairings, _multigraphs, count_matchings, orbits, pairings_of
 
 
 def tree_term(depth):
@@ -36,6 +36,10 @@ def test_published_counts(depth, across, orbit_count, total):
     found = pairings_of([t, t], across=across)
     assert len(found) == orbit_count
     assert sum(weight for weight, _, _ in found) == total
+
+
+def test_multigraphs_are_listed_instead_of_matchings():
+    assert sum(1 for _ in _multigraphs((2,) * 8, None, False)) == 18_155
 
 
 def group(generators, n):

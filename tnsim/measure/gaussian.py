@@ -68,7 +68,8 @@ class Wick(Measure):
             return Bridge((p, q), tuple(zip(left, right, strict=True)), symmetric=True)
         if ar.ndim(cov.data) - len(cov.models) == len(left):
             return Bridge((p, q), tuple(zip(left, right, strict=True)), (cov.tensor(left, "COV"),), True)
-        alike = sides[p[0]] == sides[q[0]] or (not cov.models and cov is self.cov_of(0, 0))
+        own = self.cov_of(0, 0)
+        alike = sides[p[0]] == sides[q[0]] or (own is not None and cov.data is own.data)
         return Bridge((p, q), (), (cov.tensor((*left, *right), "COV"),), alike)
 
     def centred(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
