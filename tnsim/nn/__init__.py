@@ -1,8 +1,22 @@
 """Models worth converting: plain torch modules that are polynomials of their input."""
 
+from tnsim.nn.attention import BilinearAttention
 from tnsim.nn.block import BilinearBlock
 from tnsim.nn.classifier import BilinearClassifier
 from tnsim.nn.layer import BilinearLayer
 from tnsim.nn.mlp import BilinearMLP
+from tnsim.nn.rotary import Rotary
+from tnsim.nn.tokens import TokenEmbedding, Unembedding
+from tnsim.nn.transformer import Transformer
 
-__all__ = ["BilinearBlock", "BilinearClassifier", "BilinearLayer", "BilinearMLP"]
+__all__ = [
+    "BilinearAttention",
+    "BilinearBlock",
+    "BilinearClassifier",
+    "BilinearLayer",
+    "BilinearMLP",
+    "Rotary",
+    "TokenEmbedding",
+    "Transformer",
+    "Unembedding",
+]
