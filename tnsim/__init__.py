@@ -27,10 +27,13 @@ from tnsim.algebra import (
 # what we ask
 from tnsim.analysis import (
     Gram,
+    Group,
+    Modes,
     attribute,
     cca,
     cka,
     cost,
+    difference,
     gram,
     inner,
     linear_cka,
@@ -39,6 +42,8 @@ from tnsim.analysis import (
     output_cosine,
     procrustes,
     similarity,
+    spectrum,
+    unfold,
     weight_cosine,
 )
 
@@ -78,8 +83,10 @@ __all__ = [
     "Frobenius",
     "Gaussian",
     "Gram",
+    "Group",
     "Measure",
     "MeasureError",
+    "Modes",
     "Network",
     "Poly",
     "Symmetric",
@@ -91,6 +98,7 @@ __all__ = [
     "convert",
     "cost",
     "curves",
+    "difference",
     "draw",
     "gram",
     "heatmap",
@@ -108,7 +116,9 @@ __all__ = [
     "poly",
     "procrustes",
     "similarity",
+    "spectrum",
     "stack",
+    "unfold",
     "view",
     "weight_cosine",
 ]

@@ -2,17 +2,24 @@
 
 from tnsim.analysis.attribution import attribute
 from tnsim.analysis.baselines import linear_cka, output_cosine, weight_cosine
+from tnsim.analysis.difference import difference
 from tnsim.analysis.gram import Gram, gram
 from tnsim.analysis.indices import cca, cka, procrustes
+from tnsim.analysis.modes import Group, Modes
 from tnsim.analysis.orders import orders
 from tnsim.analysis.similarity import cost, inner, moments, similarity
+from tnsim.analysis.spectrum import spectrum
+from tnsim.analysis.unfold import unfold
 
 __all__ = [
     "Gram",
+    "Group",
+    "Modes",
     "attribute",
     "cca",
     "cka",
     "cost",
+    "difference",
     "gram",
     "inner",
     "linear_cka",
@@ -21,5 +28,7 @@ __all__ = [
     "output_cosine",
     "procrustes",
     "similarity",
+    "spectrum",
+    "unfold",
     "weight_cosine",
 ]

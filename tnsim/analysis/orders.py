@@ -9,7 +9,7 @@ import autoray as ar
 from tnsim.algebra.network import Network
 from tnsim.algebra.term import Term
 from tnsim.analysis.problem import BUDGET, MEMORY, Model, Problem, as_network, comparable, priced
-from tnsim.measure.expect import expect
+from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Closure, Measure, MeasureError
 
@@ -24,6 +24,7 @@ def orders(
     *,
     under: Gaussian | None = None,
     output: Any = None,
+    each: bool = False,
     budget: float = BUDGET,
     memory: float = MEMORY,
     progress: bool = False,
@@ -47,12 +48,14 @@ def orders(
         b: another with the same inputs and outputs; by default ``a`` itself.
         under: a Gaussian law; the standard normal by default.
         output: one output, or a slice of them; all by default.
+        each: give the orders of every output apart; they add up to the whole.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
         progress: show a bar for every order.
 
     Returns:
-        Shape ``(n + 1,)``, differentiable; n is the lower degree of the two, above which nothing is shared.
+        Shape ``(n + 1,)``, or ``(n + 1, *outputs)`` with ``each``, differentiable; n is the lower degree of the two,
+        above which nothing is shared.
         Stacked networks put their run axes in front.
 
     Raises:
@@ -81,12 +84,15 @@ def orders(
         problem = Problem.of(nets, under, "exact").output(output)
         first, last = problem.factors[0], problem.factors[-1]
         sides = (0, len(nets) - 1)
+        keep: Keep = "diagonal" if each else "sum"
         return [
-            expect((first, last), _Crossing(problem.law, k), "sum", sides, progress=progress)
+            expect((first, last), _Crossing(problem.law, k), keep, sides, progress=progress)
             for k in range(min(first.degree, last.degree) + 1)
         ]
 
-    return ar.do("stack", priced(run, "orders of interaction", budget, memory, cheaper=False), axis=-1)
+    found = priced(run, "orders of interaction", budget, memory, cheaper=False)
+    runs = sum(net.models is not None for net in nets)
+    return ar.do("stack", found, axis=runs)
 
 
 @dataclass(frozen=True, eq=False)

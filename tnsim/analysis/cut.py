@@ -1,0 +1,153 @@
+"""A network cut in two at a place: the second moment of what lies below, and how sensitive the output is above."""
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import quimb.tensor as qtn
+import torch
+
+from tnsim.algebra.derivative import jacobian
+from tnsim.algebra.network import Network
+from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import price
+from tnsim.algebra.symmetrise import Form, symmetrise
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import index, space
+from tnsim.analysis.modes import Modes, factor_of, leading, rounding
+from tnsim.analysis.places import Place, linear_map
+from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
+from tnsim.analysis.similarity import moments
+from tnsim.measure.expect import expect
+from tnsim.measure.measure import Measure
+
+__all__ = ["modes_of", "second_moment", "sensitivity"]
+
+_FORMS: tuple[Form, ...] = ("polarised", "dense")
+
+
+def second_moment(
+    place: Place, under: Measure | None, method: Method, budget: float, memory: float
+) -> torch.Tensor:
+    """E[h hᵀ] of the state h at a place, shape ``(n, n)``."""
+    with torch.no_grad():
+        h = moments(place.below, under=under, method=method, budget=budget, memory=memory)
+    n = round(h.numel() ** 0.5)
+    return h.detach().reshape(n, n)[: place.size, : place.size]
+
+
+def sensitivity(
+    place: Place, under: Measure | None, method: Method, budget: float, memory: float
+) -> torch.Tensor:
+    """E[Jᵀ J] of the Jacobian J = ∂f/∂h of the output with respect to the state h at a place, shape ``(n, n)``.
+
+    The Jacobian of a polynomial is a polynomial, so this is an expectation like any other. It is read off as the
+    gradient of E[J · (J C)] with respect to a matrix C, which that number is linear in: the sum over outputs is
+    never opened. Layer by layer, the matrix of a layer is put in front of the one below, as in backpropagation.
+    """
+    net, size = place.net, place.size
+    layers = list(net.layers)
+    like = net.polys[0].like
+    if place.at == len(net):
+        return torch.eye(size, dtype=like.dtype, device=like.device)
+    what = f"the sensitivity at {place.name!r} ({method})"
+    if method == "exact":
+        candidates = [_slotted(layers, place.at, form) for form in _FORMS]
+    else:
+        weight: torch.Tensor | None = None
+        for at in range(len(net) - 1, place.at, -1):
+            weight = _gram_of(
+                [_slotted(layers[: at + 1], at, None, weight)], under, method, what, budget, memory
+            )
+        candidates = [_slotted(layers[: place.at + 1], place.at, None, weight)]
+    return _gram_of(candidates, under, method, what, budget, memory)[:size, :size]
+
+
+def modes_of(
+    metric: torch.Tensor | None,
+    operator: Callable[[torch.Tensor], torch.Tensor],
+    size: int,
+    like: torch.Tensor,
+    top: int | None,
+    name: str,
+    what: str,
+    root: bool,
+) -> Modes:
+    """Eigenvectors of an operator in a metric: those of Fᵀ A F for metric = F Fᵀ, seen from both sides.
+
+    Args:
+        metric: shape ``(n, n)`` or ``(n,)``; ``None`` is the identity.
+        operator: A, applied to columns.
+        size: n.
+        like: a tensor of the right dtype and device.
+        top: how many are wanted.
+        name: of the place.
+        what: the values are.
+        root: take the square roots of the eigenvalues, which are not negative. Those that rounding cannot tell from
+            zero are zero, so singular values below about √ε of the largest are not resolved.
+    """
+    if metric is None:
+        values, vectors = leading(operator, size, like, top)
+        readers = patterns = vectors.T
+    else:
+        factor, dual = factor_of(metric)
+        values, vectors = leading(lambda v: factor.T @ operator(factor @ v), factor.shape[1], like, top)
+        readers, patterns = (dual @ vectors).T, (factor @ vectors).T
+    if root:
+        values = torch.where(values > rounding(values), values, 0).sqrt()
+    return Modes(values, readers, patterns, name, what)
+
+
+def _slotted(
+    layers: list[tuple[str, Poly]], at: int, form: Form | None, weight: torch.Tensor | None = None
+) -> Network:
+    """The network whose output is the Jacobian of the layers from ``at`` on, at the state that the ones below make."""
+    upper = [f for _, f in layers[at:]]
+    if form is not None:
+        upper = [symmetrise(f, form) for f in upper]
+    whole = Network(tuple((str(i), f) for i, f in enumerate(upper))).collapse()
+    if weight is not None:
+        whole = linear_map(factor_of(weight)[0].T, whole.codomain) @ whole
+    return Network((*layers[:at], ("slot", jacobian(whole))))
+
+
+def _gram_of(
+    candidates: list[Network], under: Measure | None, method: Method, what: str, budget: float, memory: float
+) -> torch.Tensor:
+    """E[Jᵀ J] of networks that compute the same Jacobian J: of the one that takes the least effort."""
+    jac = candidates[0]
+    axes = [(s, n) for s, n in jac.codomain if s.startswith("g")]
+    n = prod(size for _, size in axes)
+    like = jac.polys[0].like
+    weights = torch.eye(n, dtype=like.dtype, device=like.device).requires_grad_(True)
+
+    def run(net: Network) -> Any:
+        problem = Problem.of((net,), under, method)
+        f = problem.factors[0]
+        weighted = _weighted(f, axes, weights)
+        value = expect((f, weighted), problem.law, "sum", sides=(0, 0))
+        return value * 2.0 ** (2 * problem.units[0]) if problem.units else value
+
+    best = candidates[0]
+    if len(candidates) > 1:
+        bills = []
+        for net in candidates:
+            bills.append(price(lambda net=net: run(net), budget).effort)  # type: ignore[misc]
+        best = candidates[bills.index(min(bills))]
+    with torch.enable_grad():
+        value = priced(lambda: run(best), what, budget / 3, memory, has_cheaper(under, method))
+        (gram,) = torch.autograd.grad(value, weights)
+    return (gram + gram.T) / 2
+
+
+def _weighted(f: Poly, axes: list[tuple[str, int]], weights: torch.Tensor) -> Poly:
+    """The Jacobian with the matrix C on its input axes."""
+    spaces = {s for s, _ in axes}
+    terms: list[Term] = []
+    for t in f.terms:
+        slot = [ix for ix in t.out if space(ix) in spaces]
+        inner = {ix: index("pick", space(ix)) for ix in slot}
+        data = weights.reshape(*(n for _, n in axes), *(n for _, n in axes))
+        tensor = qtn.Tensor(data, (*slot, *inner.values()), tags="pick")
+        terms.append(t.renamed(inner).attached(tensor, t.out))
+    return Poly(tuple(terms), f.domain, f.codomain)
