@@ -15,6 +15,7 @@ import cotengra as ctg
 import quimb.tensor as qtn
 
 from tnsim.algebra.price import Cost, current_bill
+from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
 
 __all__ = ["Contraction", "zeros"]
@@ -44,15 +45,23 @@ class Contraction:
     weight: float = 1.0
 
     def value(self) -> Array:
-        """Contract. Under :func:`pricing` the price is noted instead, and an empty shape is returned."""
-        bill = current_bill()
-        if bill is not None:
-            price, shape = self.cost(), self.shape
-            bill.add(price, prod(shape) * _itemsize(self.tensors[0].data))
-            return _placeholder(shape, self.tensors[0].data)
+        """Contract. Under :func:`pricing` the price is noted instead, and an empty shape is returned.
+
+        Under :func:`tnsim.algebra.tape.taping` it is also noted what would be done.
+        """
+        bill, tape = current_bill(), current_tape()
+        if bill is None:
+            return _contracted(*self._prepared())
+        price, shape = self.cost(), self.shape
+        bill.add(price, prod(shape) * _itemsize(self.tensors[0].data))
+        result = _placeholder(shape, self.tensors[0].data)
+        if tape is not None:
+            tape.note(_contracted, self._prepared(), {}, result)
+        return result
+
+    def _prepared(self) -> tuple[ctg.ContractionTree, float, list[Array]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
-        result = _tree(*_canonical(inputs, output, map(ar.shape, arrays))).contract(arrays)
-        return result if self.weight == 1.0 else result * self.weight
+        return _tree(*_canonical(inputs, output, map(ar.shape, arrays))), self.weight, arrays
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,6 +98,11 @@ class Contraction:
         return inputs, output, arrays
 
 
+def _contracted(tree: ctg.ContractionTree, weight: float, arrays: Sequence[Array]) -> Array:
+    result = tree.contract(arrays)
+    return result if weight == 1.0 else result * weight
+
+
 @dataclass(frozen=True)
 class _Shape:
     shape: tuple[int, ...]
@@ -96,7 +110,8 @@ class _Shape:
 
 def zeros(shape: tuple[int, ...], like: Array) -> Array:
     """Zeros; under :func:`pricing` an empty shape, as contractions give."""
-    return ar.do("zeros", shape, like=like) if current_bill() is None else _placeholder(shape, like)
+    priced = current_bill() is not None and current_tape() is None
+    return _placeholder(shape, like) if priced else ar.do("zeros", shape, like=like)
 
 
 def _placeholder(shape: tuple[int, ...], like: Array) -> Array:

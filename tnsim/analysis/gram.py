@@ -3,7 +3,7 @@
 import operator
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from tnsim.algebra.network import Network, stack
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost, check_budget, price, pricing
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, together
+from tnsim.algebra.price import Cost, check_budget
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, law_for, together
+from tnsim.analysis.recipe import Answer, answer
 from tnsim.analysis.resume import Saved, fingerprint
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, as_like
@@ -118,7 +119,8 @@ def gram(
     if len({net.codomain for net in nets}) > 1:
         shapes = [net.polys[-1].out_shape for net in nets]
         raise ValueError(f"a Gram matrix needs models with the same outputs; got {shapes}.")
-    law = Gaussian() if under is None else under
+    asked = Gaussian() if under is None else under
+    law = law_for(nets, asked)
     groups: dict[Any, list[int]] = {}
     for i, net in enumerate(nets):
         groups.setdefault(net.signature(), []).append(i)
@@ -128,10 +130,8 @@ def gram(
         part for members in groups.values() for part in _parts(members, nets, law, method, memory, largest)
     ]
     pairs = [(i, j) for i in range(len(parts)) for j in range(i, len(parts))]
-    prices = [_price(parts[i], parts[j], law, method) for i, j in pairs]
-    bill = reduce(operator.add, prices)
     check_budget(
-        bill,
+        _bill(parts, pairs, law, method),
         budget,
         memory,
         f"this Gram matrix ({method})",
@@ -139,15 +139,18 @@ def gram(
     )
 
     chunking = tuple(part.members for part in parts)
-    saved = Saved(checkpoint, "" if checkpoint is None else fingerprint(list(nets), law, method, chunking))
+    saved = Saved(checkpoint, "" if checkpoint is None else fingerprint(list(nets), asked, method, chunking))
     laws: dict[int, list[Measure]] = {}
     blocks: dict[tuple[int, int], Array] = {}
     for i, j in tqdm(pairs, "pairs of models", delay=2, leave=False, disable=not progress):
         block = saved.get(f"{i}-{j}")
         if block is None:
-            for k in {i, j} - laws.keys():
-                laws[k] = _laws(parts[k], law, method)
-            block = _block(parts[i], parts[j], laws[i], laws[j], law, method)
+            p, q = parts[i].net, parts[j].net
+            own, other, both = _answers(p, q, law, method)
+            for k, alone in ((i, own), (j, other)):
+                if k not in laws:
+                    laws[k] = alone((parts[k].net, law, method))
+            block = both(((p, q), (laws[i], laws[j]), law, method))
             saved.put(f"{i}-{j}", block)
         else:
             block = as_like(block, nets[0].polys[0].like)
@@ -158,7 +161,7 @@ def gram(
     where = {model: k for k, model in enumerate(i for part in parts for i in part.members)}
     order = [where[i] for i in range(len(nets))]
     products = ar.do("transpose", ar.do("concatenate", table, axis=0)[order][:, order], (2, 0, 1))
-    return Gram(products, names, law, method)
+    return Gram(products, names, asked, method)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +170,11 @@ class _Part:
 
     members: tuple[int, ...]
     net: Network
+
+    @property
+    def kind(self) -> tuple[Any, int]:
+        """Equal for parts that cost the same."""
+        return self.net.signature(), len(self.members)
 
 
 def _cosine(g: Array) -> Array:
@@ -185,26 +193,37 @@ def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:
     return together(list(models), [f"model {i}" for i in range(len(models))])
 
 
-def _laws(part: _Part, law: Measure, method: Method) -> list[Measure]:
+def _laws(net: Network, law: Measure, method: Method) -> list[Measure]:
     """What every pair with these models shares."""
-    return hidden_laws(part.net, law) if method == "layerwise" else []
+    return hidden_laws(net, law) if method == "layerwise" else []
 
 
-def _block(
-    p: _Part, q: _Part, p_laws: list[Measure], q_laws: list[Measure], law: Measure, method: Method
-) -> Array:
+def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, method: Method) -> Array:
     """Per-output inner products of two stacks, shape ``(P, Q, n_out)``."""
-    problem = Problem.of((p.net, q.net), law, method, (p_laws, q_laws))
-    product = problem.product(0, 1, "diagonal")
-    return ar.do("reshape", product, (len(p.members), len(q.members), -1))
+    product = Problem.of(nets, law, method, laws).product(0, 1, "diagonal")
+    return ar.do("reshape", product, (*ar.shape(product)[:2], -1))
 
 
-def _price(p: _Part, q: _Part, law: Measure, method: Method) -> Cost:
+def _answers(p: Network, q: Network, law: Measure, method: Method) -> tuple[Answer, Answer, Answer]:
+    """What is to be done for two stacks of models alone, and for their block."""
+    own, other = (answer(_laws, (net, law, method)) for net in (p, q))
+    return own, other, answer(_block, ((p, q), (own.shape, other.shape), law, method))
+
+
+def _price(p: Network, q: Network, law: Measure, method: Method) -> Cost:
     """Price of a block; what concerns single models is counted with the diagonal."""
-    with pricing():
-        p_laws, q_laws = _laws(p, law, method), _laws(q, law, method)
-    own = price(lambda: _laws(p, law, method)) if p is q else Cost()
-    return own + price(lambda: _block(p, q, p_laws, q_laws, law, method))
+    own, _, block = _answers(p, q, law, method)
+    return own.cost + block.cost if p is q else block.cost
+
+
+def _bill(parts: Sequence[_Part], pairs: Sequence[tuple[int, int]], law: Measure, method: Method) -> Cost:
+    """Price of all blocks. Blocks of the same sizes in the same groups cost the same."""
+    known: dict[Any, Cost] = {}
+    for i, j in pairs:
+        kind = (parts[i].kind, parts[j].kind, i == j)
+        if kind not in known:
+            known[kind] = _price(parts[i].net, parts[j].net, law, method)
+    return reduce(operator.add, (known[parts[i].kind, parts[j].kind, i == j] for i, j in pairs))
 
 
 def _parts(
@@ -218,7 +237,7 @@ def _parts(
     """The largest equal parts of a group whose pairwise block fits into memory."""
     size = min(largest, len(members))
     first = _stacked(members[:size], nets)
-    while size > 1 and _price(first, _Part(first.members, first.net), law, method).bytes > memory:
+    while size > 1 and _price(first.net, _twin(first.net), law, method).bytes > memory:
         size = (size + 1) // 2
         first = _stacked(members[:size], nets)
     yield first
@@ -228,3 +247,8 @@ def _parts(
 
 def _stacked(members: Sequence[int], nets: Sequence[Network]) -> _Part:
     return _Part(tuple(members), stack([nets[i] for i in members]))
+
+
+def _twin(net: Network) -> Network:
+    """Other models of the same structure, to ask what a block would cost: no numbers are copied."""
+    return replace(net, layers=tuple((name, f.mapped(lambda x: x[...])) for name, f in net.layers))

@@ -1,6 +1,6 @@
 """What every question about models starts from: networks that fit together, and the law of their last layer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf, prod
@@ -12,9 +12,10 @@ import torch
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import check_budget, price
+from tnsim.algebra.price import Exceeded, check_budget, price
 from tnsim.algebra.rescale import rescale
 from tnsim.algebra.symmetrise import Form, symmetrise
+from tnsim.analysis.recipe import answer
 from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
@@ -28,7 +29,10 @@ __all__ = [
     "Problem",
     "as_network",
     "comparable",
+    "has_cheaper",
     "hidden_laws",
+    "law_for",
+    "priced",
     "together",
 ]
 
@@ -130,7 +134,7 @@ class Problem:
         """
         if method not in ("exact", "layerwise"):
             raise ValueError(f'method is {method!r}; write "exact" or "layerwise".')
-        law = (Gaussian() if under is None else under).bound(nets[0].domain, nets[0].polys[0].like)
+        law = law_for(nets, under)
         if method == "layerwise":
             if len({len(net) for net in nets}) > 1:
                 names = " and ".join(str(list(net.names)) for net in nets)
@@ -167,7 +171,7 @@ class Problem:
 
 def hidden_laws(net: Network, under: Measure | None) -> list[Measure]:
     """The laws of a network's hidden states, layer by layer: what all pairs with this network have in common."""
-    law = (Gaussian() if under is None else under).bound(net.domain, net.polys[0].like)
+    law = law_for([net], under)
     laws = []
     units: tuple[Any, ...] = ()
     for f in net.polys[:-1]:
@@ -240,11 +244,43 @@ def has_cheaper(under: Measure | None, method: Method) -> bool:
     return method == "exact" and (under is None or isinstance(under, Gaussian))
 
 
-def priced(run: Any, what: str, budget: float, memory: float, cheaper: bool) -> Any:
-    """Price ``run()`` first, refuse it if it is too dear, then run it.
+def law_for(nets: Sequence[Network], under: Measure | None) -> Measure:
+    """The law of the input, with arrays as the models'; the standard normal by default."""
+    return (Gaussian() if under is None else under).bound(nets[0].domain, nets[0].polys[0].like)
+
+
+def priced(
+    run: Callable[..., Any],
+    what: str,
+    budget: float,
+    memory: float,
+    cheaper: bool,
+    given: Sequence[Any] | None = None,
+    progress: bool = False,
+) -> Any:
+    """Price ``run(*given)`` first, refuse it if it is too dear, then compute it.
+
+    Args:
+        run: what to compute.
+        what: its name, for the message.
+        budget: flops that may be spent.
+        memory: bytes that intermediate tensors may take.
+        cheaper: whether there is a cheaper, approximate method.
+        given: networks, laws and options, if ``run`` is a function of these alone, defined once. What is to be done
+            is then kept for models of the same structure (:mod:`tnsim.analysis.recipe`).
+        progress: show a bar.
 
     Raises:
         CostError: with the price and what to do instead.
     """
-    check_budget(price(run, budget), budget, memory, what, _CHEAPER if cheaper else _SMALLER)
-    return run()
+    instead = _CHEAPER if cheaper else _SMALLER
+    if given is None:
+        check_budget(price(run, budget), budget, memory, what, instead)
+        return run()
+    try:
+        found = answer(run, given, budget, progress)
+    except Exceeded as error:
+        check_budget(error.cost, budget, memory, what, instead)
+        raise
+    check_budget(found.cost, budget, memory, what, instead)
+    return found(given, progress)

@@ -1,10 +1,12 @@
 """How alike two models are, as functions of all inputs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import autoray as ar
 
-from tnsim.algebra.price import Cost, price
+from tnsim.algebra.network import Network
+from tnsim.algebra.price import Cost
 from tnsim.analysis.problem import (
     BUDGET,
     MEMORY,
@@ -13,9 +15,12 @@ from tnsim.analysis.problem import (
     Problem,
     comparable,
     has_cheaper,
+    law_for,
     priced,
     together,
 )
+from tnsim.analysis.recipe import answer
+from tnsim.measure.expect import Keep
 from tnsim.measure.measure import Measure
 
 __all__ = ["cost", "inner", "moments", "similarity"]
@@ -55,11 +60,9 @@ def moments(
         arXiv 2605.15183; Isserlis (1918).
     """
     nets = together((a, a if b is None else b))
-
-    def run() -> Array:
-        return Problem.of(nets, under, method).product(0, 1, "all", progress)
-
-    return priced(run, f"E[a bᵀ] ({method})", budget, memory, has_cheaper(under, method))
+    given = (nets, law_for(nets, under), method, None, "all")
+    cheaper = has_cheaper(under, method)
+    return priced(_product, f"E[a bᵀ] ({method})", budget, memory, cheaper, given, progress)
 
 
 def inner(
@@ -89,11 +92,9 @@ def inner(
         A differentiable number. Stacked networks give one for every pair of models.
     """
     nets = comparable(a, a if b is None else b)
-
-    def run() -> Array:
-        return Problem.of(nets, under, method).output(output).product(0, 1, "sum", progress)
-
-    return priced(run, f"an inner product ({method})", budget, memory, has_cheaper(under, method))
+    given = (nets, law_for(nets, under), method, output, "sum")
+    cheaper = has_cheaper(under, method)
+    return priced(_product, f"an inner product ({method})", budget, memory, cheaper, given, progress)
 
 
 def similarity(
@@ -140,14 +141,9 @@ def similarity(
         1.0
     """
     nets = comparable(a, b)
-
-    def run() -> tuple[Array, Array, Array]:
-        problem = Problem.of(nets, under, method).output(output)
-        pairs = ((0, 1), (0, 0), (1, 1))
-        ab, aa, bb = (problem.product(i, j, "sum", progress, units=False) for i, j in pairs)
-        return ab, aa, bb
-
-    ab, aa, bb = priced(run, f"similarity ({method})", budget, memory, has_cheaper(under, method))
+    given = (nets, law_for(nets, under), method, output)
+    cheaper = has_cheaper(under, method)
+    ab, aa, bb = priced(_products, f"similarity ({method})", budget, memory, cheaper, given, progress)
     for name, norm in (("a", aa), ("b", bb)):
         if not bool(ar.do("all", norm > 0)):
             raise ValueError(f"model {name} is the zero function under this law; its cosine is not defined.")
@@ -165,10 +161,17 @@ def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, meth
         True
     """
     nets = comparable(a, a if b is None else b)
+    return answer(_products, (nets, law_for(nets, under), method, None)).cost
 
-    def run() -> None:
-        problem = Problem.of(nets, under, method)
-        for i, j in ((0, 1), (0, 0), (1, 1)):
-            problem.product(i, j, "sum")
 
-    return price(run)
+def _product(nets: Sequence[Network], law: Measure, method: Method, output: Any, keep: Keep) -> Array:
+    """⟨a, b⟩, or its parts."""
+    return Problem.of(nets, law, method).output(output).product(0, 1, keep)
+
+
+def _products(
+    nets: Sequence[Network], law: Measure, method: Method, output: Any
+) -> tuple[Array, Array, Array]:
+    """⟨a, b⟩, ⟨a, a⟩ and ⟨b, b⟩, in the models' own units."""
+    problem = Problem.of(nets, law, method).output(output)
+    return tuple(problem.product(i, j, "sum", units=False) for i, j in ((0, 1), (0, 0), (1, 1)))

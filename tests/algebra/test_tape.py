@@ -1,0 +1,97 @@
+"""A tape repeats what was done, on other arrays, and keeps nothing longer than needed."""
+
+import operator
+import weakref
+
+import numpy as np
+import pytest
+
+from tnsim.algebra.tape import Tape, UntapedError
+
+
+def is_array(x):
+    return isinstance(x, np.ndarray)
+
+
+def taped(fn, *arrays):
+    """Note every operation of ``fn``, which says what it does as do(operation, *arguments)."""
+    tape = Tape(arrays, is_array)
+
+    def do(operation, *args, **kwargs):
+        value = operation(*args, **kwargs)
+        tape.note(operation, args, kwargs, value)
+        return value
+
+    return tape.recipe(fn(do, *arrays))
+
+
+def test_repeats_on_other_arrays_what_was_done():
+    def run(do, x, y):
+        both = do(np.stack, [x, y], axis=0)
+        halves = do(np.split, do(np.multiply, x, y), 2)
+        return [do(np.sum, both, keepdims=True), do(operator.add, halves[0], halves[1]), x]
+
+    recipe = taped(run, np.ones(4), np.ones(4))
+    x, y = np.arange(4.0), np.array([2.0, 3.0, 5.0, 7.0])
+    total, folded, same = recipe([x, y])
+    assert total == 6 + 17
+    np.testing.assert_array_equal(folded, [0 * 2 + 2 * 5, 1 * 3 + 3 * 7])
+    assert same is x
+
+
+def test_arrays_in_named_arguments_are_found():
+    def run(do, x, y):
+        return [do(lambda a, b: a - b, x, b=y)]
+
+    (value,) = taped(run, np.ones(2), np.ones(2))([np.array([5.0, 6.0]), np.array([1.0, 2.0])])
+    np.testing.assert_array_equal(value, [4.0, 4.0])
+
+
+def test_what_leads_nowhere_is_not_done():
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return x + 1
+
+    def run(do, x):
+        do(counted, x)
+        return [do(np.negative, x)]
+
+    recipe = taped(run, np.ones(2))
+    assert calls == [1]
+    recipe([np.ones(2)])
+    assert calls == [1]
+
+
+def test_intermediate_results_are_let_go():
+    class Big(np.ndarray):
+        pass
+
+    alive = []
+    most = []
+
+    def step(x):
+        most.append(sum(ref() is not None for ref in alive))
+        value = (x + 1).view(Big)
+        alive.append(weakref.ref(value))
+        return value
+
+    def run(do, x):
+        for _ in range(10):
+            x = do(step, x)
+        return [x]
+
+    recipe = taped(run, np.ones(3).view(Big))
+    alive.clear(), most.clear()
+    (value,) = recipe([np.zeros(3).view(Big)])
+    assert (value == 10).all()
+    assert max(most) == 1  # what the step reads, and nothing before it
+
+
+def test_arrays_from_nowhere_are_refused():
+    tape = Tape([np.ones(2)], is_array)
+    with pytest.raises(UntapedError, match=r"an array of shape \(3,\) comes from nowhere"):
+        tape.note(np.sum, ([np.ones(3)],), {}, np.ones(3))
+    with pytest.raises(UntapedError):
+        tape.recipe([np.ones(1)])

@@ -1,0 +1,172 @@
+"""Tape: what is done to arrays, written down once, to be done again to others of the same shapes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+__all__ = ["Recipe", "Tape", "UntapedError", "current_tape", "taping"]
+
+Array = Any
+
+
+class UntapedError(RuntimeError):
+    """An array that the tape knows nothing of, or an operation that cannot be repeated."""
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """Where an array is found when the tape is played."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operation: its arguments with slots in place of arrays, where results go, what is not needed any more."""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    results: tuple[int, ...]
+    single: bool
+    done: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Operations on arrays, in order.
+
+    Attributes:
+        steps: the operations.
+        results: where the results are found.
+    """
+
+    steps: tuple[_Step, ...]
+    results: tuple[int, ...]
+
+    def __call__(self, arrays: Sequence[Array], progress: bool = False) -> list[Array]:
+        """Do it to ``arrays``. What is not needed any more is let go on the way.
+
+        Args:
+            arrays: as many as were given when the tape was written, with the same shapes.
+            progress: show a bar if it takes more than two seconds.
+        """
+        held: dict[int, Array] = dict(enumerate(arrays))
+        for step in tqdm(self.steps, "contracting", delay=2, leave=False, disable=not progress):
+            args = [_filled(x, held) for x in step.args]
+            value = step.fn(*args, **{k: _filled(x, held) for k, x in step.kwargs.items()})
+            if step.single:
+                held[step.results[0]] = value
+            else:
+                held.update(zip(step.results, value, strict=True))
+            del args, value  # held no longer than needed
+            for number in step.done:
+                del held[number]
+        return [held[number] for number in self.results]
+
+
+class Tape:
+    """Operations as they are noted.
+
+    Args:
+        arrays: the arrays that operations start from; placeholders of the right shape will do.
+        is_array: tells arrays from other arguments.
+        noted: called for every operation.
+    """
+
+    def __init__(
+        self,
+        arrays: Sequence[Array],
+        is_array: Callable[[Any], bool],
+        noted: Callable[[], object] = lambda: None,
+    ):
+        self._is_array, self._noted = is_array, noted
+        self._numbers = {id(x): k for k, x in enumerate(arrays)}
+        self._alive = list(arrays)  # so that ids stay theirs
+        self._steps: list[_Step] = []
+
+    def note(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], value: Any) -> None:
+        """Write down that ``value`` is ``fn(*args, **kwargs)``: an array, or a tuple or list of arrays.
+
+        Raises:
+            UntapedError: if an argument is an array that comes from nowhere.
+        """
+        single = self._is_array(value)
+        arrays = [value] if single else list(value)
+        known = tuple(self._known(x) for x in args), {k: self._known(x) for k, x in kwargs.items()}
+        numbers = []
+        for x in arrays:
+            numbers.append(len(self._alive))
+            self._numbers[id(x)] = len(self._alive)
+            self._alive.append(x)
+        self._steps.append(_Step(fn, *known, tuple(numbers), single))
+        self._noted()
+
+    def recipe(self, results: Sequence[Array]) -> Recipe:
+        """The operations that lead to ``results``, and no others."""
+        wanted = tuple(self._known(x).number for x in results)
+        needed = set(wanted)
+        kept: list[_Step] = []
+        for step in reversed(self._steps):
+            if needed.isdisjoint(step.results):
+                continue
+            used = set(_slots((step.args, step.kwargs)))
+            last = (used - needed) | (set(step.results) - needed)
+            needed |= used
+            kept.append(
+                _Step(step.fn, step.args, step.kwargs, step.results, step.single, tuple(sorted(last)))
+            )
+        return Recipe(tuple(reversed(kept)), wanted)
+
+    def _known(self, x: Any) -> Any:
+        if self._is_array(x):
+            if id(x) not in self._numbers:
+                raise UntapedError(f"an array of shape {tuple(x.shape)} comes from nowhere.")
+            return _Slot(self._numbers[id(x)])
+        if isinstance(x, tuple | list) and any(map(self._holds, x)):
+            return type(x)(map(self._known, x))
+        return x
+
+    def _holds(self, x: Any) -> bool:
+        return self._is_array(x) or (isinstance(x, tuple | list) and any(map(self._holds, x)))
+
+
+_TAPE: ContextVar[Tape | None] = ContextVar("tape", default=None)
+
+
+def current_tape() -> Tape | None:
+    """The tape that is being written, if there is one."""
+    return _TAPE.get()
+
+
+@contextmanager
+def taping(tape: Tape) -> Iterator[Tape]:
+    """Write on ``tape`` what contractions are made inside."""
+    token = _TAPE.set(tape)
+    try:
+        yield tape
+    finally:
+        _TAPE.reset(token)
+
+
+def _filled(x: Any, held: dict[int, Array]) -> Any:
+    kind = type(x)
+    if kind is _Slot:
+        return held[x.number]
+    if kind is tuple or kind is list:
+        return kind([_filled(y, held) for y in x])
+    return x
+
+
+def _slots(x: Any) -> Iterator[int]:
+    if isinstance(x, _Slot):
+        yield x.number
+    elif isinstance(x, tuple | list):
+        for y in x:
+            yield from _slots(y)
+    elif isinstance(x, dict):
+        yield from _slots(tuple(x.values()))

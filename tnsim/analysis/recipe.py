@@ -1,0 +1,202 @@
+"""Recipes: a question about models is thought through once for every structure, and then only computed.
+
+What is done to the weights of a model depends on its wiring and shapes alone, never on their values. So a question is
+first asked of empty tensors of these shapes, which gives its price and a list of operations. The list is kept, and
+other models of the same structure (the next checkpoint, the same model after a step) cost only the operations.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from math import inf
+from typing import Any
+
+import quimb.tensor as qtn
+import torch
+from torch.overrides import TorchFunctionMode
+from tqdm import tqdm
+
+from tnsim.algebra.price import Cost, CostError, pricing
+from tnsim.algebra.tape import Recipe, Tape, UntapedError, taping
+from tnsim.measure.measure import Measure
+
+__all__ = ["Answer", "answer"]
+
+_MOST = 256  # answers kept, the least recently used go first
+_PLAIN = (str, int, float, type(None), type, torch.dtype)
+_IN_PLACE = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imatmul__"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a question is answered for all models of one structure.
+
+    Attributes:
+        cost: the price.
+        shape: the result, with empty tensors in place of arrays.
+        run: the question.
+        recipe: what to do with the arrays; ``None`` where the question has to be thought through every time.
+    """
+
+    cost: Cost
+    shape: Any
+    run: Callable[..., Any]
+    recipe: Recipe | None = None
+
+    def __call__(self, given: Sequence[Any], progress: bool = False) -> Any:
+        """The result for models of that structure."""
+        if self.recipe is None:
+            return self.run(*given)
+        values = self.recipe(_Survey(tuple(given)).arrays, progress)
+        return _filled(self.shape, _Survey(self.shape).arrays, values)
+
+
+_ANSWERS: OrderedDict[Any, Answer] = OrderedDict()
+
+
+def answer(
+    run: Callable[..., Any], given: Sequence[Any], budget: float = inf, progress: bool = False
+) -> Answer:
+    """The answer to ``run(*given)`` for all that has the structure of ``given``: by heart, or thought through now.
+
+    Where arrays are no torch tensors, where values are asked for on the way, or where something may change unseen,
+    there is no recipe, and the answer holds for what is given only.
+
+    Args:
+        run: a function of its arguments alone, defined once.
+        given: networks, laws, tensors on one device, numbers and words, and collections of such.
+        budget: flops beyond which there is no point in going on.
+        progress: show a bar if it takes more than two seconds.
+
+    Raises:
+        Exceeded: if it takes more than the budget.
+    """
+    given = tuple(given)
+    try:
+        survey = _Survey(given)
+        key = (run, _device(survey.arrays), survey.key)
+        if key not in _ANSWERS:
+            _ANSWERS[key] = _thought_through(run, given, survey.arrays, key[1], budget, progress)
+        _ANSWERS.move_to_end(key)
+        if len(_ANSWERS) > _MOST:
+            _ANSWERS.popitem(last=False)
+        return _ANSWERS[key]
+    except UntapedError:
+        with pricing(budget) as bill:
+            shape = run(*given)
+        return Answer(bill.total(), shape, run)
+
+
+def _thought_through(
+    run: Callable[..., Any],
+    given: tuple[Any, ...],
+    arrays: Sequence[torch.Tensor],
+    device: torch.device,
+    budget: float,
+    progress: bool,
+) -> Answer:
+    empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in arrays]
+    shadow = _filled(given, arrays, empty)
+    with tqdm(desc="planning", unit=" steps", delay=2, leave=False, disable=not progress) as bar:
+        tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update)
+        try:
+            with pricing(budget) as bill, taping(tape), _Writing(tape, device):
+                result = run(*shadow)
+        except (CostError, UntapedError):
+            raise
+        except RuntimeError as error:  # what torch says when an empty tensor is asked for values
+            raise UntapedError(str(error)) from error
+    return Answer(bill.total(), result, run, tape.recipe(_Survey(result).arrays))
+
+
+def _device(arrays: Sequence[torch.Tensor]) -> torch.device:
+    """Where the arrays are, besides empty ones."""
+    devices = {x.device for x in arrays} - {torch.device("meta")}
+    if len(devices) > 1:
+        raise UntapedError(f"tensors lie on several devices: {sorted(map(str, devices))}.")
+    return devices.pop() if devices else torch.device("meta")
+
+
+class _Writing(TorchFunctionMode):
+    """Notes what is done to tensors between contractions."""
+
+    def __init__(self, tape: Tape, device: torch.device):
+        super().__init__()
+        self._tape, self._device = tape, device
+
+    def __torch_function__(
+        self, fn: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = dict(kwargs or {})
+        name = getattr(fn, "__name__", "")
+        if name in _IN_PLACE or (name.endswith("_") and not name.endswith("__")):
+            raise UntapedError(f"{name} changes a tensor in place.")
+        value = fn(*args, **named)
+        if fn is torch.empty:  # a placeholder: what it stands for is noted by whoever makes it
+            return value
+        several = isinstance(value, tuple | list) and any(isinstance(x, torch.Tensor) for x in value)
+        if several or isinstance(value, torch.Tensor):
+            here = {k: self._device if k == "device" else x for k, x in named.items()}
+            self._tape.note(fn, args, here, value)
+        return value
+
+
+class _Survey:
+    """What an object is made of: its tensors, each counted once, and a key of everything else.
+
+    Raises:
+        UntapedError: if it holds anything else that may change.
+    """
+
+    def __init__(self, given: Any):
+        self.arrays: list[torch.Tensor] = []
+        self._numbers: dict[int, int] = {}
+        self.key = self._of(given)
+
+    def _of(self, x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            if id(x) not in self._numbers:
+                self._numbers[id(x)] = len(self.arrays)
+                self.arrays.append(x)
+            return (self._numbers[id(x)], tuple(x.shape), x.dtype)
+        if isinstance(x, qtn.Tensor):
+            return (x.inds, tuple(x.tags), self._of(x.data))
+        if isinstance(x, tuple | list):
+            return (type(x), *map(self._of, x))
+        if isinstance(x, Mapping):
+            return (type(x), *((k, self._of(v)) for k, v in x.items()))
+        if isinstance(x, slice):
+            return (slice, x.start, x.stop, x.step)
+        if _is_open(x):
+            return (type(x), *((k, self._of(v)) for k, v in vars(x).items()))
+        if isinstance(x, _PLAIN):
+            return (type(x), x)
+        raise UntapedError(f"a {type(x).__name__} may change unseen.")
+
+
+def _filled(x: Any, old: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> Any:
+    """The same object with other tensors."""
+    tensors = {id(a): b for a, b in zip(old, new, strict=True)}
+
+    def of(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return tensors[id(x)]
+        if isinstance(x, qtn.Tensor):
+            return qtn.Tensor(of(x.data), x.inds, tags=x.tags)
+        if isinstance(x, tuple | list):
+            return type(x)(map(of, x))
+        if isinstance(x, Mapping):
+            return {k: of(v) for k, v in x.items()}
+        if _is_open(x):
+            copy = object.__new__(type(x))
+            for k, v in vars(x).items():
+                object.__setattr__(copy, k, of(v))
+            return copy
+        return x
+
+    return of(x)
+
+
+def _is_open(x: Any) -> bool:
+    """Whether an object is its attributes."""
+    return isinstance(x, Measure) or (is_dataclass(x) and not isinstance(x, type))
