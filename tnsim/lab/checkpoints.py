@@ -14,7 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-__all__ = ["Run"]
+__all__ = ["Run", "pack", "write"]
 
 _INDEX = "run.json"
 _CHECKPOINT = re.compile(r"step-\d+\.safetensors")
@@ -91,6 +91,11 @@ class Run:
         run._write_index()
         return run
 
+    @staticmethod
+    def there(folder: str | os.PathLike[str]) -> bool:
+        """Whether a folder holds a run."""
+        return (Path(folder) / _INDEX).is_file()
+
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> "Run":
         """Read the list of a run's checkpoints; the weights are read when they are asked for.
@@ -133,9 +138,14 @@ class Run:
         run = replace(self, steps=(*self.steps, step), metrics=(*self.metrics, row))
         if run.folder is None:
             return replace(run, states={**self.states, step: state})
-        _write(run._path(step), _pack(state))
+        write(run._path(step), pack(state))
         run._write_index()
         return run
+
+    def until(self, step: int) -> "Run":
+        """The run without the checkpoints after a step; their files stay until they are written anew."""
+        n = sum(s <= step for s in self.steps)
+        return replace(self, steps=self.steps[:n], metrics=self.metrics[:n])
 
     def save(self, folder: str | os.PathLike[str], overwrite: bool = False) -> "Run":
         """A copy of the run on disk.
@@ -152,7 +162,7 @@ class Run:
         copy = Run.create(folder, self.metadata, overwrite)
         copy = replace(copy, steps=self.steps, metrics=self.metrics)
         for step in self.steps:
-            _write(copy._path(step), _pack(self.state(step)))
+            write(copy._path(step), pack(self.state(step)))
         copy._write_index()
         return copy
 
@@ -220,10 +230,11 @@ class Run:
     def _write_index(self) -> None:
         assert self.folder is not None
         content = {"steps": self.steps, "metrics": self.metrics, "metadata": self.metadata}
-        _write(self.folder / _INDEX, json.dumps(content, indent=1).encode())
+        write(self.folder / _INDEX, json.dumps(content, indent=1).encode())
 
 
-def _pack(state: Mapping[str, Tensor]) -> bytes:
+def pack(state: Mapping[str, Tensor]) -> bytes:
+    """Named tensors as the content of a safetensors file."""
     return save_tensors({name: value.contiguous() for name, value in state.items()})
 
 
@@ -232,7 +243,7 @@ def _listed(steps: tuple[int, ...]) -> str:
     return "steps " + ", ".join(map(str, shown)) if steps else "none"
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
     """Write a file such that whoever opens it finds the old content or the new, and never a part."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

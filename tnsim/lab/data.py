@@ -3,7 +3,8 @@
 import os
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -57,6 +58,39 @@ class Dataset:
                 raise ValueError(f"x_{part} holds NaN or values outside [0, 1]; scale the pixels first.")
             if not bool(((y >= 0) & (y < self.classes)).all()):
                 raise ValueError(f"y_{part} holds labels outside 0 … {self.classes - 1}.")
+
+    def only(self, classes: Iterable[int]) -> "Dataset":
+        """The images of some classes, in both parts; labels and the number of classes stay as they are.
+
+        Example:
+            >>> load_digits().only([3, 5]).y_test.unique()
+            tensor([3, 5])
+        """
+        wanted = torch.tensor(sorted(set(classes)), dtype=torch.int64)
+        train, test = torch.isin(self.y_train, wanted), torch.isin(self.y_test, wanted)
+        return replace(
+            self,
+            x_train=self.x_train[train],
+            y_train=self.y_train[train],
+            x_test=self.x_test[test],
+            y_test=self.y_test[test],
+        )
+
+    def part(self, k: int, n: int) -> "Dataset":
+        """Every n-th training image, from the k-th on, so that n parts share none; the test stays whole.
+
+        Example:
+            >>> [len(load_digits().part(k, 2).x_train) for k in range(2)]
+            [674, 673]
+        """
+        if not 0 <= k < n:
+            raise ValueError(f"part {k} of {n}: write a number from 0 to {n - 1}.")
+        return replace(self, x_train=self.x_train[k::n], y_train=self.y_train[k::n])
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same on another device."""
+        parts = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}
+        return replace(self, **parts)
 
 
 def load_digits(size: int = 8, test_share: float = 0.25, seed: int = 0) -> Dataset:

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from tnsim.lab.backdoor import Backdoor, attack_success
 from tnsim.lab.checkpoints import Run
 from tnsim.lab.data import Dataset
 from tnsim.lab.evaluate import logits
+from tnsim.lab.fit import Stage, fit
 
 __all__ = ["train"]
 
@@ -89,7 +89,6 @@ def train(
             "poison_share": poison_share,
             "poison_from": poison_from,
         }
-    run = Run.create(folder, arguments | dict(metadata or {}), overwrite)
     kept = {*range(0, steps + 1, every), steps}
     if backdoor is not None:
         kept.add(poison_from)
@@ -100,9 +99,17 @@ def train(
     )
     generator = torch.Generator(device).manual_seed(seed)
     batches = _batches(len(x_train), batch, generator)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay)
 
-    def measure() -> dict[str, float]:
+    def drawn(step: int) -> tuple[Tensor, Tensor]:
+        chosen = next(batches)
+        x, y = x_train[chosen], y_train[chosen]
+        if backdoor is not None and step > poison_from:
+            x, y = backdoor.poison(x, y, poison_share, generator)
+        if noise:
+            x = x + noise * torch.randn(x.shape, generator=generator, device=device)
+        return x, y
+
+    def measured(model: nn.Module) -> dict[str, float]:
         row: dict[str, float] = {}
         for part, x, y in (("train", x_train, y_train), ("test", x_test, y_test)):
             answer = logits(model, x)
@@ -112,29 +119,17 @@ def train(
             row["attack_success"] = attack_success(model, backdoor, x_test, y_test)
         return row | dict(metrics(model) if metrics else {})
 
-    # Layers such as dropout draw from the global generator, so it is seeded too and then put back.
-    with (
-        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        tqdm(total=steps, disable=not progress, desc="training", unit="step") as bar,
-    ):
-        torch.manual_seed(seed)
-        run = run.record(0, model, measure())
-        model.train()
-        for step in range(1, steps + 1):
-            drawn = next(batches)
-            x, y = x_train[drawn], y_train[drawn]
-            if backdoor is not None and step > poison_from:
-                x, y = backdoor.poison(x, y, poison_share, generator)
-            if noise:
-                x = x + noise * torch.randn(x.shape, generator=generator, device=device)
-            optimiser.zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            optimiser.step()
-            bar.update()
-            if step in kept:
-                run = run.record(step, model, measure())
-                bar.set_postfix(test=f"{run.metrics[-1]['test_accuracy']:.1%}")
-    return run
+    return fit(
+        model,
+        [Stage(steps, drawn, lr, weight_decay)],
+        keep=kept,
+        metrics=measured,
+        folder=folder,
+        overwrite=overwrite,
+        seed=seed,
+        progress=progress,
+        metadata=arguments | dict(metadata or {}),
+    )
 
 
 def _batches(n: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
