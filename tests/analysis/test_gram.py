@@ -1,3 +1,6 @@
+import math
+from importlib import import_module
+
 import pytest
 import torch
 from zoo import KINDS, network, rand
@@ -40,6 +43,17 @@ def test_layer_by_layer(kind):
     gram = tnsim.gram(nets, method="layerwise")
     expected = tnsim.inner(nets[2], nets[1], method="layerwise")
     torch.testing.assert_close(gram.matrix[2, 1], expected, **TIGHT)
+
+
+@pytest.mark.parametrize("method", ["exact", "layerwise"])
+@pytest.mark.parametrize("dear", [0.0, math.inf], ids=["in chunks", "at once"])
+def test_every_pair_whatever_the_chunks(dear, method, monkeypatch):
+    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "_DEAR", dear)
+    nets = [network(2, bias=True) for _ in range(17)]
+    gram = tnsim.gram(nets, method=method)
+    for i, j in [(0, 0), (1, 0), (0, 16), (16, 16), (9, 4), (4, 9)]:
+        expected = tnsim.moments(nets[i], nets[j], method=method).diagonal()
+        torch.testing.assert_close(gram.products[:, i, j], expected, **TIGHT)
 
 
 def test_symmetric_and_positive_semidefinite():

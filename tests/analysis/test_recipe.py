@@ -209,3 +209,15 @@ def test_the_number_of_kept_answers_is_bounded(monkeypatch):
         recipe.answer(makes, (torch.ones(2, n + 1),))
     assert len(recipe._ANSWERS) == 3
     assert any(key[2][1][1] == (2, 6) for key in recipe._ANSWERS)
+
+
+def both(x, y):
+    return x @ y
+
+
+def test_an_answer_is_not_given_to_another_question():
+    x, y = torch.ones(2, 2), torch.ones(2, 2)
+    found = recipe.answer(both, (x, x))
+    with pytest.raises(ValueError, match="for another structure"):
+        found((x, y))
+    torch.testing.assert_close(found((2 * y,) * 2), torch.full((2, 2), 8.0))

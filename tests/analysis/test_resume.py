@@ -57,7 +57,7 @@ def test_a_killed_process_is_continued_without_recomputing(tmp_path, method, mon
     resumed = tnsim.gram(nets, method=method, checkpoint=tmp_path / "killed", progress=False)
     whole = torch.load(tmp_path / "whole.pt", weights_only=True)
     assert torch.equal(resumed.products, whole)
-    blocks = 4 * 5 // 2  # eight models in four chunks of two
+    blocks = 8 * 9 // 2  # eight models in eight chunks
     assert len(computed) == blocks - 3
 
 

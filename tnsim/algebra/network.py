@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, overload
@@ -18,7 +18,7 @@ from tnsim.algebra.rewrite import lift
 from tnsim.algebra.term import retensor
 from tnsim.algebra.wires import MODEL, WireError, nest
 
-__all__ = ["Network", "stack"]
+__all__ = ["Network", "outline", "stack"]
 
 Array = Any
 
@@ -263,6 +263,23 @@ def stack(networks: Sequence[Network]) -> Network:
         raise ComposeError("nothing to stack: the list of networks is empty.")
     if len({net.signature() for net in nets}) > 1 or any(net.models for net in nets):
         raise ComposeError("only single networks with the same layers, shapes and wiring can be stacked.")
+    return _joined(nets, lambda data: ar.do("stack", data, axis=0))
+
+
+def outline(net: Network, models: int) -> Network:
+    """A network as if it were a stack of so many: for its shapes, it takes no memory.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> outline(Network((("w", poly("W[out,in0]", W=np.eye(2))),)), 1000).models
+        1000
+    """
+    return _joined([net], lambda data: ar.do("broadcast_to", data[0], (models, *ar.shape(data[0]))))
+
+
+def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Network:
+    """One network with the run index on every weight; ``join`` makes one array of the models'."""
     layers = []
     for name, first in nets[0].layers:
         terms = []
@@ -271,9 +288,7 @@ def stack(networks: Sequence[Network]) -> Network:
             for j, x in enumerate(t.tensors):
                 data = [net[name].terms[k].tensors[j].data for net in nets]
                 idle = "I" in x.tags
-                tensors.append(
-                    x if idle else retensor(x, data=ar.do("stack", data, axis=0), inds=(MODEL, *x.inds))
-                )
+                tensors.append(x if idle else retensor(x, data=join(data), inds=(MODEL, *x.inds)))
             terms.append(replace(t, tensors=tuple(tensors)))
         layers.append((name, replace(first, terms=tuple(terms))))
     return replace(nets[0], layers=tuple(layers))

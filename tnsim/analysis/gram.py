@@ -2,8 +2,8 @@
 
 import operator
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -11,7 +11,7 @@ import autoray as ar
 import torch
 from tqdm import tqdm
 
-from tnsim.algebra.network import Network, stack
+from tnsim.algebra.network import Network, outline, stack
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Cost, check_budget
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, law_for, together
@@ -24,7 +24,8 @@ __all__ = ["Gram", "gram"]
 
 Array = Any
 
-_KEPT_CHUNKS = 6  # with a checkpoint, the models come in at least as many chunks
+_CHUNKS = 8  # models come in at least as many, where that saves work or there are results to keep
+_DEAR = 1e10  # effort; below, chunks cost more time than they save
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +126,10 @@ def gram(
     for i, net in enumerate(nets):
         groups.setdefault(net.signature(), []).append(i)
 
-    largest = len(nets) if checkpoint is None else -(-len(nets) // _KEPT_CHUNKS)
-    parts = [
-        part for members in groups.values() for part in _parts(members, nets, law, method, memory, largest)
-    ]
+    parts = []
+    for members in groups.values():
+        size = _part_size(nets[members[0]], len(members), law, method, memory, checkpoint is not None)
+        parts += [_stacked(members[k : k + size], nets) for k in range(0, len(members), size)]
     pairs = [(i, j) for i in range(len(parts)) for j in range(i, len(parts))]
     check_budget(
         _bill(parts, pairs, law, method),
@@ -206,8 +207,10 @@ def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Meas
 
 def _answers(p: Network, q: Network, law: Measure, method: Method) -> tuple[Answer, Answer, Answer]:
     """What is to be done for two stacks of models alone, and for their block."""
-    own, other = (answer(_laws, (net, law, method)) for net in (p, q))
-    return own, other, answer(_block, ((p, q), (own.shape, other.shape), law, method))
+    own = answer(_laws, (p, law, method))
+    other = own if p is q else answer(_laws, (q, law, method))
+    laws = (own.shape, own.shape if p is q else other.outline())
+    return own, other, answer(_block, ((p, q), laws, law, method))
 
 
 def _price(p: Network, q: Network, law: Measure, method: Method) -> Cost:
@@ -226,29 +229,30 @@ def _bill(parts: Sequence[_Part], pairs: Sequence[tuple[int, int]], law: Measure
     return reduce(operator.add, (known[parts[i].kind, parts[j].kind, i == j] for i, j in pairs))
 
 
-def _parts(
-    members: Sequence[int],
-    nets: Sequence[Network],
-    law: Measure,
-    method: Method,
-    memory: float,
-    largest: int,
-) -> Iterator[_Part]:
-    """The largest equal parts of a group whose pairwise block fits into memory."""
-    size = min(largest, len(members))
-    first = _stacked(members[:size], nets)
-    while size > 1 and _price(first.net, _twin(first.net), law, method).bytes > memory:
+def _part_size(net: Network, count: int, law: Measure, method: Method, memory: float, kept: bool) -> int:
+    """How many of so many models like ``net`` to take together.
+
+    Together they are fastest, unless it is worth leaving out the half of the square that its mirror tells, or they
+    do not fit into memory, or there are results to keep.
+    """
+
+    def alone(n: int) -> Cost:
+        square = outline(net, n)
+        return _price(square, square, law, method)
+
+    def apart(n: int) -> Cost:
+        return _price(outline(net, n), outline(net, n), law, method)
+
+    size, few = count, -(-count // _CHUNKS)
+    if not kept and few < count and (whole := alone(count).effort) > _DEAR:
+        chunks = count / few
+        kept = chunks * alone(few).effort + chunks * (chunks - 1) / 2 * apart(few).effort < whole
+    if kept:
+        size = few
+    while size > 1 and (apart(size) if size < count else alone(size)).bytes > memory:
         size = (size + 1) // 2
-        first = _stacked(members[:size], nets)
-    yield first
-    for at in range(size, len(members), size):
-        yield _stacked(members[at : at + size], nets)
+    return size
 
 
 def _stacked(members: Sequence[int], nets: Sequence[Network]) -> _Part:
     return _Part(tuple(members), stack([nets[i] for i in members]))
-
-
-def _twin(net: Network) -> Network:
-    """Other models of the same structure, to ask what a block would cost: no numbers are copied."""
-    return replace(net, layers=tuple((name, f.mapped(lambda x: x[...])) for name, f in net.layers))

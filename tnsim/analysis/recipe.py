@@ -36,19 +36,30 @@ class Answer:
         shape: the result, with empty tensors in place of arrays.
         run: the question.
         recipe: what to do with the arrays; ``None`` where the question has to be thought through every time.
+        key: the structure that the recipe is for.
     """
 
     cost: Cost
     shape: Any
     run: Callable[..., Any]
     recipe: Recipe | None = None
+    key: Any = None
 
     def __call__(self, given: Sequence[Any], progress: bool = False) -> Any:
         """The result for models of that structure."""
         if self.recipe is None:
             return self.run(*given)
-        values = self.recipe(_Survey(tuple(given)).arrays, progress)
-        return _filled(self.shape, _Survey(self.shape).arrays, values)
+        survey = _Survey(tuple(given))
+        if survey.key != self.key:
+            raise ValueError("this is the answer for another structure.")
+        return _filled(self.shape, _Survey(self.shape).arrays, self.recipe(survey.arrays, progress))
+
+    def outline(self) -> Any:
+        """The shape of another result, with empty tensors of its own."""
+        if self.recipe is None:
+            return self.shape
+        arrays = _Survey(self.shape).arrays
+        return _filled(self.shape, arrays, [torch.empty_like(x) for x in arrays])
 
 
 _ANSWERS: OrderedDict[Any, Answer] = OrderedDict()
@@ -76,7 +87,7 @@ def answer(
         survey = _Survey(given)
         key = (run, _device(survey.arrays), survey.key)
         if key not in _ANSWERS:
-            _ANSWERS[key] = _thought_through(run, given, survey.arrays, key[1], budget, progress)
+            _ANSWERS[key] = _thought_through(run, given, survey, key[1], budget, progress)
         _ANSWERS.move_to_end(key)
         if len(_ANSWERS) > _MOST:
             _ANSWERS.popitem(last=False)
@@ -90,13 +101,13 @@ def answer(
 def _thought_through(
     run: Callable[..., Any],
     given: tuple[Any, ...],
-    arrays: Sequence[torch.Tensor],
+    survey: "_Survey",
     device: torch.device,
     budget: float,
     progress: bool,
 ) -> Answer:
-    empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in arrays]
-    shadow = _filled(given, arrays, empty)
+    empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in survey.arrays]
+    shadow = _filled(given, survey.arrays, empty)
     with tqdm(desc="planning", unit=" steps", delay=2, leave=False, disable=not progress) as bar:
         tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update)
         try:
@@ -106,7 +117,7 @@ def _thought_through(
             raise
         except RuntimeError as error:  # what torch says when an empty tensor is asked for values
             raise UntapedError(str(error)) from error
-    return Answer(bill.total(), result, run, tape.recipe(_Survey(result).arrays))
+    return Answer(bill.total(), result, run, tape.recipe(_Survey(result).arrays), survey.key)
 
 
 def _device(arrays: Sequence[torch.Tensor]) -> torch.device:
