@@ -18,7 +18,7 @@ from tnsim.algebra.price import Cost, current_bill
 from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
 
-__all__ = ["Contraction", "zeros"]
+__all__ = ["Contraction", "itemsize", "performed", "zeros"]
 
 Array = Any
 
@@ -45,19 +45,10 @@ class Contraction:
     weight: float = 1.0
 
     def value(self) -> Array:
-        """Contract. Under :func:`pricing` the price is noted instead, and an empty shape is returned.
-
-        Under :func:`tnsim.algebra.tape.taping` it is also noted what would be done.
-        """
-        bill, tape = current_bill(), current_tape()
-        if bill is None:
+        """Contract. Under :func:`pricing` the price is noted instead, and an empty shape is returned."""
+        if current_bill() is None:
             return _contracted(*self._prepared())
-        price, shape = self.cost(), self.shape
-        bill.add(price, prod(shape) * _itemsize(self.tensors[0].data))
-        result = _placeholder(shape, self.tensors[0].data)
-        if tape is not None:
-            tape.note(_contracted, self._prepared(), {}, result)
-        return result
+        return performed(_contracted, self._prepared(), self.shape, self.tensors[0].data, self.cost())
 
     def _prepared(self) -> tuple[ctg.ContractionTree, float, list[Array]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
@@ -74,9 +65,9 @@ class Contraction:
         """The price of :meth:`value`, from shapes alone."""
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
         tree = _tree(*_canonical(inputs, output, [ar.shape(a) for a in shapes]))
-        itemsize = _itemsize(self.tensors[0].data)
         writes = float(tree.contract_stats()["write"])
-        return Cost(2.0 * tree.contraction_cost(), float(tree.peak_size()) * itemsize, 1, writes)
+        peak = float(tree.peak_size()) * itemsize(self.tensors[0].data)
+        return Cost(2.0 * tree.contraction_cost(), peak, 1, writes)
 
     def _wired(
         self, eye: Callable[[int, Array], Array]
@@ -108,6 +99,30 @@ class _Shape:
     shape: tuple[int, ...]
 
 
+def performed(
+    fn: Callable[..., Array], args: Sequence[Any], shape: Sequence[int], like: Array, cost: Cost
+) -> Array:
+    """``fn(*args)``. Under :func:`pricing` its price is noted instead, and an empty shape is returned.
+
+    Under :func:`tnsim.algebra.tape.taping` it is also noted what would be done.
+
+    Args:
+        fn: a function that makes an array.
+        args: its arguments.
+        shape: the shape of the result.
+        like: the result is an array like this one.
+        cost: the price.
+    """
+    bill, tape = current_bill(), current_tape()
+    if bill is None:
+        return fn(*args)
+    bill.add(cost, prod(shape) * itemsize(like))
+    result = _placeholder(tuple(shape), like)
+    if tape is not None:
+        tape.note(fn, args, {}, result)
+    return result
+
+
 def zeros(shape: tuple[int, ...], like: Array) -> Array:
     """Zeros; under :func:`pricing` an empty shape, as contractions give."""
     priced = current_bill() is not None and current_tape() is None
@@ -121,7 +136,8 @@ def _placeholder(shape: tuple[int, ...], like: Array) -> Array:
     return ar.do("zeros", shape, like=like)
 
 
-def _itemsize(array: Array) -> int:
+def itemsize(array: Array) -> int:
+    """Bytes of one entry."""
     digits = "".join(c for c in ar.get_dtype_name(array) if c.isdigit())
     return max(1, int(digits or 64) // 8)
 

@@ -15,7 +15,6 @@ from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, output_leg
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, has_cheaper, priced, together
 from tnsim.measure.expect import expect
-from tnsim.measure.gaussian import Gaussian, JointGaussian
 from tnsim.measure.measure import Measure, MeasureError
 from tnsim.measure.tensorial import Frobenius, Symmetric
 
@@ -274,8 +273,7 @@ def _covariances(problem: Problem, progress: bool) -> tuple[dict[Which, Array], 
     """
     law, factors = problem.law, problem.factors
     means: list[Array] = []
-    gaussian = isinstance(law, Gaussian | JointGaussian)
-    for _ in range(0 if gaussian else 2):  # what rounding leaves of a mean goes the second time
+    for _ in range(0 if law.splits else 2):  # what rounding leaves of a mean goes the second time
         shifts = [expect((f,), law, sides=(i,)) for i, f in enumerate(factors)]
         factors = tuple(_less_mean(f, shift) for f, shift in zip(factors, shifts, strict=True))
         means = means or shifts
@@ -283,7 +281,7 @@ def _covariances(problem: Problem, progress: bool) -> tuple[dict[Which, Array], 
             law = law.push(factors)
             factors = tuple(identity(f.codomain, f.like) for f in factors)
     products = {
-        key: expect((factors[i], factors[j]), law, "all", (i, j), connected=gaussian, progress=progress)
+        key: expect((factors[i], factors[j]), law, "all", (i, j), connected=law.splits, progress=progress)
         for key, i, j in _PAIRS
     }
     return products, means

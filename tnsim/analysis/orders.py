@@ -7,11 +7,13 @@ from typing import Any
 import autoray as ar
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term
+from tnsim.algebra.wires import Leg
 from tnsim.analysis.problem import BUDGET, MEMORY, Model, Problem, as_network, comparable, priced
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
-from tnsim.measure.measure import Closure, Measure, MeasureError
+from tnsim.measure.measure import Closure, Measure, MeasureError, Whole
 
 __all__ = ["orders"]
 
@@ -87,7 +89,7 @@ def orders(
         keep: Keep = "diagonal" if each else "sum"
         return [
             expect((first, last), _Crossing(problem.law, k), keep, sides, progress=progress)
-            for k in range(min(first.degree, last.degree) + 1)
+            for k in range(min(net.degree for net in nets) + 1)
         ]
 
     found = priced(run, "orders of interaction", budget, memory, cheaper=False)
@@ -120,6 +122,10 @@ class _Crossing(Measure):
     def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
         """At most as many as of the law."""
         return self.law.count(factors, exchange)
+
+    def whole(self, factors: Sequence[Poly], sides: Sequence[int], outs: Sequence[Leg]) -> Iterator[Whole]:
+        """That of the law."""
+        return (whole for whole in self.law.whole(factors, sides, outs) if whole.order == self.order)
 
     def run_of(self, side: int) -> int | None:
         """As the law."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from math import inf, prod
 from typing import Any, Literal
 
 import autoray as ar
@@ -14,7 +12,7 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, check_budget, price
 from tnsim.algebra.rescale import rescale
-from tnsim.algebra.symmetrise import Form, symmetrise
+from tnsim.analysis.forms import reduced
 from tnsim.analysis.recipe import answer
 from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
@@ -42,7 +40,6 @@ Method = Literal["exact", "layerwise"]
 BUDGET = 1e12  # flops: some twenty seconds on two cores
 MEMORY = 4.0 * 2**30  # bytes of intermediate tensors
 
-_FORMS: tuple[Form, ...] = ("polarised", "dense")
 _CHEAPER = 'Raise budget=, or use method="layerwise" (approximate).'
 _SMALLER = "Raise budget= or memory=, or compare fewer or smaller layers."
 
@@ -151,7 +148,7 @@ class Problem:
         law, rest = _carried(law, nets)
         factors, law = law.centred([layers[0] for layers in rest])
         chains = [(f, *layers[1:]) for f, layers in zip(factors, rest, strict=True)]
-        return cls(_cheapest(chains, law), law)
+        return cls(*reduced(chains, law))
 
     def output(self, k: Any) -> "Problem":
         """The same problem for one output, or a slice of them."""
@@ -209,30 +206,6 @@ def _carried(law: Measure, nets: Sequence[Network]) -> tuple[Measure, list[list[
         steps = [layers.pop(0) if g else stay for g, layers, stay in zip(go, rest, here, strict=True)]
         law = law.push(steps)
         here = [identity(f.codomain, f.like) for f in steps]
-
-
-def _cheapest(chains: Sequence[Sequence[Poly]], law: Measure) -> tuple[Poly, ...]:
-    """Every chain of layers as one polynomial, in the form whose inner product takes the least effort.
-
-    Deep ones have the exchange of legs made structural, where the law compares functions.
-    """
-    deep = max(prod(f.degree for f in layers) for layers in chains) > 2
-    if not (deep and law.as_functions):
-        return tuple(map(_collapsed, chains))
-    best: tuple[Poly, ...] = ()
-    least = inf
-    for form in _FORMS:
-        factors = tuple(_collapsed([symmetrise(f, form) for f in layers]) for layers in chains)
-        pair = (factors[0], factors[-1])
-        keep: Keep = "sum" if pair[0].codomain == pair[1].codomain else "all"
-        cost = price(partial(expect, pair, law, keep, sides=(0, len(chains) - 1)))
-        if not best or cost.effort < least:
-            best, least = factors, cost.effort
-    return best
-
-
-def _collapsed(layers: Sequence[Poly]) -> Poly:
-    return Network(tuple((f"{i}", f) for i, f in enumerate(layers))).collapse()
 
 
 def _device(net: Network) -> str:

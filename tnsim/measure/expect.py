@@ -19,7 +19,7 @@ from tnsim.measure.bridges import Bridges
 from tnsim.measure.measure import Measure
 from tnsim.measure.orbits import TooManyPairings
 
-__all__ = ["MOST_CLOSURES", "Keep", "expect", "plan"]
+__all__ = ["MOST_CLOSURES", "Keep", "expect", "placed", "plan"]
 
 Array = Any
 MOST_CLOSURES = 50_000
@@ -38,17 +38,20 @@ def plan(
     ends = SIDES[: len(factors)]
     runs = tuple(model_index(SIDES[side]) for side in sides[: len(factors)])
     models = [f.models or measure.run_of(side) for f, side in zip(factors, sides, strict=False)]
-    placed = [
-        [_placed(t, end, run, n) for t in f.terms]
+    onsides = [
+        [placed(t, end, run, n) for t in f.terms]
         for f, end, run, n in zip(factors, ends, runs, models, strict=True)
     ]
+    outs = [terms[0].out for terms in onsides]
     front = tuple(dict.fromkeys(run for run, n in zip(runs, models, strict=True) if n))
+    joined = [] if keep == "all" else [(outs[0][i], o) for out in outs[1:] for i, o in enumerate(out)]
+    kept = {"all": tuple(ix for out in outs for ix in out), "diagonal": outs[0], "sum": ()}[keep]
+    for whole in measure.whole(factors, sides, outs):
+        if whole.order or not connected:
+            yield Contraction(whole.tensors, (*front, *kept), identify(joined), whole.weight)
     bridges = bridges or Bridges()
     for numbers, count, exchange in _choices(factors, keep, sides):
-        choice = [terms[k] for terms, k in zip(placed, numbers, strict=True)]
-        outs = [t.out for t in choice]
-        joined = [] if keep == "all" else [(outs[0][i], o) for out in outs[1:] for i, o in enumerate(out)]
-        kept = {"all": tuple(ix for out in outs for ix in out), "diagonal": outs[0], "sum": ()}[keep]
+        choice = [terms[k] for terms, k in zip(onsides, numbers, strict=True)]
         weight = count * reduce(operator.mul, (t.coefficient for t in choice))
         closures = measure.closures(choice, sides, exchange)
         wanted = (c for c in closures if c.crossings or not connected)
@@ -137,7 +140,7 @@ def _count(factors: Sequence[Poly], measure: Measure, keep: Keep, sides: Sequenc
     return count
 
 
-def _placed(t: Term, end: str, run: str, models: int | None) -> Term:
+def placed(t: Term, end: str, run: str, models: int | None) -> Term:
     """The term on its side of the product, with its run index named after its model."""
     t = t.nested(end).renamed({MODEL: run})
     if models and run not in t.sizes:

@@ -28,6 +28,8 @@ _CHECKED_UP_TO = 2048  # rows of a covariance whose eigenvalues are checked; bey
 class Wick(Measure):
     """Closing legs in pairs: what all Gaussian laws share. Leftover legs carry the mean."""
 
+    within = True
+
     def mean_of(self, side: int) -> Block | None:
         """The mean of one side's input; ``None`` is zero."""
         raise NotImplementedError

@@ -10,9 +10,9 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
-from tnsim.algebra.wires import SIDES, model_index
+from tnsim.algebra.wires import SIDES, Leg, model_index
 
-__all__ = ["Block", "Bridge", "Closure", "Measure", "MeasureError", "as_like"]
+__all__ = ["Block", "Bridge", "Closure", "Measure", "MeasureError", "Whole", "as_like"]
 
 Array = Any
 
@@ -45,14 +45,18 @@ class Closure:
     Attributes:
         weight: its factor in the sum.
         bridges: together they close every leg once.
+        order: how many pairs run between the factors, where a bridge is not one pair.
     """
 
     weight: float = 1.0
     bridges: tuple[Bridge, ...] = ()
+    order: int | None = None
 
     @property
     def crossings(self) -> int:
-        """How many bridges run between different factors."""
+        """How many pairs run between different factors."""
+        if self.order is not None:
+            return self.order
         return sum(len({factor for factor, _ in bridge.legs}) > 1 for bridge in self.bridges)
 
 
@@ -73,6 +77,21 @@ class Block:
         return qtn.Tensor(self.data, (*(model_index(SIDES[s]) for s in self.models), *legs), tags=tag)
 
 
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """One order of a product of polynomials, closed as a whole.
+
+    Attributes:
+        order: how many pairs run between the factors.
+        weight: a factor.
+        tensors: what to contract.
+    """
+
+    order: int
+    weight: float
+    tensors: tuple[qtn.Tensor, ...]
+
+
 class Measure(ABC):
     """What the input legs hang on: E[f ⊗ g] = Σ_c w_c · contract(f ∪ g ∪ c).
 
@@ -82,6 +101,9 @@ class Measure(ABC):
 
     as_functions: ClassVar[bool] = True
     """Whether values depend on functions only, not on how they are written down."""
+
+    within: ClassVar[bool | None] = None
+    """Whether legs of one model are closed in pairs as well; ``None`` where legs are not closed in such pairs."""
 
     @abstractmethod
     def closures(
@@ -101,8 +123,27 @@ class Measure(ABC):
     def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
         """How many closures there are, without listing them where that is long."""
 
+    def whole(self, factors: Sequence[Poly], sides: Sequence[int], outs: Sequence[Leg]) -> Iterator[Whole]:
+        """Parts of a product that are closed without looking at single terms, beside those of :meth:`closures`.
+
+        Args:
+            factors: one or two polynomials.
+            sides: as for :meth:`closures`.
+            outs: names for the output indices of every factor.
+        """
+        return iter(())
+
+    @property
+    def splits(self) -> bool:
+        """Whether the closures that connect two factors add up to the covariance of these."""
+        return bool(self.within)
+
     def run_of(self, side: int) -> int | None:
         """How many models of a run the law tells apart on one side; ``None`` if it is the same for all."""
+        return None
+
+    def cov_of(self, a: int, b: int) -> Block | None:
+        """The covariance between two models' inputs that pairs of legs carry; ``None`` is the identity."""
         return None
 
     def bound(self, domain: Axes, like: Array) -> "Measure":

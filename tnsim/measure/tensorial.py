@@ -24,6 +24,8 @@ class Symmetric(Measure):
         Tensor similarity, arXiv 2605.15183.
     """
 
+    within = False
+
     def closures(
         self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
