@@ -132,10 +132,14 @@ def _flat(x: Array, axes: int) -> Array:
 
 
 def _folded(x: Array, d: int, a: int, b: int) -> Array:
-    flat = _flat(x, 2)
+    front = ar.shape(x)[:-2]
+    n = len(front)
+    rows = ar.do("transpose", x, (n, n + 1, *range(n)))  # whole rows are looked up, not single numbers
+    rows = ar.do("reshape", rows, (entries(d, a) * entries(d, b), prod(front)))
     ways = list(combinations(range(a + b), a))
-    parts = (ar.do("take", flat, _chosen(d, a + b, way), axis=ar.ndim(flat) - 1) for way in ways)
-    return reduce(operator.add, parts) / len(ways)
+    parts = (ar.do("take", rows, _chosen(d, a + b, way), axis=0) for way in ways)
+    total = reduce(operator.add, parts) / len(ways)
+    return ar.do("reshape", ar.do("transpose", total, (1, 0)), (*front, entries(d, a + b)))
 
 
 def _scaled(x: Array, groups: Sequence[tuple[int, int] | None]) -> Array:

@@ -23,7 +23,6 @@ Reduced = tuple[tuple[Poly, ...], Measure]
 Choice = tuple[str, frozenset[int]]  # a form, and the orders it takes from coefficients
 
 _FORMS: tuple[Form, ...] = ("polarised", "dense")
-_CHEAP = 1e9  # effort; what takes less needs no comparison
 _LARGEST = 2**30  # bytes of the coefficients of one order
 _chosen: dict[Hashable, Choice] = {}  # by structure alone
 
@@ -45,10 +44,14 @@ def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:
 
 
 def _choice(chains: Sequence[Chain], law: Measure) -> Choice:
+    degree = max(prod(f.degree for f in layers) for layers in chains)
+    enough = 10 ** (
+        7 + degree / 2
+    )  # effort not worth a comparison: composed, 4 legs have ten closures, 8 hundreds
     best: Choice = ("graded", frozenset())
     least = inf
     for form in ("graded", *_FORMS):
-        if least < _CHEAP:
+        if least < enough:
             break
         try:
             orders = _from_coefficients(chains, law) if form == "graded" else frozenset()
