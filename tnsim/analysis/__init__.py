@@ -9,12 +9,14 @@ from tnsim.analysis.modes import Group, Modes
 from tnsim.analysis.orders import orders
 from tnsim.analysis.similarity import cost, inner, moments, similarity
 from tnsim.analysis.spectrum import spectrum
+from tnsim.analysis.truncate import Truncation, truncate, truncations
 from tnsim.analysis.unfold import unfold
 
 __all__ = [
     "Gram",
     "Group",
     "Modes",
+    "Truncation",
     "attribute",
     "cca",
     "cka",
@@ -29,6 +31,8 @@ __all__ = [
     "procrustes",
     "similarity",
     "spectrum",
+    "truncate",
+    "truncations",
     "unfold",
     "weight_cosine",
 ]

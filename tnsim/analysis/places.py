@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import autoray as ar
 import quimb.tensor as qtn
@@ -13,7 +14,7 @@ from tnsim.algebra.rewrite import star
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import index, input_leg, output_leg
 
-__all__ = ["HIDDEN", "Place", "linear_map", "place_at", "split"]
+__all__ = ["HIDDEN", "Place", "linear_map", "place_at", "products", "split"]
 
 HIDDEN = ".hidden"
 
@@ -87,15 +88,7 @@ def split(f: Poly, name: str = "this layer") -> tuple[Poly, Poly, int]:
     Raises:
         ValueError: if there is not one term of products around one hidden index.
     """
-    tops = [t for t in f.terms if t.degree > 1]
-    single = len(tops) == 1 and len(f.domain) == 1 and len(f.codomain) == 1
-    factors = star(tops[0]) if single else None
-    if factors is None:
-        raise ValueError(f"{name} has no hidden units: it needs one term of products, as D((Lx)∘(Rx)).")
-    if f.models is not None:
-        raise ValueError("hidden units are those of one model; pick it from the run with net.pick(i).")
-    top = tops[0]
-    down, *legs = factors
+    top, (down, *legs) = products(f, name)
     size = int(ar.shape(down)[-1])
     out = output_leg(["d"])
     tensors = [qtn.Tensor(x, (*out, *input_leg(k, ["d"])), tags="unit") for k, x in enumerate(legs)]
@@ -112,7 +105,23 @@ def split(f: Poly, name: str = "this layer") -> tuple[Poly, Poly, int]:
     return carried, read @ linear_map(eye[:size], carried.codomain) + rest, size
 
 
-def linear_map(matrix: object, domain: tuple[tuple[str, int], ...]) -> Poly:
+def products(f: Poly, name: str = "this layer") -> tuple[Term, tuple[Any, ...]]:
+    """The one term of products of a layer, and its factors ``(o, h)``, ``(h, n)``, ….
+
+    Raises:
+        ValueError: if there is not one such term around one hidden index.
+    """
+    tops = [t for t in f.terms if t.degree > 1]
+    single = len(tops) == 1 and len(f.domain) == 1 and len(f.codomain) == 1
+    factors = star(tops[0]) if single else None
+    if factors is None:
+        raise ValueError(f"{name} has no hidden units: it needs one term of products, as D((Lx)∘(Rx)).")
+    if f.models is not None:
+        raise ValueError("hidden units are those of one model; pick it from the run with net.pick(i).")
+    return tops[0], factors
+
+
+def linear_map(matrix: Any, domain: tuple[tuple[str, int], ...]) -> Poly:
     """x ↦ W x for a matrix W over a flattened input of several axes."""
     shape = tuple(n for _, n in domain)
     rows = int(ar.shape(matrix)[0])
