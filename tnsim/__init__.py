@@ -26,6 +26,7 @@ from tnsim.algebra import (
 
 # what we ask
 from tnsim.analysis import (
+    Decomposition,
     Gram,
     Group,
     Modes,
@@ -34,6 +35,7 @@ from tnsim.analysis import (
     cca,
     cka,
     cost,
+    decompose,
     difference,
     gram,
     inner,
@@ -82,6 +84,7 @@ __all__ = [
     "ConvertError",
     "Cost",
     "CostError",
+    "Decomposition",
     "Empirical",
     "Frobenius",
     "Gaussian",
@@ -102,6 +105,7 @@ __all__ = [
     "convert",
     "cost",
     "curves",
+    "decompose",
     "difference",
     "draw",
     "gram",

@@ -53,7 +53,7 @@ def test_for_the_last_hidden_units_what_is_left_out_is_the_squared_error():
         for r in range(1, 7):
             small = tnsim.truncate(net, rank={p: r})
             norm = tnsim.inner(net)
-                energy = float((tnsim.unfold(net, p).values ** 2).sum())
+            energy = float((tnsim.unfold(net, p).values ** 2).sum())
             expected = small.left_out[p] * energy / float(norm)
             assert small.error**2 == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
@@ -121,10 +121,14 @@ def test_other_laws_and_a_difference():
     delta = tnsim.difference(a, b)
     for under in (None, Symmetric()):
         small = tnsim.truncate(delta, rank=3, under=under)
-        assert small.similarity == pytest.approx(float(tnsim.similarity(delta, small.network, under=under)), abs=1e-12)
+        assert small.similarity == pytest.approx(
+            float(tnsim.similarity(delta, small.network, under=under)), abs=1e-12
+        )
     assert small.network["blocks.0"].out_shape == (3,)
     rough = tnsim.truncate(a, rank=1, method="layerwise")
-    assert rough.similarity == pytest.approx(float(tnsim.similarity(a, rough.network, method="layerwise")), abs=1e-12)
+    assert rough.similarity == pytest.approx(
+        float(tnsim.similarity(a, rough.network, method="layerwise")), abs=1e-12
+    )
 
 
 def test_errors_say_what_to_write():

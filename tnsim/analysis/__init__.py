@@ -2,6 +2,7 @@
 
 from tnsim.analysis.attribution import attribute
 from tnsim.analysis.baselines import linear_cka, output_cosine, weight_cosine
+from tnsim.analysis.decompose import Decomposition, decompose
 from tnsim.analysis.difference import difference
 from tnsim.analysis.gram import Gram, gram
 from tnsim.analysis.indices import cca, cka, procrustes
@@ -13,6 +14,7 @@ from tnsim.analysis.truncate import Truncation, truncate, truncations
 from tnsim.analysis.unfold import unfold
 
 __all__ = [
+    "Decomposition",
     "Gram",
     "Group",
     "Modes",
@@ -21,6 +23,7 @@ __all__ = [
     "cca",
     "cka",
     "cost",
+    "decompose",
     "difference",
     "gram",
     "inner",

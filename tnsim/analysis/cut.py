@@ -18,12 +18,29 @@ from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
 from tnsim.analysis.similarity import moments
+from tnsim.measure.empirical import Empirical
 from tnsim.measure.expect import expect
-from tnsim.measure.measure import Measure
+from tnsim.measure.gaussian import Gaussian
+from tnsim.measure.measure import Measure, MeasureError, as_like
 
-__all__ = ["modes_of", "second_moment", "sensitivity"]
+__all__ = ["mean_and_cov", "modes_of", "second_moment", "sensitivity"]
 
 _FORMS: tuple[Form, ...] = ("polarised", "dense")
+
+
+def mean_and_cov(net: Network, under: Measure | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Mean and covariance of the input, flattened; ``None`` is zero and the identity."""
+    law = (Gaussian() if under is None else under).bound(net.domain, net.polys[0].like)
+    n = prod(net.polys[0].in_shape)
+    if isinstance(law, Gaussian):
+        mean = None if law.mean is None else law.mean.reshape(n)
+        cov = law.cov
+        return mean, cov if cov is None else cov.reshape((n, n) if cov.numel() == n * n else (n,))
+    if isinstance(under, Empirical):
+        x = as_like(under.x, net.polys[0].like).reshape(-1, n)
+        centred = x - x.mean(0)
+        return x.mean(0), centred.T @ centred / len(x)
+    raise MeasureError(f"{under!r} has no covariance of the input; use Gaussian(mean, cov) or Empirical(x).")
 
 
 def second_moment(

@@ -11,13 +11,13 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.subtract import fuse
-from tnsim.analysis.cut import modes_of, sensitivity
+from tnsim.analysis.cut import mean_and_cov, modes_of, sensitivity
 from tnsim.analysis.modes import Modes, combined
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
 from tnsim.measure.empirical import Empirical
 from tnsim.measure.gaussian import Gaussian
-from tnsim.measure.measure import Measure, MeasureError, as_like
+from tnsim.measure.measure import Measure
 
 __all__ = ["spectrum"]
 
@@ -113,7 +113,7 @@ def _single(
     budget: float,
     memory: float,
 ) -> Modes:
-    mean, cov = _moments_of(net, under)
+    mean, cov = mean_and_cov(net, under)
     basis, small = _support(net)
     if basis is None:
         metric, law = cov, under
@@ -155,21 +155,6 @@ def _interaction(f: Poly, metric: torch.Tensor | None, mean: torch.Tensor | None
         modes = modes_of(metric, operator, n, like, top, "in", what, root=False)
         point = centre.reshape(1, *shape)
         return replace(modes, linear=slope(point).reshape(n), constant=f(point).reshape(()))
-
-
-def _moments_of(net: Network, under: Measure | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Mean and covariance of the input, flattened; ``None`` is zero and the identity."""
-    law = (Gaussian() if under is None else under).bound(net.domain, net.polys[0].like)
-    n = prod(net.polys[0].in_shape)
-    if isinstance(law, Gaussian):
-        mean = None if law.mean is None else law.mean.reshape(n)
-        cov = law.cov
-        return mean, cov if cov is None else cov.reshape((n, n) if cov.numel() == n * n else (n,))
-    if isinstance(under, Empirical):
-        x = as_like(under.x, net.polys[0].like).reshape(-1, n)
-        centred = x - x.mean(0)
-        return x.mean(0), centred.T @ centred / len(x)
-    raise MeasureError(f"{under!r} has no covariance of the input; use Gaussian(mean, cov) or Empirical(x).")
 
 
 def _support(net: Network) -> tuple[torch.Tensor | None, Network]:
