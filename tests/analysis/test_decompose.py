@@ -186,3 +186,11 @@ def test_errors_say_what_to_write():
     with pytest.raises(CostError, match="symmetric-cp"):
         tnsim.decompose(wide, "cp", 1)
     assert tnsim.decompose(wide, "symmetric-cp", 4, restarts=1).error < 1e-6
+
+
+def test_single_precision_models_keep_their_dtype():
+    f = layer().mapped(lambda x: x.float())
+    got = tnsim.decompose(f, "symmetric-cp", 15)
+    assert got.error < 1e-6 and got.down.dtype == got.legs[0].dtype == torch.float32
+    x = rand(4, 5).float()
+    torch.testing.assert_close(got.poly(x), f(x), rtol=1e-4, atol=1e-4)

@@ -125,7 +125,8 @@ def decompose(
         >>> decompose(f, "symmetric-cp", 3).error < 1e-6
         True
     """
-    whole = _checked(model, kind, restarts)
+    given = _checked(model, kind, restarts)
+    whole = given.mapped(lambda x: x.double())  # whatever the model's dtype: fits lose half the digits
     top = replace(whole, terms=tuple(t for t in whole.terms if t.degree == whole.degree))
     rest = tuple(t for t in whole.terms if t.degree < whole.degree)
     _, cov = mean_and_cov(as_network(whole), under)
@@ -141,10 +142,13 @@ def decompose(
         legs = [x @ dual.T for x in legs]
     small = _written(whole, down, legs, core)
     small = replace(small, terms=(*small.terms, *rest))
+    down, legs = down.to(given.like), [x.to(given.like) for x in legs]
+    core = None if core is None else core.to(given.like)
     with torch.no_grad():
         cosine = float(similarity(whole, small, under=under))
     count = down.numel() + sum(x.numel() for x in legs) + (0 if core is None else core.numel())
-    return Decomposition(kind, small, down, tuple(legs), core, error, cosine, count, errors)
+    own = small.mapped(lambda x: x.to(given.like.dtype))
+    return Decomposition(kind, own, down, tuple(legs), core, error, cosine, count, errors)
 
 
 Parts = tuple[torch.Tensor, list[torch.Tensor], torch.Tensor | None, float, tuple[float, ...]]

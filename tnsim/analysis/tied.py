@@ -13,7 +13,7 @@ __all__ = ["PowerSum", "fit_powers"]
 
 Array = Any
 
-_RIDGE = 1e-13  # of the Gram matrix of powers, which is singular where two directions coincide
+_RIDGE = 1e-12  # of the Gram matrix of powers, which is singular where two directions coincide
 _STEPS = 3000
 
 
@@ -92,7 +92,7 @@ def _explained(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """tr(F K⁻¹ Fᵀ), and D = F K⁻¹."""
     kernel = (directions @ directions.T) ** degree
-    ridge = _RIDGE * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+    ridge = _RIDGE * len(kernel) * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
     values = f(directions)
     down = torch.cholesky_solve(values, torch.linalg.cholesky(kernel + ridge)).T
     # exact for any D, so that a D blurred by rounding cannot claim more than it explains
