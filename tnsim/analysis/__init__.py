@@ -1,5 +1,6 @@
 """What we ask: similarity, Gram matrices, attribution, and the baselines people use today."""
 
+from tnsim.analysis.aligned import aligned_weight_cosine
 from tnsim.analysis.attribution import attribute
 from tnsim.analysis.baselines import linear_cka, output_cosine, weight_cosine
 from tnsim.analysis.decompose import Decomposition, decompose
@@ -10,6 +11,7 @@ from tnsim.analysis.modes import Group, Modes
 from tnsim.analysis.orders import orders
 from tnsim.analysis.similarity import cost, inner, moments, similarity
 from tnsim.analysis.spectrum import spectrum
+from tnsim.analysis.tangent import Tangent, entk, kernel_alignment
 from tnsim.analysis.truncate import Truncation, truncate, truncations
 from tnsim.analysis.unfold import unfold
 
@@ -18,15 +20,19 @@ __all__ = [
     "Gram",
     "Group",
     "Modes",
+    "Tangent",
     "Truncation",
+    "aligned_weight_cosine",
     "attribute",
     "cca",
     "cka",
     "cost",
     "decompose",
     "difference",
+    "entk",
     "gram",
     "inner",
+    "kernel_alignment",
     "linear_cka",
     "moments",
     "orders",
