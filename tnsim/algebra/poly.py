@@ -199,11 +199,18 @@ class Poly:
         return replace(self, terms=tuple(t.tagged(tags) for t in self.terms))
 
     def mapped(self, fn: Any) -> "Poly":
-        """The same network with ``fn`` applied to every array."""
+        """The same network with ``fn`` applied to every array; arrays that terms share stay shared."""
+        made: dict[int, Array] = {}
+
+        def of(x: Array) -> Array:
+            if id(x) not in made:
+                made[id(x)] = fn(x)
+            return made[id(x)]
+
         return replace(
             self,
             terms=tuple(
-                replace(t, tensors=tuple(retensor(x, data=fn(x.data)) for x in t.tensors)) for t in self.terms
+                replace(t, tensors=tuple(retensor(x, data=of(x.data)) for x in t.tensors)) for t in self.terms
             ),
         )
 

@@ -14,6 +14,7 @@ from tnsim.algebra.price import Cost, CostError, price, pricing
 from tnsim.algebra.symmetrise import Form, symmetrise
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.graded import Graded
+from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure
 
 __all__ = ["reduced"]
@@ -30,12 +31,14 @@ _chosen: dict[Hashable, Choice] = {}  # by structure alone
 def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:
     """One polynomial for every chain of layers, and the law of what these polynomials read.
 
-    Shallow models are composed. Deep ones (degree above 2) are either composed as well, with the exchange of legs
-    made structural, or the law is carried exactly through all layers but the last (:class:`Graded`), whichever takes
-    less effort. The choice depends on shapes only, and is made once for every structure.
+    Shallow models are composed, and so are those with scores (attention): their closures are summed as they stand.
+    Other deep ones (degree above 2) are either composed as well, with the exchange of legs made structural, or the law
+    is carried exactly through all layers but the last (:class:`Graded`), whichever takes less effort. The choice
+    depends on shapes only, and is made once for every structure.
     """
     deep = max(prod(f.degree for f in layers) for layers in chains) > 2
-    if not deep or law.within is None:
+    scores = law.within and any(has_links(f) for layers in chains for f in layers)
+    if not deep or law.within is None or scores:
         return tuple(map(_collapsed, chains)), law
     key = _key(chains, law)
     if key not in _chosen:

@@ -11,12 +11,13 @@ from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, check_budget, price
-from tnsim.algebra.rescale import rescale
+from tnsim.algebra.rescale import absorb, rescale
 from tnsim.analysis.forms import reduced
 from tnsim.analysis.recipe import answer
 from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
+from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure
 
 __all__ = [
@@ -191,7 +192,7 @@ def _rescaled(layers: Sequence[Poly], units: Sequence[Any]) -> tuple[tuple[Poly,
     """Layers that read their input in the given units, and the units of their output."""
     if not units:
         return tuple(layers), ()
-    pairs = [rescale(f, e) for f, e in zip(layers, units, strict=True)]
+    pairs = [(absorb if has_links(f) else rescale)(f, e) for f, e in zip(layers, units, strict=True)]
     return tuple(f for f, _ in pairs), tuple(e for _, e in pairs)
 
 

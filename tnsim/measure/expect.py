@@ -4,7 +4,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import autoray as ar
 import quimb.tensor as qtn
@@ -16,14 +16,13 @@ from tnsim.algebra.price import CostError, scope
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
 from tnsim.measure.bridges import Bridges
-from tnsim.measure.measure import Measure
+from tnsim.measure.measure import Keep, Measure
 from tnsim.measure.orbits import TooManyPairings
 
 __all__ = ["MOST_CLOSURES", "Keep", "expect", "placed", "plan"]
 
 Array = Any
 MOST_CLOSURES = 50_000
-Keep = Literal["all", "diagonal", "sum"]
 
 
 def plan(
@@ -87,6 +86,9 @@ def expect(
     Raises:
         CostError: if there are too many closures to list.
     """
+    value = measure.at_once(factors, keep, sides, connected)
+    if value is not None:
+        return value
     todo = _count(factors, measure, keep, sides)
     models = [f.models or measure.run_of(side) for f, side in zip(factors, sides, strict=False)]
     shape = tuple(n for i, n in enumerate(models) if n and sides[i] not in sides[:i])

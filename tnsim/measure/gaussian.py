@@ -15,7 +15,8 @@ from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, output_leg
 from tnsim.measure.bridges import Bridges
 from tnsim.measure.expect import expect
-from tnsim.measure.measure import Block, Bridge, Closure, Measure, MeasureError, as_like
+from tnsim.measure.linked import has_links, linked_moment
+from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like
 from tnsim.measure.orbits import pairings_of
 
 __all__ = ["Gaussian", "JointGaussian"]
@@ -74,8 +75,28 @@ class Wick(Measure):
         alike = sides[p[0]] == sides[q[0]] or (own is not None and cov.data is own.data)
         return Bridge((p, q), (), (cov.tensor((*left, *right), "COV"),), alike)
 
+    def at_once(
+        self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
+    ) -> Array | None:
+        """Where terms have scores, chains and loops of links instead of single pairings."""
+        if not any(map(has_links, factors)):
+            return None
+        sides = sides[: len(factors)]
+        pairs = {(min(a, b), max(a, b)) for a in sides for b in sides}
+        return linked_moment(
+            factors,
+            {side: self.mean_of(side) for side in sides},
+            {pair: self.cov_of(*pair) for pair in sorted(pairs)},
+            [f.models or self.run_of(side) for f, side in zip(factors, sides, strict=True)],
+            keep,
+            sides,
+            connected,
+        )
+
     def centred(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
-        """f(μ + z) as a polynomial in z, and the law of z."""
+        """f(μ + z) as a polynomial in z, and the law of z; where scores make many terms of it, the mean stays."""
+        if any(map(has_links, layers)):
+            return tuple(layers), self
         moved = []
         for side, f in enumerate(layers):
             mean = self.mean_of(side)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import autoray as ar
 import quimb.tensor as qtn
@@ -12,9 +12,10 @@ from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import SIDES, Leg, model_index
 
-__all__ = ["Block", "Bridge", "Closure", "Measure", "MeasureError", "Whole", "as_like"]
+__all__ = ["Block", "Bridge", "Closure", "Keep", "Measure", "MeasureError", "Whole", "as_like"]
 
 Array = Any
+Keep = Literal["all", "diagonal", "sum"]
 
 
 class MeasureError(ValueError):
@@ -137,6 +138,19 @@ class Measure(ABC):
     def splits(self) -> bool:
         """Whether the closures that connect two factors add up to the covariance of these."""
         return bool(self.within)
+
+    def at_once(
+        self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
+    ) -> Array | None:
+        """The sum over all closures, where there is a shorter way to it than to list them; else ``None``.
+
+        Args:
+            factors: one or two polynomials.
+            keep: outputs to keep, as in :func:`tnsim.measure.expect.expect`.
+            sides: for every factor the model whose law its input follows.
+            connected: leave out closures in which no bridge runs between the two factors.
+        """
+        return None
 
     def run_of(self, side: int) -> int | None:
         """How many models of a run the law tells apart on one side; ``None`` if it is the same for all."""

@@ -1,0 +1,231 @@
+"""Moments of the ends of links: covariances of linear forms of the input, each made once for all products."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import autoray as ar
+import numpy as np
+import quimb.tensor as qtn
+
+from tnsim.algebra.contract import Contraction
+from tnsim.algebra.wires import identify
+from tnsim.measure.batch import Linked
+from tnsim.measure.chains import Chains, chain_flops
+from tnsim.measure.links import End, entries
+
+__all__ = ["CHUNK", "Ends", "Moments", "product_flops", "rows_of"]
+
+Array = Any
+
+CHUNK = 2.0**28  # bytes of small matrices that are alive at once
+_LARGEST = 4096  # products in a chunk
+_SPLIT = 3e7  # flops; below, sorting products by what is zero takes longer than it saves
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and covariance of the input of two models, as arrays on its axes.
+
+    Attributes:
+        means: one for every side, shape ``in_shape``, or ``None`` for zero.
+        covs: for sides (0, 0), (0, 1) and (1, 1): ``(*in_shape, *in_shape)``, ``in_shape`` for a diagonal, or ``None``
+            for the identity.
+    """
+
+    means: tuple[Array | None, Array | None]
+    covs: Mapping[tuple[int, int], Array | None]
+
+
+class Ends:
+    """Covariances and means of the ends of two products, and which of them are zero."""
+
+    def __init__(self, f: Linked, g: Linked | None, law: Moments):
+        self._terms = [f] if g is None else [f, g]
+        self._law = law
+        self._where = [(k, e) for k, t in enumerate(self._terms) for e in range(len(t.product.ends))]
+        counts = [len(t.product.ends) for t in self._terms]
+        self._offset = [0, counts[0]]
+        self._made: dict[Any, Any] = {}
+        self._halves: dict[Any, Any] = {}
+
+    def _end(self, e: int) -> tuple[Linked, End, int]:
+        k, n = self._where[e]
+        return self._terms[k], self._terms[k].product.ends[n], n
+
+    def size(self, e: int) -> int:
+        """How many entries an end has."""
+        t, end, _ = self._end(e)
+        return t.sizes[end.inner] if end.inner else 1
+
+    def chains(self, left: np.ndarray, right: np.ndarray) -> Chains:
+        """The chains of some products."""
+        tables = (left, right)
+        n = len(left)
+        like = self._terms[0].term.tensors[0].data
+        pairs, singles = [], []
+        for k, t in enumerate(self._terms):
+            pairs += [(u + self._offset[k], w + self._offset[k]) for u, w in t.product.pairs]
+            singles += [e + self._offset[k] for e in t.product.singles]
+        blocks: dict[Any, Any] = {}
+
+        def cov(e: int, f: int) -> Array | None:
+            if e > f:
+                x = cov(f, e)
+                return None if x is None else x.swapaxes(1, 2)
+            if (e, f) not in blocks:
+                data, live, rows = self._block(e, f, tables)
+                blocks[e, f] = data[rows] if live[rows].any() else None
+            return blocks[e, f]
+
+        def mean(e: int) -> Array | None:
+            if e not in blocks:
+                found = self._mean(e, tables)
+                blocks[e] = None if found is None or not found[1][found[2]].any() else found[0][found[2]]
+            return blocks[e]
+
+        def zeros(shape: tuple[int, int]) -> Array:
+            return ar.do("zeros", (n, *shape), like=like)
+
+        sides = [k for k, _ in self._where]
+        sizes = [self.size(e) for e in range(len(self._where))]
+        return Chains(sides, pairs, singles, sizes, cov, mean, zeros)
+
+    def alike(
+        self, left: np.ndarray, right: np.ndarray, i: np.ndarray, j: np.ndarray, connected: bool
+    ) -> Iterator[np.ndarray]:
+        """Pairs of products in chunks in which the same covariances are zero."""
+        n = len(self._where)
+        bits: list[np.ndarray] = []
+        crossing = np.zeros(len(i), dtype=bool)
+        tables = (left[i], right[j])
+        for e in range(n):
+            found = self._mean(e, tables)
+            if found is not None:
+                bits.append(found[1][found[2]])
+            for f in range(e, n):
+                _, live, rows = self._block(e, f, tables)
+                bits.append(live[rows])
+                if self._where[e][0] != self._where[f][0]:
+                    crossing |= live[rows]
+        number = np.zeros(len(i), dtype=np.int64)
+        for bit in bits:
+            number = number * 2 + bit
+            if number.max(initial=0) > 2**60:
+                number = np.unique(number, return_inverse=True)[1].astype(np.int64)
+        if product_flops(self._terms) < _SPLIT:
+            number[:] = 0
+        number[~crossing & connected] = -1
+        step = self._chunk()
+        for value in np.unique(number):
+            if value >= 0 or not connected:
+                some = np.flatnonzero(number == value)
+                for at in range(0, len(some), step):
+                    yield some[at : at + step]
+
+    def _chunk(self) -> int:
+        """How many products fit into memory at once."""
+        c = max(map(self.size, range(len(self._where))), default=1)
+        scalars = sum(len(t.product.pairs) for t in self._terms)
+        singles = sum(len(t.product.singles) for t in self._terms)
+        matrices = 8 + singles * singles + 4 * scalars * (singles + scalars) + 6 * scalars * 2**scalars
+        return max(1, min(_LARGEST, int(CHUNK / (8.0 * c * c * matrices))))
+
+    def _block(self, e: int, f: int, tables: Sequence[np.ndarray]) -> tuple[Array, np.ndarray, np.ndarray]:
+        """All covariances of two ends, which of them are not zero, and the one that belongs to every pair of products."""
+        (s, x, _), (t, y, _) = self._end(e), self._end(f)
+        a, b = self._where[e][0], self._where[f][0]
+        if a == b:
+            batch = tuple(dict.fromkeys((*x.batch, *y.batch)))
+            rows = s.address(tables[a], batch)
+        else:
+            rows = s.address(tables[a], x.batch) * entries(y.batch, t.sizes) + t.address(tables[b], y.batch)
+        if (e, f) not in self._made:
+            data = self._covariance(e, f)
+            size = ar.do("sum", ar.do("abs", ar.stop_gradient(data)), axis=(1, 2))
+            self._made[e, f] = (data, np.asarray(ar.to_numpy(size)) != 0)
+        return (*self._made[e, f], rows)
+
+    def _covariance(self, e: int, f: int) -> Array:
+        """Shape ``(batch, c, c')``: of one product's ends with a common batch, of two products' with both batches."""
+        (s, x, _), (t, y, q) = self._end(e), self._end(f)
+        a, b = self._where[e][0], self._where[f][0]
+        second = {ix: f"~{ix}" for z in t.form(q) for ix in z.inds} | {ix: f"~{ix}" for ix in y.leg}
+        joins: list[tuple[str, str]] = []
+        if a == b:
+            joins += [(ix, second[ix]) for ix in x.batch if ix in y.batch]
+        cov, turned = self._law_cov(s.side, t.side)
+        leg = tuple(second[ix] for ix in y.leg)
+        tensors = [*self._half(e, cov, turned, leg)]
+        if cov is None or ar.ndim(cov) == len(leg):
+            joins += list(zip(x.leg, leg, strict=True))
+            tensors += [] if cov is None else [qtn.Tensor(cov, x.leg)]
+        tensors += [qtn.Tensor(z.data, tuple(second[ix] for ix in z.inds)) for z in t.form(q)]
+        own = tuple(second[ix] for ix in y.batch if a != b or ix not in x.batch)
+        inner = [x.inner, second[y.inner] if y.inner else None]
+        output = (*x.batch, *own, *(ix for ix in inner if ix))
+        value = Contraction(tuple(tensors), output, identify(joins)).value()
+        return ar.do("reshape", value, (-1, self.size(e), self.size(f)))
+
+    def _half(self, e: int, cov: Array | None, turned: bool, leg: Sequence[str]) -> list[qtn.Tensor]:
+        """A form with a full covariance on it, made once for all forms that it meets."""
+        s, x, p = self._end(e)
+        if cov is None or ar.ndim(cov) == len(leg):
+            return s.form(p)
+        key = (e, id(cov), turned)
+        ports = tuple(f"port{k}" for k in range(len(leg)))
+        if key not in self._halves:
+            inds = (*ports, *x.leg) if turned else (*x.leg, *ports)
+            output = (*x.batch, *((x.inner,) if x.inner else ()), *ports)
+            value = Contraction((*s.form(p), qtn.Tensor(cov, inds)), output).value()
+            self._halves[key] = qtn.Tensor(value, output)
+        half = self._halves[key]
+        return [qtn.Tensor(half.data, (*half.inds[: -len(ports)], *leg))]
+
+    def _law_cov(self, a: int, b: int) -> tuple[Array | None, bool]:
+        return (self._law.covs[a, b], False) if a <= b else (self._law.covs[b, a], True)
+
+    def _mean(self, e: int, tables: Sequence[np.ndarray]) -> tuple[Array, np.ndarray, np.ndarray] | None:
+        s, x, p = self._end(e)
+        mean = self._law.means[s.side]
+        if mean is None and p not in s.offsets:
+            return None
+        if e not in self._made:
+            output = (*x.batch, *((x.inner,) if x.inner else ()))
+            whole = s.form(p)
+            sums = [] if mean is None else [(*whole, qtn.Tensor(mean, x.leg))]
+            if p in s.offsets:
+                sums.append((s.offsets[p], *(z for z in whole if z is not s.term.tensors[x.parts[0]])))
+            values = [Contraction(tensors, output).value() for tensors in sums]
+            value = ar.do("reshape", sum(values[1:], start=values[0]), (-1, self.size(e)))
+            size = ar.do("sum", ar.do("abs", ar.stop_gradient(value)), axis=1)
+            self._made[e] = (value, np.asarray(ar.to_numpy(size)) != 0)
+        return (*self._made[e], s.address(tables[self._where[e][0]], x.batch))
+
+
+def product_flops(terms: Sequence[Linked]) -> float:
+    """Floating-point operations of :func:`product_moment`, if no weight and no covariance is zero."""
+    inner = max(
+        [t.sizes[t.product.ends[u].inner or ""] for t in terms for u, _ in t.product.pairs], default=1
+    )
+    pairs = sum(len(t.product.pairs) for t in terms)
+    count = float(np.prod([entries(t.product.batch, t.sizes) for t in terms]))
+    return count * chain_flops(pairs, inner, max(map(rows_of, terms))) + _covariance_flops(terms)
+
+
+def _covariance_flops(terms: Sequence[Linked]) -> float:
+    """A full covariance on all forms of the first, and the forms of both against each other."""
+    wide = [
+        sum(
+            entries([ix for ix in e.batch if ix not in e.leg], t.sizes) * t.sizes.get(e.inner or "", 1)
+            for e in t.product.ends
+        )
+        for t in terms
+    ]
+    legs = [entries(t.term.legs[0], t.sizes) if t.term.legs else 0 for t in terms]
+    return 2.0 * wide[0] * legs[0] * legs[-1] * (1 + wide[-1])
+
+
+def rows_of(t: Linked) -> int:
+    """How many values the open index of a term takes."""
+    return t.sizes[t.product.open] if t.product.open else 1
