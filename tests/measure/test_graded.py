@@ -59,7 +59,7 @@ def test_moments_equal_quadrature_however_the_orders_are_closed(kind, law):
     expected = second_moment(a, b, d, a.degree + b.degree, **args)
     own = second_moment(a, a, d, 2 * a.degree, **args)
     for orders in SPLITS:
-        split = replace(state, coefficients=orders, _made={})
+        split = replace(state, coefficients=orders)
         close(expect(factors, split), expected)
         close(expect(factors, split, "sum"), expected.trace())
         close(expect([factors[0]] * 2, split, "diagonal", (0, 0)), own.diagonal())
@@ -86,7 +86,22 @@ def test_symmetric_equals_the_dense_symmetrised_tensors(kind):
     expected = symmetric(a, b, d, a.degree)
     factors, state = carried((a, b), Symmetric())
     for orders in SPLITS:
-        close(expect(factors, replace(state, coefficients=orders, _made={})), expected)
+        close(expect(factors, replace(state, coefficients=orders)), expected)
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("kind", ["two layers", "two layers, bias"])
+def test_quadratic_parts_in_factors_equal_those_in_full(kind, law):
+    a, b = network(**KINDS[kind]), network(**{**KINDS[kind], "hidden": 2})
+    args = LAWS[law](3)
+    factors, state = carried((a, b), Gaussian(**args))
+    assert all(p.factors is not None for p in state.states.parts)
+    expected = second_moment(a, b, 3, 8, **args)
+    for flags in product((False, True), repeat=2):
+        close(expect(factors, replace(state, factored=flags)), expected)
+    factors, state = carried((a, b), Symmetric())
+    for flags in product((False, True), repeat=2):
+        close(expect(factors, replace(state, factored=flags)), expect(factors, state))
 
 
 def test_means_and_covariances():
@@ -97,7 +112,7 @@ def test_means_and_covariances():
     assert state.splits
     covariance = second_moment(a, b, 3, 8) - torch.outer(*means)
     for orders in SPLITS:
-        split = replace(state, coefficients=orders, _made={})
+        split = replace(state, coefficients=orders)
         for side in range(2):
             close(expect((factors[side],), split, sides=(side,)), means[side])
         close(expect(factors, split, connected=True), covariance)
@@ -107,9 +122,9 @@ def test_each_order_is_a_part_of_the_whole():
     a, b = (network(**DEEP["two layers, bias"]) for _ in range(2))
     factors, state = carried((a, b), Gaussian())
     for k in range(5):
-        one = replace(state, orders=frozenset({k}), _made={})
+        one = replace(state, orders=frozenset({k}))
         by_legs, by_coefficients = (
-            expect(factors, replace(one, coefficients=frozenset(c), _made={})) for c in ((), (k,))
+            expect(factors, replace(one, coefficients=frozenset(c))) for c in ((), (k,))
         )
         assert by_legs.abs().max() > 1e-6
         close(by_legs, by_coefficients)
@@ -126,7 +141,9 @@ def test_a_run_behind_a_layer_that_differs_from_model_to_model():
         law = law.push([net.polys[0] for net in nets])
         factors, law = law.centred([net.polys[1] for net in nets])
         state = Graded.at_input(law, factors).pushed(factors)
-        return expect([net.polys[2] for net in nets], replace(state, coefficients=orders, _made={}))
+        last = [net.polys[2] for net in nets]
+        assert torch.allclose(expect(last, replace(state, factored=(True, True))), expect(last, state))
+        return expect(last, replace(state, coefficients=orders))
 
     for orders in SPLITS:
         got = moments([stack(nets) for nets in runs], orders)

@@ -1,8 +1,9 @@
 """Exact inner products of deep models: which of several equal forms takes the least effort."""
 
-from collections.abc import Hashable, Sequence
-from dataclasses import replace
-from functools import partial
+import operator
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 from math import inf, prod
 from typing import Any
 
@@ -16,15 +17,32 @@ from tnsim.measure.expect import Keep, expect
 from tnsim.measure.graded import Graded
 from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure
+from tnsim.measure.parts import States
 
 __all__ = ["reduced"]
 
 Chain = Sequence[Poly]  # layers, first to last
 Reduced = tuple[tuple[Poly, ...], Measure]
-Choice = tuple[str, frozenset[int]]  # a form, and the orders it takes from coefficients
 
 _FORMS: tuple[Form, ...] = ("polarised", "dense")
 _LARGEST = 2**30  # bytes of the coefficients of one order
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How an inner product is computed: composed in some form, or from the exact law of the hidden states.
+
+    Attributes:
+        form: how composed layers are symmetrised; ``None`` if the law is carried through them.
+        coefficients: see :class:`Graded`.
+        factored: see :class:`Graded`.
+    """
+
+    form: Form | None = None
+    coefficients: frozenset[int] = frozenset()
+    factored: tuple[bool, bool] = (False, False)
+
+
 _chosen: dict[Hashable, Choice] = {}  # by structure alone
 
 
@@ -43,31 +61,27 @@ def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:
     key = _key(chains, law)
     if key not in _chosen:
         _chosen[key] = _choice(chains, law)
-    return _in_form(chains, law, *_chosen[key])
+    return _in_form(chains, law, _chosen[key])
 
 
 def _choice(chains: Sequence[Chain], law: Measure) -> Choice:
     degree = max(prod(f.degree for f in layers) for layers in chains)
-    enough = 10 ** (
-        7 + degree / 2
-    )  # effort not worth a comparison: composed, 4 legs have ten closures, 8 hundreds
-    best: Choice = ("graded", frozenset())
-    least = inf
-    for form in ("graded", *_FORMS):
-        if least < enough:
+    enough = 10 ** (7 + degree / 2)  # comparing takes longer: composed, 4 legs have ten closures, 8 hundreds
+    best, least = Choice(), inf
+    for choice in (*_graded_choices(chains, law), *(Choice(form) for form in _FORMS)):
+        if choice.form is not None and least < enough:
             break
         try:
-            orders = _from_coefficients(chains, law) if form == "graded" else frozenset()
-            effort = price(partial(_product, chains, law, (form, orders)), least).effort
+            effort = price(partial(_product, chains, law, choice), least).effort
         except CostError:
             continue
         if effort < least:
-            best, least = (form, orders), effort
+            best, least = choice, effort
     return best
 
 
 def _product(chains: Sequence[Chain], law: Measure, choice: Choice) -> Any:
-    factors, law = _in_form(chains, law, *choice)
+    factors, law = _in_form(chains, law, choice)
     pair = (factors[0], factors[-1])
     return expect(pair, law, _keep(pair), sides=(0, len(factors) - 1))
 
@@ -76,42 +90,49 @@ def _keep(pair: Sequence[Poly]) -> Keep:
     return "sum" if pair[0].codomain == pair[1].codomain else "all"
 
 
-def _in_form(chains: Sequence[Chain], law: Measure, form: Any, orders: frozenset[int]) -> Reduced:
-    if form == "graded":
-        return _graded(chains, law, orders)
+def _in_form(chains: Sequence[Chain], law: Measure, choice: Choice) -> Reduced:
+    form = choice.form
+    if form is None:
+        state = replace(_behind(chains, law), coefficients=choice.coefficients, factored=choice.factored)
+        return tuple(layers[-1] for layers in chains), state
     return tuple(_collapsed([symmetrise(f, form) for f in layers]) for layers in chains), law
 
 
-def _graded(chains: Sequence[Chain], law: Measure, orders: frozenset[int]) -> Reduced:
+def _behind(chains: Sequence[Chain], law: Measure) -> Graded:
+    """The law behind all layers but the last."""
     state = Graded.at_input(law, [layers[0] for layers in chains])
     for side, layers in enumerate(chains):
         for f in layers[:-1]:
-            parts = list(state.parts)
+            parts = list(state.states.parts)
             parts[side] = state.behind(side, f)
-            state = replace(state, parts=tuple(parts), _made={})
-    return tuple(layers[-1] for layers in chains), replace(state, coefficients=orders, _made={})
+            state = Graded(States(law, tuple(parts)))
+    return state
 
 
-def _from_coefficients(chains: Sequence[Chain], law: Measure) -> frozenset[int]:
-    """The orders whose part of an inner product takes less effort from coefficients than leg by leg."""
+def _graded_choices(chains: Sequence[Chain], law: Measure) -> Iterator[Choice]:
+    """With every order taken from coefficients where that takes less effort than closing it leg by leg."""
     with pricing():
-        factors, state = _graded(chains, law, frozenset())
-    assert isinstance(state, Graded)
-    last = len(factors) - 1
+        state = _behind(chains, law)
+    factors = [layers[-1] for layers in chains]
+    parts, last = state.states.parts, len(factors) - 1
     pair = (factors[0], factors[last])
-    most = min(f.degree * max(p.orders) for f, p in zip(factors, state.parts, strict=True))
-    chosen = set()
+    most = min(f.degree * max(p.orders) for f, p in zip(factors, parts, strict=True))
+    whole: list[Cost] = []
     for k in range(most + 1):
-        own = Cost()
-        for side, f in enumerate(factors):
-            own = own + price(partial(replace(state, _made={}).behind, side, f, {k}))
-        if own.bytes > _LARGEST:
-            continue
-        only = replace(state, orders=frozenset({k}), _made={})
-        joined = price(partial(expect, pair, only, _keep(pair), (0, last)), own.effort + 1)
-        if own.effort <= joined.effort:
-            chosen.add(k)
-    return frozenset(chosen)
+        runs = (
+            partial(replace(state, states=state.states.fresh()).behind, side, f, {k})
+            for side, f in enumerate(factors)
+        )
+        whole.append(reduce(operator.add, map(price, runs)))
+    ways = [(False, False), (False, True), (True, True)]
+    for factored in ways if all(p.factors is not None for p in parts) else ways[:1]:
+        chosen = set()
+        for k, own in enumerate(whole):
+            only = Graded(state.states.fresh(), frozenset(), factored, frozenset({k}))
+            legs = price(partial(expect, pair, only, _keep(pair), (0, last)), own.effort + 1)
+            if own.bytes <= _LARGEST and own.effort <= legs.effort:
+                chosen.add(k)
+        yield Choice(None, frozenset(chosen), factored)
 
 
 def _key(chains: Sequence[Chain], law: Measure) -> Hashable:
