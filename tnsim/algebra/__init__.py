@@ -2,10 +2,11 @@
 
 from tnsim.algebra.build import concat, constant, identity, poly
 from tnsim.algebra.contract import Contraction
-from tnsim.algebra.network import Network, stack
+from tnsim.algebra.network import Network
 from tnsim.algebra.poly import ComposeError, Poly
 from tnsim.algebra.price import Cost, CostError
 from tnsim.algebra.rewrite import lift
+from tnsim.algebra.stacking import stack
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import WireError
 

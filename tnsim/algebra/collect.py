@@ -23,6 +23,9 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
 
     Constants become one vector. Several linear terms become one matrix, unless that matrix would be
     larger than the factors it replaces. Terms with the same tensors are counted once.
+
+    Where the output or a leg has several axes nothing becomes a matrix: a position that an output shares with a leg
+    is a wire and stays one. There only constants of a single tensor are added up.
     """
     given = list(terms)
     if not given:
@@ -35,6 +38,9 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
     result: list[Term] = []
     for degree in sorted(groups, reverse=True):
         group = _merged(groups[degree])
+        if len(group[0].out) > 1 or any(len(leg) > 1 for t in group for leg in t.legs):
+            result += group if degree else _added(group)
+            continue
         if degree == 0 and (len(group) > 1 or len(group[0].tensors) > 1 or group[0].coefficient != 1.0):
             group = [_dense(group, "c")]
         if degree == 1 and len(group) > 1 and _worth_it(group):
@@ -67,6 +73,36 @@ def _merged(group: list[Term]) -> list[Term]:
         same = found.get(t.key)
         found[t.key] = t if same is None else replace(t, coefficient=t.coefficient + same.coefficient)
     return list(found.values())
+
+
+def _added(group: list[Term]) -> list[Term]:
+    """Constants over several axes, those of a single tensor as one: over the axes that any of them has."""
+    simple = [t for t in group if len(_real(t)) < 2]
+    if len(simple) < 2:
+        return group
+    first = simple[0]
+    have = {ix for t in simple for x in _real(t) or t.tensors[:1] for ix in x.inds}
+    kept = tuple(ix for ix in (MODEL, *first.out) if ix in have)
+    values = []
+    for t in simple:
+        tensors = tuple(x for x in t.tensors if not _idle(x)) or t.tensors[:1]
+        own = tuple(ix for ix in kept if any(ix in x.inds for x in tensors))
+        value = Contraction(tensors, own, {}, t.coefficient).value()
+        values.append(value[tuple(slice(None) if ix in own else None for ix in kept)])
+    total = qtn.Tensor(reduce(operator.add, values), kept, tags="c")
+    ones = tuple(x for x in first.tensors if _idle(x) and not set(x.inds) <= set(kept))
+    missing = [ix for ix in first.out if ix not in kept and not any(ix in x.inds for x in ones)]
+    sizes = {ix: n for t in simple for ix, n in t.sizes.items()}
+    ones += tuple(qtn.Tensor(ar.do("ones", (sizes[ix],), like=total.data), (ix,), tags="I") for ix in missing)
+    return [*(t for t in group if t not in simple), Term((total, *ones), (), first.out)]
+
+
+def _real(t: Term) -> list[qtn.Tensor]:
+    return [x for x in t.tensors if not _idle(x)]
+
+
+def _idle(x: qtn.Tensor) -> bool:
+    return "I" in x.tags and len(x.inds) == 1
 
 
 def _worth_it(group: list[Term]) -> bool:

@@ -2,7 +2,7 @@
 
 import difflib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, overload
@@ -16,9 +16,10 @@ from tnsim.algebra.poly import Axes, ComposeError, Poly
 from tnsim.algebra.price import CostError
 from tnsim.algebra.rewrite import lift
 from tnsim.algebra.term import retensor
+from tnsim.algebra.tokens import is_ids, one_hot
 from tnsim.algebra.wires import MODEL, WireError, nest
 
-__all__ = ["Network", "outline", "stack"]
+__all__ = ["Network"]
 
 Array = Any
 
@@ -134,7 +135,9 @@ class Network:
         """Evaluate on a batch.
 
         Args:
-            x: shape ``(*batch, *in_shape)``; an image may also come flat, or a flat input as an image batch.
+            x: shape ``(*batch, *in_shape)``; an image may also come flat, or a flat input as an image batch. A network
+                of sequences also reads token ids: integers of shape ``(*batch, n_ctx)``, which stand for the one-hot
+                vectors of length d.
 
         Returns:
             Shape ``(*batch, *out_shape)``; a stacked network puts ``(n_models,)`` in front.
@@ -158,6 +161,9 @@ class Network:
                 f"x is a {type(x).__name__}, the weights are {type(like).__name__}s; convert x first "
                 "(for instance torch.as_tensor(x))."
             )
+        if len(self.domain) > 1 and is_ids(x):
+            n_ctx, size = self.polys[0].in_shape
+            return one_hot(x, n_ctx, size, like)
         return x if ar.get_dtype_name(x) == self.dtype else ar.astype(x, self.dtype)
 
     def _batched(self, x: Array) -> tuple[tuple[int, ...], Array]:
@@ -251,52 +257,6 @@ class Network:
             raise WireError("this network is a single model; there is nothing to pick from.")
         kept: dict[int, Array] = {}
         return replace(self, layers=tuple((n, _pick(f, i, kept)) for n, f in self.layers))
-
-
-def stack(networks: Sequence[Network]) -> Network:
-    """Several networks of equal wiring as one, with a run index ``model:m`` on every weight.
-
-    Raises:
-        ComposeError: if the list is empty or the networks are wired differently.
-    """
-    nets = list(networks)
-    if not nets:
-        raise ComposeError("nothing to stack: the list of networks is empty.")
-    if len({net.signature() for net in nets}) > 1 or any(net.models for net in nets):
-        raise ComposeError("only single networks with the same layers, shapes and wiring can be stacked.")
-    return _joined(nets, lambda data: ar.do("stack", data, axis=0))
-
-
-def outline(net: Network, models: int) -> Network:
-    """A network as if it were a stack of so many: for its shapes, it takes no memory.
-
-    Example:
-        >>> import numpy as np
-        >>> from tnsim.algebra.build import poly
-        >>> outline(Network((("w", poly("W[out,in0]", W=np.eye(2))),)), 1000).models
-        1000
-    """
-    return _joined([net], lambda data: ar.do("broadcast_to", data[0], (models, *ar.shape(data[0]))))
-
-
-def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Network:
-    """One network with the run index on every weight; ``join`` makes one array of the models'."""
-    layers = []
-    made: dict[tuple[int, ...], Array] = {}  # weights that terms share stay shared
-    for name, first in nets[0].layers:
-        terms = []
-        for k, t in enumerate(first.terms):
-            tensors = []
-            for j, x in enumerate(t.tensors):
-                data = [net[name].terms[k].tensors[j].data for net in nets]
-                if "I" not in x.tags:
-                    key = tuple(map(id, data))
-                    made[key] = made[key] if key in made else join(data)
-                    x = retensor(x, data=made[key], inds=(MODEL, *x.inds))
-                tensors.append(x)
-            terms.append(replace(t, tensors=tuple(tensors)))
-        layers.append((name, replace(first, terms=tuple(terms))))
-    return replace(nets[0], layers=tuple(layers))
 
 
 def _pick(f: Poly, i: int, kept: dict[int, Array]) -> Poly:

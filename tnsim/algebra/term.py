@@ -11,7 +11,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.symmetry import Branch, Tree, fixed, graft, shifted
 from tnsim.algebra.wires import Leg, index, input_leg, nest, place, rename, space
 
-__all__ = ["Term", "aligned", "canonical", "compose", "multiply", "retensor"]
+__all__ = ["Term", "aligned", "canonical", "compose", "fresh", "multiply", "retensor"]
 
 Array = Any
 
@@ -102,6 +102,19 @@ def retensor(t: qtn.Tensor, **changes: Any) -> qtn.Tensor:
     return qtn.Tensor(
         changes.get("data", t.data), changes.get("inds", t.inds), tags=changes.get("tags", t.tags)
     )
+
+
+def fresh(term: Term, place: str, space: str) -> str:
+    """An index name that the term does not use: ``place:space``, ``place1:space``, ….
+
+    Example:
+        >>> t = Term((qtn.Tensor([1.0], ("k:s",)),), (), ("k:s",))
+        >>> fresh(t, "k", "s"), fresh(t, "k", "h")
+        ('k1:s', 'k:h')
+    """
+    taken = set(term.sizes).union(term.out, *term.legs)
+    names = (index(place if not n else f"{place}{n}", space) for n in count())
+    return next(name for name in names if name not in taken)
 
 
 def canonical(term: Term, spaces: Sequence[str]) -> Term:

@@ -1,59 +1,87 @@
 """Where the difference of two models is: exact splits of the squared distance."""
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from math import prod
+from typing import Any, Literal, cast
 
-import numpy as np
+import autoray as ar
 import torch
 
-from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, comparable, has_cheaper, priced
+from tnsim.algebra.rewrite import star
+from tnsim.analysis.modes import Modes
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, has_cheaper, law_for, priced
+from tnsim.analysis.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
 from tnsim.measure.measure import Measure
 
 __all__ = ["attribute"]
 
 Array = Any
+To = Literal["outputs", "inputs", "directions", "layers", "hidden"]
 
 
 def attribute(
     a: Model,
     b: Model,
     *,
-    to: Literal["outputs", "inputs"] = "outputs",
+    to: To = "outputs",
     output: Any = None,
+    layer: str | None = None,
     under: Measure | None = None,
     method: Method = "exact",
     budget: float = BUDGET,
     memory: float = MEMORY,
 ) -> Array:
-    """Split the squared distance ‖a − b‖² = ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩ over outputs or inputs. Exact.
+    """Split the squared distance ‖a − b‖² = ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩ over parts of the models. Exact.
 
-    * ``to="outputs"``: the squared distance of every output; they add up to the whole.
-    * ``to="inputs"``: every input's share. Scale input i by g_i; the squared distance is then a polynomial
-      E(g), and input i gets ∫₀¹ ∂E/∂g_i (s, …, s) ds. By the fundamental theorem of calculus the shares add up
-      to E(1) − E(0): the squared distance less ‖a(0) − b(0)‖² (under the law), for which no input is
-      responsible and which vanishes without biases. For one term of degree n this is Euler's theorem,
-      g_i ∂E/∂g_i / 2n; the integral is evaluated exactly by Gauss–Legendre quadrature.
+    ============== ================================== =======================================
+    ``to=``        shares of                          they add up to
+    ============== ================================== =======================================
+    "outputs"      every output                       ‖a − b‖²
+    "inputs"       every input                        ‖a − b‖² − ‖a(0) − b(0)‖²
+    "directions"   orthonormal input directions       the same
+    "layers"       every layer                        ‖a − b‖²
+    "hidden"       every hidden unit of one ``layer`` ‖a − b‖² − ‖a₀ − b₀‖², both without them
+    ============== ================================== =======================================
 
-    A share is negative where an input makes the two models more alike.
+    All but the first are Aumann–Shapley splits. Put a gain g_i on every part; the squared distance is then a
+    polynomial E(g), and part i gets ∫₀¹ ∂E/∂g_i (s, …, s) ds. By the fundamental theorem of calculus the shares
+    add up to E(1) − E(0). The integral is evaluated exactly by Gauss–Legendre quadrature, with one node where E is
+    homogeneous of degree n (Euler: g_i ∂E/∂g_i / n).
+
+    * inputs: a and b both read g_i x_i. E(0) is the distance of two constants, zero without biases.
+    * directions: both read Gx for a matrix G. The eigenvectors v of the symmetric part of the matrix
+      S = ∫ ∂E/∂G (s·1) ds are orthonormal directions, and vᵀSv is the share of the input along v. Single inputs have
+      the shares S_ii.
+    * layers: layer k goes from a's to b's as a function, (1 − g_k) a_k + g_k b_k, and E(g) = ‖h_g − a‖² for the
+      network h_g of these layers, from h_0 = a to h_1 = b. It does not depend on how a layer's hidden units are
+      ordered or scaled. Starting from b gives other shares of the same sum.
+    * hidden: unit i of both models' layer has gain g_i, so the two must be matched, as two checkpoints are.
+
+    A share is negative where a part makes the two models more alike.
 
     Args:
         a: a torch module or a Network.
-        b: another with the same inputs and outputs.
-        to: ``"outputs"`` or ``"inputs"``.
-        output: with ``to="inputs"``: the output (or slice of outputs) whose distance is split; all by default.
+        b: another with the same inputs and outputs; for layers and hidden units also with the same layers.
+        to: what to split over.
+        output: the output (or slice of outputs) whose distance is split; all by default.
+        layer: with ``to="hidden"``: whose units, by name; by default the only layer that has some.
         under: the law of the input; the standard normal by default.
         method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
-        budget: flops that may be spent.
+        budget: flops that may be spent. Layers cost as many squared distances as the degree of the model in all its
+            layers, those of models with twice the hidden units.
         memory: bytes that intermediate tensors may take.
 
     Returns:
-        Shape of one output, or of one input.
+        Shape of one output, of one input, ``(layers,)`` in the order of ``tnsim.convert(a).names``, or ``(units,)``;
+        for directions :class:`Modes`, whose values are the shares.
+
+    Raises:
+        CostError: if it would take more than the budget.
+        ValueError: if the models do not fit together for this question.
 
     References:
-        The split over inputs is Aumann–Shapley's (1974) for the squared distance as a function of input gains.
+        Aumann and Shapley, Values of Non-Atomic Games (1974), for the squared distance as a function of gains.
 
     Example:
         >>> import torch, tnsim
@@ -61,68 +89,122 @@ def attribute(
         >>> shares = tnsim.attribute(a, b, to="outputs")
         >>> bool(torch.isclose(shares.sum(), tnsim.attribute(a, b, to="inputs").sum()))
         True
+        >>> tnsim.attribute(a, b, to="hidden").shape
+        torch.Size([8])
     """
     nets = comparable(a, b)
     if any(net.models for net in nets):
         raise ValueError(
             "a difference is split for two single models; pick them from the stack with net.pick(i)."
         )
+    if layer is not None and to != "hidden":
+        raise ValueError('layer= goes with to="hidden".')
+    law = law_for(nets, under)
+    what = f"the split over {to} ({method})"
     if to == "outputs":
         if output is not None:
-            raise ValueError('output= goes with to="inputs"; to="outputs" gives all of them.')
-        what = f"the split over outputs ({method})"
-        return priced(
-            lambda: _squared(nets, under, method, None, "diagonal"), what, budget, memory, method == "exact"
-        )
-    if to != "inputs":
-        raise ValueError(f'to is {to!r}; write "outputs" or "inputs".')
-    return _to_inputs(nets, output, under, method, budget, memory)
-
-
-def _squared(
-    nets: Sequence[Network],
-    under: Measure | None,
-    method: Method,
-    output: Any,
-    keep: Literal["diagonal", "sum"],
-) -> Array:
-    problem = Problem.of(nets, under, method).output(output)
-    return problem.product(0, 0, keep) - 2 * problem.product(0, 1, keep) + problem.product(1, 1, keep)
-
-
-def _to_inputs(
-    nets: Sequence[Network], output: Any, under: Measure | None, method: Method, budget: float, memory: float
-) -> Array:
+            raise ValueError('output= goes with the other splits; to="outputs" gives all of them.')
+        given = (nets, law, method, None, "diagonal")
+        return priced(squared, what, budget, memory, has_cheaper(law, method), given)
     like = nets[0].polys[0].like
     shape = nets[0].polys[0].in_shape
-    points, weights = _rule(nets)
-    shares = torch.zeros(shape, dtype=like.dtype, device=like.device)
-    what = f"the split over inputs ({method}, {len(points)} nodes)"
-    for point, weight in zip(points, weights, strict=True):
-        gains = torch.full(shape, float(point), dtype=like.dtype, device=like.device, requires_grad=True)
+    ask, limits = (law, method, output), (what, budget, memory)
 
-        def run(gains: torch.Tensor = gains) -> Array:
-            return _squared([_gained(net, gains) for net in nets], under, method, output, "sum")
+    def gains(*sizes: int) -> torch.Tensor:
+        return torch.ones(sizes, dtype=like.dtype, device=like.device)
 
-        with torch.enable_grad():
-            value = priced(run, what, budget / len(points), memory, has_cheaper(under, method))
-            (gradient,) = torch.autograd.grad(value, gains)
-        shares = shares + float(weight) * gradient
-    return shares.reshape(nets[0].in_shape)
+    if to == "inputs":
+        shares = integrated(
+            lambda g: [gained(net, g) for net in nets],
+            shape, _input_rule(nets), lambda s: s * gains(*shape), ask, *limits,
+        )  # fmt: skip
+        return shares.reshape(nets[0].in_shape)
+    if to == "directions":
+        n = prod(shape)
+        eye = torch.eye(n, dtype=like.dtype, device=like.device)
+        matrix = integrated(
+            lambda g: [mixed(net, g) for net in nets],
+            (*shape, *shape), _input_rule(nets), lambda s: s * eye, ask, *limits,
+        ).reshape(n, n)  # fmt: skip
+        return _modes(matrix)
+    if to == "layers":
+        first, second = nets
+        _check_layers(first, second)
+        return integrated(
+            lambda g: [blended(first, second, g), first],
+            (len(first),), rule(2 * _degree_in_layers(first, second)), lambda s: s * gains(len(first)), ask, *limits,
+        )  # fmt: skip
+    if to == "hidden":
+        name, units = _hidden_layer(nets, layer)
+        return integrated(
+            lambda g: [unit_gained(net, name, g) for net in nets],
+            (units,), _unit_rule(nets, name), lambda s: s * gains(units), ask, *limits,
+        )  # fmt: skip
+    raise ValueError(f'to is {to!r}; write "outputs", "inputs", "directions", "layers" or "hidden".')
 
 
-def _rule(nets: Sequence[Network]) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes s and weights that integrate ∂E/∂g (s, …, s) over [0, 1] exactly."""
-    degree = 2 * max(net.degree for net in nets)
-    degrees = [[{t.degree for t in f.terms} for f in net.polys] for net in nets]
-    if all(len(d) == 1 for layers in degrees for d in layers) and len({net.degree for net in nets}) == 1:
-        return np.ones(1), np.full(1, 1 / degree)  # E is homogeneous, so one point tells all (Euler)
-    points, weights = np.polynomial.legendre.leggauss(max(1, math.ceil(degree / 2)))
-    return (points + 1) / 2, weights / 2
+def _input_rule(nets: Sequence[Network]) -> Any:
+    return rule(2 * max(net.degree for net in nets), len({net.degree for net in nets}) == 1 and _pure(nets))
 
 
-def _gained(net: Network, gains: torch.Tensor) -> Network:
-    """The network behind a gain on every input."""
-    (name, first), *rest = net.layers
-    f = first @ (identity(first.domain, first.like) * gains)
-    return Network(((name, f), *rest), net.in_shape)
+def _pure(nets: Sequence[Network]) -> bool:
+    """Whether every layer has terms of one degree only, so that the model is homogeneous."""
+    return all(len({t.degree for t in f.terms}) == 1 for net in nets for f in net.polys)
+
+
+def _unit_rule(nets: Sequence[Network], name: str) -> Any:
+    """The model is of first degree in the units of a layer, then as the layers above it."""
+    above = [prod(f.degree for f in net.polys[net.names.index(name) + 1 :]) for net in nets]
+    tops = all(len(net[name].terms) == 1 for net in nets)
+    return rule(2 * max(above), len(set(above)) == 1 and tops and _pure(nets))
+
+
+def _modes(matrix: torch.Tensor) -> Modes:
+    values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
+    order = values.abs().argsort(descending=True, stable=True)
+    rows = vectors.T[order]
+    return Modes(values[order], rows, rows, "in", "shares of the squared distance")
+
+
+def _check_layers(a: Network, b: Network) -> None:
+    mine, other = ([(f.domain, f.codomain) for f in net.polys] for net in (a, b))
+    if mine != other:
+        raise ValueError(
+            f"a split over layers needs two models with the same layers; a has {list(a.names)} with states "
+            f"{[f.out_shape for f in a.polys]}, b has {list(b.names)} with states {[f.out_shape for f in b.polys]}. "
+            'Write to="outputs" or to="inputs".'
+        )
+
+
+def _degree_in_layers(a: Network, b: Network) -> int:
+    """The degree in s of the network whose layers all are (1 − s) a_k + s b_k."""
+    degree = 0
+    for f, g in zip(a.polys, b.polys, strict=True):
+        degree = 1 + max(f.degree, g.degree) * degree
+    return degree
+
+
+def _hidden_layer(nets: Sequence[Network], layer: str | None) -> tuple[str, int]:
+    """The layer whose units are asked for, and how many it has in both models."""
+    if layer is None:
+        able = [name for name, f in nets[0] if _units(f)]
+        if len(able) != 1:
+            raise ValueError(f"layer= must say whose hidden units are meant; layers with units are {able}.")
+        (layer,) = able
+    counts = [_units(net[layer]) for net in nets]
+    if not all(counts):
+        raise ValueError(f"{layer} has no hidden units: it needs one term of products, as D((Lx)∘(Rx)).")
+    if counts[0] != counts[1]:
+        raise ValueError(
+            f"{layer} has {counts[0]} hidden units in a and {counts[1]} in b; a split over units needs them matched."
+        )
+    return layer, cast(int, counts[0])
+
+
+def _units(f: Any) -> int | None:
+    """How many hidden units a layer has, if it is one star of products."""
+    tops = [t for t in f.terms if t.degree > 1]
+    if len(tops) != 1 or tops[0].degree != f.degree:
+        return None
+    factors = star(tops[0])
+    return None if factors is None else int(ar.shape(factors[0])[-1])

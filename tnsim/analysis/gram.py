@@ -11,9 +11,10 @@ import autoray as ar
 import torch
 from tqdm import tqdm
 
-from tnsim.algebra.network import Network, outline, stack
+from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Cost, check_budget
+from tnsim.algebra.stacking import outline, stack
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, law_for, together
 from tnsim.analysis.recipe import Answer, answer
 from tnsim.analysis.resume import Saved, fingerprint

@@ -25,7 +25,9 @@ def check_finite(net: Network) -> None:
 
 
 @torch.no_grad()
-def verify(module: nn.Module, net: Network, weights: Weights, precision: float = 0.0) -> None:
+def verify(
+    module: nn.Module, net: Network, weights: Weights, precision: float = 0.0, tokens: int | None = None
+) -> None:
     """Compare network and module on a small random batch.
 
     First in the module's own dtype; if its rounding hides the answer, in the dtype of the conversion.
@@ -35,6 +37,7 @@ def verify(module: nn.Module, net: Network, weights: Weights, precision: float =
         net: the network.
         weights: the weights the network was made from.
         precision: relative rounding that ``forward`` itself introduces by casting.
+        tokens: how many tokens there are, where the module reads token ids.
 
     Raises:
         ConvertError: if they differ.
@@ -43,13 +46,13 @@ def verify(module: nn.Module, net: Network, weights: Weights, precision: float =
     for tensors, dtype in ((weights.native(module), weights.own_dtype), (weights.tensors, weights.dtype)):
         for scale in _SCALES:
             x = sample(_SAMPLES, net.in_shape, weights.dtype, weights.device) * scale
-            x = x.to(dtype)
+            x = x.to(dtype) if tokens is None else x.argmax(-1)
             try:
                 want = run(module, tensors, x, seed=1)  # other noise than the trace saw
             except RuntimeError as error:  # an operation that this dtype does not have on this device
                 failure = str(error)
                 break
-            got = net(x.to(weights.dtype)).reshape(_SAMPLES, -1)
+            got = net(x if tokens else x.to(weights.dtype)).reshape(_SAMPLES, -1)
             if want.shape[0] != _SAMPLES or want.numel() != got.numel():
                 break
             want = want.reshape(_SAMPLES, -1).to(weights.dtype)

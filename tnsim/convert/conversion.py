@@ -5,15 +5,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from tnsim.algebra import Network, Poly
+from tnsim.algebra import Network
+from tnsim.convert.assemble import network
 from tnsim.convert.check import check_finite, verify
-from tnsim.convert.cut import cut
 from tnsim.convert.errors import ConvertError
-from tnsim.convert.evaluate import evaluate
-from tnsim.convert.forward import check_signature, record
+from tnsim.convert.forward import check_signature
 from tnsim.convert.rules import register
-from tnsim.convert.shape import example_shape, inferred
-from tnsim.convert.value import Value, start
+from tnsim.convert.shape import inferred, traced
 from tnsim.convert.weights import Weights
 
 __all__ = ["convert"]
@@ -34,11 +32,13 @@ def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torc
     Args:
         module: a module whose ``forward`` takes one batch of inputs, batch axis first.
         example: a batch of inputs, for its shape; or one vector. Needed only when the shape cannot be inferred
-            from the weights, as for images.
+            from the weights, as for images and sequences: ``(1, n_ctx, d)``, or token ids ``(1, n_ctx)`` as integers.
         dtype: the dtype of the network.
 
     Returns:
-        A network whose input has the shape of one sample; outputs of several axes come out flat.
+        A network whose input has the shape of one sample. Of a model of sequences it has the axes
+        ``("s", n_ctx), ("d", features)``, and so has an output of one vector for each position; token ids are one-hot
+        vectors. Other outputs of several axes come out flat.
 
     Raises:
         ConvertError: if the module is not polynomial, or not supported; the message says where and what to do.
@@ -70,27 +70,11 @@ def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torc
         )
     check_signature(module)
     weights = Weights.of(module, dtype)
-    trace = inferred(module, weights) if example is None else record(module, example_shape(example), weights)
-    like = torch.empty((), dtype=weights.dtype, device=weights.device)
-    layers = []
-    shape, batch = trace.source.shape, 0
-    for layer in cut(trace):
-        value = start(shape, batch, like)
-        value = evaluate(layer.steps, {layer.source: value}, trace, weights)[layer.output]
-        layers.append((layer.name, value.poly))
-        shape, batch = value.shape, value.batch
-    if batch != 0:
-        raise ConvertError(f"the output has its batch on axis {batch}; return it with the batch axis first.")
-    layers[-1] = (layers[-1][0], _shaped(value))
-    net = Network(tuple(layers), trace.source.shape[1:])
+    trace = inferred(module, weights) if example is None else traced(module, example, weights)
+    net = network(trace, weights)
     check_finite(net)
-    verify(module, net, weights, trace.precision)
+    verify(module, net, weights, trace.precision, trace.n_tokens)
     return net
-
-
-def _shaped(value: Value) -> Poly:
-    """One number for every sample is an output without axes."""
-    return value.poly[0] if not value.item else value.poly
 
 
 convert.register = register  # type: ignore[attr-defined]

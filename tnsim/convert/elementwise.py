@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tnsim.algebra.term import retensor
+from tnsim.convert.axiswise import add, affordable, any_axes, multiply, offset, scale
 from tnsim.convert.errors import Refusal
+from tnsim.convert.layout import Misfit
 from tnsim.convert.site import Site
 from tnsim.convert.value import Value, uniform
 
-__all__ = ["ELEMENTWISE", "affordable", "plus", "times"]
-
-_MOST_TERMS = 4096
+__all__ = ["ELEMENTWISE", "plus", "times"]
 
 _LINE = "Multiply instead, or register a rule with @tnsim.convert.register."
 
@@ -29,7 +29,16 @@ def plus(site: Site, a: Any, b: Any) -> Any:
         a, b = b, a
     b = site.plain(b)
     if isinstance(b, Real):
-        return replace(a, poly=a.poly + float(b)) if b else a
+        if not b:
+            return a
+        if not a.has_axes:
+            return replace(a, poly=a.poly + float(b))
+        b = torch.tensor(float(b), dtype=a.poly.like.dtype, device=a.poly.like.device)
+    if any_axes(a, b):
+        try:
+            return add(a, b) if isinstance(b, Value) else offset(a, b)
+        except Misfit:
+            a, b = _flattened(a, b)
     a, b = _aligned(a, b)
     return replace(a, poly=a.poly + (b.poly if isinstance(b, Value) else b))
 
@@ -43,6 +52,11 @@ def times(site: Site, a: Any, b: Any) -> Any:
     b = site.plain(b)
     if isinstance(b, Real):
         return replace(a, poly=a.poly * float(b))
+    if any_axes(a, b):
+        try:
+            return multiply(a, b) if isinstance(b, Value) else scale(a, b, site.role(b))
+        except Misfit:
+            a, b = _flattened(a, b)
     if isinstance(b, Value):
         a, b = _aligned(a, b)
         affordable(len(a.poly.terms) * len(b.poly.terms))
@@ -61,14 +75,8 @@ def times(site: Site, a: Any, b: Any) -> Any:
     return replace(a, poly=replace(f, terms=tuple(terms)))
 
 
-def affordable(terms: int) -> None:
-    """Raise unless a layer of so many terms is within reason."""
-    if terms > _MOST_TERMS:
-        raise Refusal(
-            f"{{name}} makes a polynomial of {terms} terms in one layer",
-            f"The limit is {_MOST_TERMS}. Connections that skip over several products keep a model from being cut "
-            "into layers; leave them out, or pass all data through one tensor in between.",
-        )
+def _flattened(*things: Any) -> list[Any]:
+    return [v.flattened() if isinstance(v, Value) else v for v in things]
 
 
 def _aligned(a: Value, b: "Value | Tensor") -> tuple[Value, Any]:

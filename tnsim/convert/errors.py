@@ -31,7 +31,7 @@ _HINTS = {
         ("gt", "lt", "ge", "le", "eq", "ne", "maximum", "minimum", "max", "min", "clamp"), _COMPARE
     ),
     **dict.fromkeys(("randn_like", "rand_like", "bernoulli", "normal", "randint_like"), _RANDOM),
-    **dict.fromkeys(("long", "int", "round", "floor", "embedding", "argmax"), _INTEGER),
+    **dict.fromkeys(("long", "int", "round", "floor", "argmax"), _INTEGER),
     "multi_head_attention_forward": _SOFTMAX,
 }
 

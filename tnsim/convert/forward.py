@@ -65,13 +65,14 @@ def run(module: nn.Module, tensors: Mapping[str, Tensor], x: Tensor, seed: int) 
         return functional_call(module, dict(tensors), (x,))
 
 
-def record(module: nn.Module, shape: tuple[int, ...], weights: Weights) -> Trace:
+def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: bool = False) -> Trace:
     """Trace one forward pass on a batch of inputs of the given shape.
 
     Args:
         module: the module.
         shape: shape of one input.
         weights: what to run it with.
+        tokens: whether inputs are token ids.
 
     Raises:
         InputError: if it cannot run on this shape.
@@ -80,6 +81,7 @@ def record(module: nn.Module, shape: tuple[int, ...], weights: Weights) -> Trace
     kind = type(module).__name__
     recorder = Recorder(weights)
     x = sample(BATCH_SIZE, shape, weights.dtype, weights.device)
+    x = torch.zeros_like(x, dtype=torch.long) if tokens else x
     source = recorder.feed(x)
     try:
         with _observed(module, recorder), recorder:

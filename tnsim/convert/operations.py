@@ -12,7 +12,8 @@ from tnsim.algebra.build import poly
 from tnsim.algebra.collect import collect
 from tnsim.algebra.term import Term, canonical, compose, retensor
 from tnsim.algebra.wires import input_leg, output_leg
-from tnsim.convert.elementwise import ELEMENTWISE, affordable, plus, times
+from tnsim.convert.axiswise import affordable, contracted
+from tnsim.convert.elementwise import ELEMENTWISE, plus, times
 from tnsim.convert.errors import Refusal
 from tnsim.convert.site import Site
 from tnsim.convert.trace import mapped, members, words
@@ -230,6 +231,29 @@ def _rule(site: Site, input: Value) -> Value:
     return replace(value, batch=0)
 
 
+def _embedding(
+    site: Site,
+    input: Any,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Value:
+    """A table read by tokens: the matrix of its rows, times one-hot vectors."""
+    if not isinstance(input, Value) or isinstance(weight, Value):
+        raise Refusal("{name} looks up data", "An embedding table must be a weight, read by token ids.")
+    if max_norm is not None:
+        raise Refusal("{name} with max_norm changes its table", "Leave max_norm out.")
+    rows = lambda t: t.unsqueeze(-1)  # noqa: E731
+    return contracted(site, (input, weight), (rows, lambda t: t), (-2,))
+
+
+def _one_hot(site: Site, tensor: Value, num_classes: int = -1) -> Value:
+    return tensor
+
+
 OPERATIONS: dict[str, Callable[..., Result]] = {
     **ELEMENTWISE,
     **dict.fromkeys(_MOVES | _JOINS, _moved),
@@ -243,4 +267,6 @@ OPERATIONS: dict[str, Callable[..., Result]] = {
     "bilinear": _bilinear,
     "batch_norm": _batch_norm,
     "rule": _rule,
+    "embedding": _embedding,
+    "one_hot": _one_hot,
 }

@@ -27,7 +27,7 @@ _FACTS = words("""
     is_signed
 """)
 _FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
-_CASTS = words("to float double half bfloat16 type type_as cpu cuda")
+_CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
 _SAME_PLACE = words("add sub mul div neg pow square lerp addcmul multiply subtract divide negative")
 _MOST_TEXT = 80  # characters of a line of code in a message
 _SKIPPED = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}")
@@ -59,8 +59,8 @@ class Recorder(TorchFunctionMode):
     # ------------------------------------------------------------------ what the module is given
 
     def feed(self, x: Tensor) -> Node:
-        """Declare ``x`` to be the input."""
-        return self._know(x)
+        """Declare ``x`` to be the input; whole numbers are token ids."""
+        return self._know(x, is_tokens=not x.is_floating_point())
 
     @contextmanager
     def inside(self, path: str, module: nn.Module) -> Iterator[None]:
@@ -121,6 +121,13 @@ class Recorder(TorchFunctionMode):
             out = func(*args, **kwargs)
             if not isinstance(out, Tensor):
                 return out
+            node = self.nodes[id(args[0])]
+            if node.is_tokens and not out.is_floating_point():
+                return args[0]
+            if out.is_floating_point() and not (args[0].is_floating_point() or node.is_tokens):
+                out = out.to(self.weights.dtype)  # one-hot vectors
+                self.nodes[id(out)] = node
+                return self._fresh(out)
             if out.is_floating_point():  # rounding is no part of the polynomial
                 self.precision = max(self.precision, torch.finfo(out.dtype).eps)
                 return args[0]
@@ -159,9 +166,10 @@ class Recorder(TorchFunctionMode):
                 out = func(*args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(str(("n", *t.shape[1:])).replace("'n'", "n") for t in data)
+            ids = " If it reads token ids, pass some as example, such as torch.zeros(1, 4, dtype=torch.long)."
             raise InputError(
                 f"{self._name(label)} {self._where()} does not take an input of shape {shapes}: "
-                f"{str(error).splitlines()[0]}"
+                f"{str(error).splitlines()[0]}{ids if op == 'embedding' else ''}"
             ) from None
         several = isinstance(out, tuple | list)
         outs = tuple(out) if several else (out,)
@@ -212,9 +220,9 @@ class Recorder(TorchFunctionMode):
             )
         )
 
-    def _know(self, t: Tensor) -> Node:
+    def _know(self, t: Tensor, is_tokens: bool = False) -> Node:
         self.alive.append(t)
-        self.nodes[id(t)] = Node(tuple(t.shape))
+        self.nodes[id(t)] = Node(tuple(t.shape), is_tokens)
         return self.nodes[id(t)]
 
     def _fresh(self, t: Any) -> Any:

@@ -10,10 +10,21 @@ from tnsim.convert.rules import has_rule, rule
 from tnsim.convert.trace import Trace
 from tnsim.convert.weights import Weights
 
-__all__ = ["example_shape", "inferred"]
+__all__ = ["inferred", "traced"]
 
 
-def example_shape(example: Any) -> tuple[int, ...]:
+def traced(module: nn.Module, example: Any, weights: Weights) -> Trace:
+    """Trace a module on inputs of the example's shape: as token ids where it holds integers and the module reads them."""
+    shape = _shape(example)
+    if "int" in str(getattr(example, "dtype", "")):
+        try:
+            return record(module, shape, weights, tokens=True)
+        except InputError:
+            pass  # whole numbers that are features, such as the pixels of an image
+    return record(module, shape, weights)
+
+
+def _shape(example: Any) -> tuple[int, ...]:
     """The shape of one input: ``example`` is a batch, or a single vector.
 
     Raises:

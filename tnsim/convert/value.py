@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 
 from tnsim.algebra import Poly, concat, constant, identity, poly
+from tnsim.algebra.axes import fuse
 from tnsim.algebra.term import retensor
 from tnsim.convert.errors import Refusal
+from tnsim.convert.layout import Misfit
+from tnsim.convert.structure import moved, operator
 from tnsim.convert.trace import BATCH_SIZE
 
-__all__ = ["Value", "affine", "joint", "linear", "move", "named", "start"]
+__all__ = ["Value", "affine", "along_one_axis", "joint", "linear", "move", "named", "start", "uniform"]
 
 _MOST_ENTRIES = 10**8
 _ROWS = 512  # unit vectors that an affine operation is given at once
@@ -21,10 +24,14 @@ _MIXED = ("{name} mixes the samples of a batch", "Treat every sample alike, and 
 
 @dataclass(frozen=True)
 class Value:
-    """A polynomial with one flat output axis, and how its entries are laid out as a tensor.
+    """A polynomial whose entries are those of one sample, in row-major order, and how they are laid out as a tensor.
+
+    The output axes of the polynomial need not be the axes of the tensor; only the order of the entries is the same.
+    Where there is one output axis, operations act on entries. Where there are several (in models of sequences),
+    they act on axes, and a position stays one wire.
 
     Attributes:
-        poly: the polynomial, from the layer's flat input to the entries of one sample.
+        poly: the polynomial, from the layer's input to the entries of one sample.
         shape: shape of the tensor in the traced batch.
         batch: which of its axes is the batch.
     """
@@ -49,9 +56,25 @@ class Value:
         return self.batch != len(self.shape) - 1 and self.shape[-1] == self.size
 
     @property
+    def has_axes(self) -> bool:
+        """Whether the polynomial has several output axes."""
+        return len(self.poly.codomain) > 1
+
+    @property
     def domain(self) -> tuple[tuple[str, int], ...]:
         """Axes of the layer's input."""
         return self.poly.domain
+
+    def flattened(self) -> "Value":
+        """The same with one output axis."""
+        if not self.has_axes:
+            return self
+        if self.size**2 > _MOST_ENTRIES:
+            raise Refusal(
+                f"{{name}} moves {self.size} entries of a sequence one by one, which is too many",
+                "Keep positions and features on axes of their own.",
+            )
+        return replace(self, poly=fuse(self.poly, 0, len(self.poly.codomain), "d"))
 
     def numbered(self, total: int | None = None, offset: int = 0) -> Tensor:
         """A tensor of this shape whose entries say which sample and which entry they are."""
@@ -66,16 +89,28 @@ class Value:
         return self if tuple(shape) == self.shape else move(lambda t: t.expand(*shape), self)
 
 
-def start(shape: tuple[int, ...], batch: int, like: Tensor) -> Value:
-    """The input of a layer."""
-    size = math.prod((*shape[:batch], *shape[batch + 1 :]))
-    return Value(identity((("d", size),), like), shape, batch)
+def start(shape: tuple[int, ...], batch: int, like: Tensor, positions: int | None = None) -> Value:
+    """The input of a layer.
+
+    Args:
+        shape: its shape in the traced batch.
+        batch: which axis is the batch.
+        like: an array of the dtype and device to use.
+        positions: which axis of a sample counts the positions of a sequence; the others are features.
+    """
+    item = [n for k, n in enumerate(shape) if k != batch]
+    if positions is None:
+        return Value(identity((("d", math.prod(item)),), like), shape, batch)
+    n = item.pop(positions)
+    first = Value(identity((("s", n), ("d", math.prod(item))), like), (BATCH_SIZE, n, *item))
+    return move(lambda t: t.movedim(1, positions + 1).movedim(0, batch), first)
 
 
 def joint(values: Sequence[Value]) -> tuple[Value, list[Tensor]]:
     """Several values side by side, and the numbering of their entries in the whole."""
     if len(values) == 1:
         return values[0], [values[0].numbered()]
+    values = [v.flattened() for v in values]
     total = sum(v.size for v in values)
     grids, at = [], 0
     for v in values:
@@ -106,6 +141,11 @@ def picked(value: Value, grid: Tensor) -> Value:
         along = along.reshape([-1 if k == axis else 1 for k in range(len(shape))])
         first = items.select(axis, 0)
         if bool((samples == along).all()) and bool((items == first.unsqueeze(axis)).all()):
+            if value.has_axes:
+                try:
+                    return Value(moved(value.poly, value.item, first), shape, axis)
+                except Misfit:
+                    value = value.flattened()
             return Value(_select(value.poly, first.flatten().tolist()), shape, axis)
     raise Refusal(*_MIXED)
 
@@ -143,6 +183,11 @@ def affine(
     Raises:
         Refusal: if the matrix would have more than 1e8 entries, or samples are mixed.
     """
+    if value.has_axes:
+        try:
+            return along_one_axis(value, fn, out, role)
+        except Misfit:
+            value = value.flattened()
     n, o = value.size, math.prod(out) // BATCH_SIZE
     if n * o > _MOST_ENTRIES:
         raise Refusal(
@@ -164,6 +209,43 @@ def affine(
     if offset or bool(bias.detach().any()):
         moved = moved + bias
     return Value(moved, out, axis)
+
+
+def along_one_axis(value: Value, fn: Callable[[Tensor], Tensor], out: tuple[int, ...], role: str) -> Value:
+    """An affine operation that mixes the entries along one axis only.
+
+    Raises:
+        Misfit: if it mixes more.
+    """
+    one, axis = _for_one_sample(value, fn, out)
+    return Value(operator(value.poly, value.item, one, (*out[:axis], *out[axis + 1 :]), role), out, axis)
+
+
+def _for_one_sample(
+    value: Value, fn: Callable[[Tensor], Tensor], out: tuple[int, ...]
+) -> tuple[Callable[[Tensor], Tensor], int]:
+    """An affine operation on a traced batch as one on a sample, and the axis on which it returns the samples."""
+
+    def spread(x: Tensor, factors: Tensor | None = None) -> Tensor:
+        batch = x.expand(BATCH_SIZE, *x.shape)
+        if factors is not None:
+            batch = batch * factors.reshape(-1, *[1] * x.dim())
+        return batch.movedim(0, value.batch)
+
+    like = value.poly.like
+    x = torch.ones(value.item, dtype=like.dtype, device=like.device)
+    zero = fn(spread(0 * x))
+    result = fn(spread(x, torch.arange(BATCH_SIZE, dtype=like.dtype, device=like.device))) - zero
+    axes = [
+        k
+        for k, n in enumerate(out)
+        if n == BATCH_SIZE
+        and not bool(result.select(k, 0).any())
+        and torch.allclose(result.select(k, 2), 2 * result.select(k, 1))
+    ]
+    if tuple(result.shape) != out or not axes:
+        raise Refusal(*_MIXED)
+    return lambda x: fn(spread(x)).select(axes[0], 0), axes[0]
 
 
 def _on_batch(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tnsim.convert.errors import ConvertError
+from tnsim.nn import BilinearAttention, Rotary, TokenEmbedding
 
 __all__ = ["Weights", "is_builtin"]
 
@@ -116,6 +117,15 @@ def _role(module: nn.Module, name: str) -> str:
     head, marker, tail = name.partition("parametrizations.")
     path, _, own = (head + tail.split(".")[0] if marker else name).rpartition(".")
     owner = module.get_submodule(path)
+    parent, _, child = path.rpartition(".")
+    if isinstance(owner, Rotary):
+        return "ROPE"
+    if isinstance(owner, TokenEmbedding):
+        return "E"
+    if isinstance(owner, BilinearAttention) and own == "mask":
+        return "MASK"
+    if path and isinstance(module.get_submodule(parent), BilinearAttention):
+        return child.upper()
     return path.rpartition(".")[2] if path and (is_builtin(owner) or own in ("weight", "bias")) else own
 
 

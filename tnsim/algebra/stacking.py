@@ -1,0 +1,62 @@
+"""Stacking: several networks of equal wiring as one, with a run index on every weight."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import autoray as ar
+
+from tnsim.algebra.network import Network
+from tnsim.algebra.poly import ComposeError
+from tnsim.algebra.term import retensor
+from tnsim.algebra.wires import MODEL
+
+__all__ = ["outline", "stack"]
+
+Array = Any
+
+
+def stack(networks: Sequence[Network]) -> Network:
+    """Several networks of equal wiring as one, with a run index ``model:m`` on every weight.
+
+    Raises:
+        ComposeError: if the list is empty or the networks are wired differently.
+    """
+    nets = list(networks)
+    if not nets:
+        raise ComposeError("nothing to stack: the list of networks is empty.")
+    if len({net.signature() for net in nets}) > 1 or any(net.models for net in nets):
+        raise ComposeError("only single networks with the same layers, shapes and wiring can be stacked.")
+    return _joined(nets, lambda data: ar.do("stack", data, axis=0))
+
+
+def outline(net: Network, models: int) -> Network:
+    """A network as if it were a stack of so many: for its shapes, it takes no memory.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> outline(Network((("w", poly("W[out,in0]", W=np.eye(2))),)), 1000).models
+        1000
+    """
+    return _joined([net], lambda data: ar.do("broadcast_to", data[0], (models, *ar.shape(data[0]))))
+
+
+def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Network:
+    """One network with the run index on every weight; ``join`` makes one array of the models'."""
+    made: dict[tuple[int, ...], Array] = {}  # what shared an array goes on sharing one
+    layers = []
+    for name, first in nets[0].layers:
+        terms = []
+        for k, t in enumerate(first.terms):
+            tensors = []
+            for j, x in enumerate(t.tensors):
+                data = [net[name].terms[k].tensors[j].data for net in nets]
+                if "I" not in x.tags:
+                    key = tuple(map(id, data))
+                    made[key] = made[key] if key in made else join(data)
+                    x = retensor(x, data=made[key], inds=(MODEL, *x.inds))
+                tensors.append(x)
+            terms.append(replace(t, tensors=tuple(tensors)))
+        layers.append((name, replace(first, terms=tuple(terms))))
+    return replace(nets[0], layers=tuple(layers))

@@ -1,0 +1,58 @@
+"""Token ids as one-hot vectors."""
+
+import math
+from typing import Any
+
+import autoray as ar
+
+from tnsim.algebra.wires import WireError
+
+__all__ = ["is_ids", "one_hot"]
+
+Array = Any
+
+
+def is_ids(x: Array) -> bool:
+    """Whether an array holds integers."""
+    return ar.get_dtype_name(x).startswith(("int", "uint"))
+
+
+def one_hot(ids: Array, n_ctx: int, size: int, like: Array) -> Array:
+    """One-hot vectors of token ids.
+
+    Args:
+        ids: shape ``(*batch, n_ctx)``, integers.
+        n_ctx: positions of a sequence.
+        size: number of tokens.
+        like: an array of the dtype and device wanted.
+
+    Returns:
+        Shape ``(*batch, n_ctx, size)``.
+
+    Raises:
+        WireError: if the shape does not fit or an id is not a token.
+
+    Example:
+        >>> import numpy as np
+        >>> one_hot(np.array([2, 0]), 2, 3, np.zeros(1))
+        array([[0., 0., 1.],
+               [1., 0., 0.]])
+    """
+    shape = tuple(ar.shape(ids))
+    if not shape or shape[-1] != n_ctx:
+        raise WireError(
+            f"integers are token ids of shape (n, {n_ctx}), and x has shape {shape}; for vectors of shape "
+            f"(n, {n_ctx}, {size}) write x.double()."
+        )
+    flat = ar.do("reshape", ids, (-1,))
+    n = math.prod(shape)
+    if n:
+        low, high = int(ar.do("min", flat)), int(ar.do("max", flat))
+        if low < 0 or high >= size:
+            raise WireError(
+                f"token ids lie between {low} and {high}; this network knows the tokens 0 … {size - 1}."
+            )
+    rows = ar.do("zeros", (n, size), like=like)
+    if n:
+        rows[list(range(n)), flat] = 1.0
+    return ar.do("reshape", rows, (*shape, size))

@@ -1,0 +1,141 @@
+"""Shares: a squared distance as a polynomial of gains, integrated along the diagonal (Aumann–Shapley)."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import quimb.tensor as qtn
+import torch
+
+from tnsim.algebra.build import identity
+from tnsim.algebra.network import Network
+from tnsim.algebra.poly import Poly
+from tnsim.algebra.rewrite import star
+from tnsim.algebra.subtract import fuse
+from tnsim.algebra.term import Term
+from tnsim.algebra.wires import input_leg, output_leg
+from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
+from tnsim.measure.expect import Keep
+from tnsim.measure.measure import Measure
+
+__all__ = ["blended", "gained", "gradients", "integrated", "mixed", "rule", "squared", "unit_gained"]
+
+Array = Any
+Pair = Sequence[Network]
+
+
+def squared(nets: Pair, law: Measure, method: Method, output: Any, keep: Keep) -> Array:
+    """‖a − b‖² as ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩, for every output (``"diagonal"``) or in sum."""
+    problem = Problem.of(nets, law, method).output(output)
+    return problem.product(0, 0, keep) - 2 * problem.product(0, 1, keep) + problem.product(1, 1, keep)
+
+
+def integrated(
+    make: Callable[[torch.Tensor], Pair],
+    shape: Sequence[int],
+    nodes: tuple[np.ndarray, np.ndarray],
+    start: Callable[[float], torch.Tensor],
+    ask: tuple[Measure, Method, Any],
+    what: str,
+    budget: float,
+    memory: float,
+) -> Array:
+    """∫₀¹ ∂E/∂g (s, …, s) ds for E(g) = ‖a_g − b_g‖², exactly.
+
+    Args:
+        make: gains to the two networks that have them.
+        shape: of the gains.
+        nodes: where to evaluate, with weights; see :func:`rule`.
+        start: s to the gains that stand for it.
+        ask: the law, the method, and which output.
+        what: the question's name, for a refusal.
+        budget: flops that may be spent on all nodes.
+        memory: bytes that intermediate tensors may take.
+    """
+    law, method, output = ask
+    total: Array = 0.0
+    for point, weight in zip(*nodes, strict=True):
+        gains = start(float(point)).reshape(tuple(shape)).requires_grad_()
+        with torch.enable_grad():
+            given = (tuple(make(gains)), law, method, output, "sum")
+            each = budget / len(nodes[0])
+            value = priced(squared, what, each, memory, has_cheaper(law, method), given)
+            (gradient,) = torch.autograd.grad(value, gains)
+        total = total + float(weight) * gradient
+    return total
+
+
+def gradients(
+    nets: Pair, law: Measure, method: Method, what: str, budget: float, memory: float
+) -> tuple[Array, Callable[[Any], Array]]:
+    """Squared distances of all outputs, and their derivatives by the gains of the inputs at gain 1.
+
+    Returns:
+        Shape of one output; and a function from weights of that shape to Σ_k weight_k ∂E_k/∂g, shape of one input.
+    """
+    like, shape = nets[0].polys[0].like, nets[0].polys[0].in_shape
+    gains = torch.ones(shape, dtype=like.dtype, device=like.device, requires_grad=True)
+    with torch.enable_grad():
+        given = (tuple(gained(net, gains) for net in nets), law, method, None, "diagonal")
+        value = priced(squared, what, budget, memory, has_cheaper(law, method), given)
+
+    def of(weights: Any) -> Array:
+        (gradient,) = torch.autograd.grad(value, gains, weights, retain_graph=True)
+        return gradient
+
+    return value.detach(), of
+
+
+def rule(degree: int, homogeneous: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights that integrate the derivative of a polynomial of s of this degree over [0, 1] exactly.
+
+    A homogeneous one, E(s) = E(1) sⁿ, is known from its derivative at 1 (Euler).
+    """
+    if homogeneous:
+        return np.ones(1), np.full(1, 1 / degree)
+    points, weights = np.polynomial.legendre.leggauss(max(1, math.ceil(degree / 2)))
+    return (points + 1) / 2, weights / 2
+
+
+def gained(net: Network, gains: torch.Tensor) -> Network:
+    """The network behind a gain on every input."""
+    (name, first), *rest = net.layers
+    f = first @ (identity(first.domain, first.like) * gains)
+    return Network(((name, f), *rest), net.in_shape)
+
+
+def mixed(net: Network, matrix: torch.Tensor) -> Network:
+    """The network behind a linear map of its input, G with shape ``(*in, *in)``: x ↦ f(Gx)."""
+    (name, first), *rest = net.layers
+    spaces = [s for s, _ in first.domain]
+    out, leg = output_leg(spaces), input_leg(0, spaces)
+    turn = Term((qtn.Tensor(matrix, (*out, *leg), tags="G"),), (leg,), out)
+    return Network(((name, first @ Poly((turn,), first.domain, first.domain)), *rest), net.in_shape)
+
+
+def unit_gained(net: Network, layer: str, gains: torch.Tensor) -> Network:
+    """The network with a gain on every hidden unit of a layer f(x) = D q(x) + …."""
+    f = net[layer]
+    top = max(f.terms, key=lambda t: t.degree)
+    factors = star(top)
+    assert factors is not None  # counted by the caller
+    down, *legs = factors
+    spaces = [s for s, _ in f.domain]
+    inputs = tuple(input_leg(k, spaces) for k in range(top.degree))
+    hub = "hid:h"
+    tensors = [qtn.Tensor(down * gains, (*top.out, hub), tags="D")]
+    tensors += [qtn.Tensor(x, (hub, *leg), tags="unit") for x, leg in zip(legs, inputs, strict=True)]
+    term = Term(tuple(tensors), inputs, top.out, symmetry=top.symmetry)
+    new = replace(f, terms=(term, *(t for t in f.terms if t is not top)))
+    return replace(net, layers=tuple((n, new if n == layer else g) for n, g in net.layers))
+
+
+def blended(a: Network, b: Network, gains: torch.Tensor) -> Network:
+    """Every layer on its way from a to b, as a function: f_k = (1 − t_k) a_k + t_k b_k."""
+    layers = []
+    for (name, f), (_, g), t in zip(a.layers, b.layers, gains, strict=True):
+        ones = torch.ones(f.out_shape, dtype=gains.dtype, device=gains.device)
+        layers.append((name, fuse(f * (ones * (1 - t)) + g * (ones * t))))
+    return Network(tuple(layers), a.in_shape)
