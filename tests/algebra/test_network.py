@@ -49,8 +49,8 @@ def test_lifting_equals_the_sum_also_where_terms_are_not_stars():
 
 
 def test_lifting_is_refused_where_it_is_not_defined():
-    with pytest.raises(WireError, match="single model with one feature axis"):
-        lift(identity((("s", 2), ("d", 3)), rand(1)))
+    with pytest.raises(WireError, match="a single model of features, or of positions and features"):
+        lift(identity((("a", 2), ("s", 2), ("d", 3)), rand(1)))
 
 
 def test_parts_of_a_network():

@@ -53,7 +53,7 @@ def _pruned(t: Term) -> Term:
     """Without the ones that anchor an identity, wherever another tensor carries the same index."""
     tensors = list(t.tensors)
     for x in t.tensors:
-        if "I" in x.tags and len(tensors) > 1:
+        if _idle(x) and len(tensors) > 1:
             rest = {ix for y in tensors if y is not x for ix in y.inds}
             if rest.issuperset(x.inds):
                 tensors = [y for y in tensors if y is not x]
@@ -102,6 +102,7 @@ def _real(t: Term) -> list[qtn.Tensor]:
 
 
 def _idle(x: qtn.Tensor) -> bool:
+    """Whether a tensor is the ones on one index; identity matrices and selections carry the tag too, but do work."""
     return "I" in x.tags and len(x.inds) == 1
 
 

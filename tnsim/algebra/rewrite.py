@@ -4,6 +4,7 @@ In homogeneous coordinates x̂ = (1, x) a constant is linear, a linear map is qu
 terms of degree at most n becomes *one* term of degree n.
 """
 
+import math
 from itertools import chain
 from typing import Any
 
@@ -27,12 +28,14 @@ def lift(f: Poly, constant_row: bool = True) -> Poly:
     Where every term is a *star* (factors around one hidden index, as in D((Lx)∘(Rx))), the hidden indices are
     put side by side and the result is a star again. Otherwise a term index ``term:h`` selects the summand.
 
+    A sequence has a constant at every position: x̂[s] = (1, x[s]).
+
     Args:
-        f: a polynomial over one feature axis, n → o, not stacked.
+        f: a polynomial over features, n → o, or over positions and features, (s, n) → (s, o); not stacked.
         constant_row: keep the constant 1 as output 0, so that lifted layers compose.
 
     Returns:
-        A polynomial n+1 → o+1 (or n+1 → o) of one term: lift(f)((1, x)) = (1, f(x)).
+        A polynomial n+1 → o+1 (or n+1 → o) of one term: lift(f)((1, x)) = (1, f(x)). Positions stay as they are.
 
     Example:
         >>> import numpy as np
@@ -41,21 +44,23 @@ def lift(f: Poly, constant_row: bool = True) -> Poly:
         >>> lift(f)(np.array([1.0, 10.0, 20.0]))
         array([ 1., 13., 24.])
     """
-    if len(f.domain) != 1 or len(f.codomain) > 1 or f.models is not None:
+    if len(f.domain) > 2 or len(f.codomain) > 2 or f.models is not None:
         raise WireError(
-            "homogeneous coordinates are defined for a single model with one feature axis; "
+            "homogeneous coordinates are defined for a single model of features, or of positions and features; "
             f"this one has input {f.domain}, output {f.codomain}" + (" and is stacked." if f.models else ".")
         )
     degree = max(1, f.degree)
     rows = bool(constant_row and f.codomain)
-    stars = [star(t) for t in f.terms]
+    flat = len(f.domain) == 1 and len(f.codomain) < 2
+    stars = [star(t) if flat else None for t in f.terms]
     term = (
         _direct_sum(f, [s for s in stars if s is not None], degree, rows)
         if all(s is not None for s in stars)
         else _selected_sum(f, degree, rows)
     )
-    grow = lambda axes, by: tuple((s, n + by) for s, n in axes)  # noqa: E731
-    return Poly((canonical(term, ["d"]),), grow(f.domain, 1), grow(f.codomain, int(rows)))
+    grow = lambda axes, by: tuple((s, n + by * (k == len(axes))) for k, (s, n) in enumerate(axes, 1))  # noqa: E731
+    spaces = [s for s, _ in f.domain]
+    return Poly((canonical(term, spaces),), grow(f.domain, 1), grow(f.codomain, int(rows)))
 
 
 def star(t: Term) -> tuple[Array, ...] | None:
@@ -149,10 +154,10 @@ def _selected_sum(f: Poly, degree: int, rows: bool) -> Term:
     """A term index picks the summand; the tensors of the others then contract to ones."""
     like = f.like
     pick = index("term", "h")
-    legs = [input_leg(k, ["d"]) for k in range(degree)]
+    legs = [input_leg(k, [s for s, _ in f.domain]) for k in range(degree)]
     out = output_leg([s for s, _ in f.codomain])
     outer = set(chain(out, *legs))
-    grown = {ix for (ix,) in legs} | (set(out) if rows else set())
+    grown = {leg[-1] for leg in legs} | (set(out[-1:]) if rows else set())
     count = len(f.terms) + int(rows)
     tensors = []
     for i, t in enumerate(f.terms):
@@ -186,17 +191,20 @@ def _selected_sum(f: Poly, degree: int, rows: bool) -> Term:
                     )
             data = ar.do("stack", [own if j == i else neutral for j in range(count)], axis=0)
             tensors.append(retensor(x, data=data, inds=(pick, *x.inds)))
-    first = lambda n: ar.do("eye", n, like=like)[0]  # noqa: E731
-    ones = lambda n: ar.do("ones", (n,), like=like)  # noqa: E731
-    n = f.in_shape[0] + 1
+    reads = (*f.in_shape[:-1], f.in_shape[-1] + 1)
+    ones = lambda shape: ar.do("ones", shape, like=like)  # noqa: E731
+    first = ar.do(
+        "reshape", ar.do("eye", math.prod(reads), like=like)[0], reads
+    )  # the constant at the first position
     degrees = [t.degree for t in f.terms] + [0] * int(rows)
     for k, leg in enumerate(legs):
         if any(d <= k for d in degrees):
-            data = ar.do("stack", [first(n) if d <= k else ones(n) for d in degrees], axis=0)
+            data = ar.do("stack", [first if d <= k else ones(reads) for d in degrees], axis=0)
             tensors.append(qtn.Tensor(data, (pick, *leg), tags="I"))
     if rows:
-        o = f.out_shape[0] + 1
-        data = ar.do("stack", [ones(o)] * len(f.terms) + [first(o)], axis=0)
+        gives = (*f.out_shape[:-1], f.out_shape[-1] + 1)
+        row = ones(gives) * ar.do("eye", gives[-1], like=like)[0]
+        data = ar.do("stack", [ones(gives)] * len(f.terms) + [row], axis=0)
         tensors.append(qtn.Tensor(data, (pick, *out), tags="I"))
     return Term(tuple(tensors), tuple(legs), out)
 

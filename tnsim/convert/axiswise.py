@@ -1,6 +1,7 @@
 """Axiswise: operations on values of several axes, as products and sums over named axes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from tnsim.convert.errors import Refusal
 from tnsim.convert.layout import unified
 from tnsim.convert.site import Site
-from tnsim.convert.structure import plus_constant, scaled, summed
+from tnsim.convert.structure import counts_positions, plus_constant, positioned, scaled, summed
 from tnsim.convert.value import Value, affine, move, uniform
 
 __all__ = ["add", "affordable", "any_axes", "contracted", "join", "multiply", "offset", "reduced", "scale"]
@@ -87,10 +88,18 @@ def contracted(
     """
     data = [move(fn, v) for fn, v in zip(lay, operands, strict=True) if isinstance(v, Value)]
     product = reduce(multiply, data)
+    new = [k for k, n in enumerate(product.item) if n == 1]
     for fn, c in zip(lay, operands, strict=True):
         if not isinstance(c, Value):
             product = scale(product, fn(c).to(product.poly.like.dtype), site.role(c))
-    return reduced(product, dims) if dims else product
+    if not dims:
+        return product
+    given = [k for k in new if product.item[k] > 1]
+    gone = [d % len(product.shape) for d in dims]
+    gone = [d - (d > product.batch) for d in gone if d != product.batch]
+    if len(given) == 1 and sum(counts_positions(product.poly, product.item, k) for k in gone) == 1:
+        product = replace(product, poly=positioned(product.poly, product.item, given[0]))
+    return reduced(product, dims)
 
 
 def join(site: Site, parts: Sequence[Any], axis: int) -> Value:

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tnsim.algebra import Poly
-from tnsim.convert.errors import ConvertError, InputError
+from tnsim.convert.errors import ConvertError, InputError, located
 from tnsim.convert.recorder import Recorder
 from tnsim.convert.rules import has_rule, rule
 from tnsim.convert.trace import BATCH_SIZE, Call, Node, Step, Trace
 from tnsim.convert.weights import Weights
+from tnsim.nn import Unembedding
 
 __all__ = ["check_signature", "record", "run", "sample"]
 
@@ -33,6 +34,12 @@ def check_signature(module: nn.Module) -> None:
             f"{type(module).__name__} is a TorchScript module, which hides its operations; convert the module it was "
             "made from."
         )
+    for path, part in module.named_modules():
+        if isinstance(part, Unembedding) and part.training and part.energy is not None:
+            raise ConvertError(
+                f"no polynomial form for {type(part).__name__} {located(path)} in training mode. It divides by the "
+                "energy of the batch. Call model.eval() first."
+            )
     parameters = inspect.signature(module.forward).parameters.values()
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     required = [p.name for p in parameters if p.default is p.empty and p.kind not in kinds]

@@ -9,6 +9,7 @@ from tnsim.convert.forward import record
 from tnsim.convert.rules import has_rule, rule
 from tnsim.convert.trace import Trace
 from tnsim.convert.weights import Weights
+from tnsim.nn import BilinearAttention, TokenEmbedding
 
 __all__ = ["inferred", "traced"]
 
@@ -48,6 +49,13 @@ def inferred(module: nn.Module, weights: Weights) -> Trace:
         ConvertError: if no width fits, or several do.
     """
     kind = type(module).__name__
+    parts = list(module.modules())
+    if any(isinstance(part, nn.Embedding | TokenEmbedding | BilinearAttention) for part in parts):
+        ids = any(isinstance(part, nn.Embedding | TokenEmbedding) for part in parts)
+        example = "torch.zeros(1, n_ctx, dtype=torch.long)" if ids else "torch.zeros(1, n_ctx, d)"
+        raise ConvertError(
+            f"{kind} reads sequences; say how many positions they have with an example: convert(model, {example})."
+        )
     found: dict[int, Trace] = {}
     failure: ConvertError | None = None
     reason = ""

@@ -11,7 +11,7 @@ from tnsim.algebra.axes import attach, fuse, repeat, sum_out, tie
 from tnsim.algebra.build import constant
 from tnsim.convert.layout import Misfit, factors, is_position, named, permuted, refined, unified
 
-__all__ = ["moved", "operator", "plus_constant", "scaled", "summed"]
+__all__ = ["counts_positions", "moved", "operator", "plus_constant", "positioned", "scaled", "summed"]
 
 Sizes = tuple[int, ...]
 
@@ -130,6 +130,25 @@ def summed(poly: Poly, item: Sizes, axes: Sequence[int]) -> Poly:
     return sum_out(poly, [k for axis in axes for k in range(ends[axis], ends[axis + 1])])
 
 
+def counts_positions(poly: Poly, item: Sizes, axis: int) -> bool:
+    """Whether an axis of the tensor is the positions of a sequence."""
+    parts = factors(poly, item)
+    poly = refined(poly, [n for part in parts for n in part])
+    at = sum(map(len, parts[:axis]))
+    return len(parts[axis]) == 1 and is_position(poly.codomain[at][0])
+
+
+def positioned(poly: Poly, item: Sizes, axis: int) -> Poly:
+    """The polynomial with an axis of the tensor named as positions: what is made from positions counts positions."""
+    parts = factors(poly, item)
+    if len(parts[axis]) != 1:
+        return poly
+    poly = refined(poly, [n for part in parts for n in part])
+    kinds = [is_position(s) for s, _ in poly.codomain]
+    kinds[sum(map(len, parts[:axis]))] = True
+    return named(poly, kinds)
+
+
 def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes, role: str) -> Poly:
     """An affine operation that mixes the entries along one axis only, as one tensor.
 
@@ -177,4 +196,6 @@ def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes
     shape = (*out[: axis + 1], *item[axis:])
     f = scaled(poly, wide, read, shape, role)
     f = summed(f, shape, [axis + 1])
+    if counts_positions(poly, item, axis):
+        f = positioned(f, out, axis)
     return plus_constant(f, out, zero, out) if bool(zero.any()) else f

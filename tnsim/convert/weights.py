@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tnsim.convert.errors import ConvertError
-from tnsim.nn import BilinearAttention, Rotary, TokenEmbedding
+from tnsim.nn import BilinearAttention, Rotary, TokenEmbedding, Unembedding
 
 __all__ = ["Weights", "is_builtin"]
 
@@ -122,6 +122,8 @@ def _role(module: nn.Module, name: str) -> str:
         return "ROPE"
     if isinstance(owner, TokenEmbedding):
         return "E"
+    if isinstance(owner, Unembedding):
+        return "U"
     if isinstance(owner, BilinearAttention) and own == "mask":
         return "MASK"
     if path and isinstance(module.get_submodule(parent), BilinearAttention):

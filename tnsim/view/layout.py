@@ -77,7 +77,23 @@ def depths(scene: nx.MultiGraph) -> tuple[dict[str, int], dict[str, str]]:
                     depth[other] = above + 1
                 if kind[other] != "port":
                     queue.append(other)
+    _before_inputs(scene, kind, wires, depth, parent)
     return depth, parent
+
+
+def _before_inputs(
+    scene: nx.MultiGraph, kind: dict[str, str], wires: set[str], depth: dict[str, int], parent: dict[str, str]
+) -> None:
+    """What turns a query by its position stands after the query, not between it and its input."""
+    for n in list(depth):
+        up = parent.get(n)
+        if up is None or kind[up] != "tensor" or not wires & set(scene[n]) or n in parent.values():
+            continue
+        if any(kind[m] == "port" for m in scene[up]) and not any(kind[m] == "port" for m in scene[n]):
+            depth[n], depth[up] = depth[up], depth[n]
+            if up in parent:
+                parent[n] = parent[up]
+            parent[up] = n
 
 
 def _starts(

@@ -182,7 +182,7 @@ def _of_terms(terms: tuple[Term, ...]) -> Picture:
     columns = max((d + 1 for scene in scenes for d in depths(scene)[0].values()), default=1)
     picture = Picture(notes=notes)
     gap = 1.9 if any(d.get("layer") for scene in scenes for _, d in scene.nodes(data=True)) else 1.15
-    floor = 0.0
+    floor, signs = 0.0, []
     for i, (scene, t) in enumerate(zip(scenes, shown, strict=True)):
         at = place_nodes(scene, columns)
         top = max(y for _, y in at.values())
@@ -191,8 +191,10 @@ def _of_terms(terms: tuple[Term, ...]) -> Picture:
         sign = _sign(t.coefficient, first=i == 0)
         if sign:
             middle = at[OUT][1] if OUT in at else floor
-            picture.signs.append((-1.9 * WIDTH, middle, sign))
+            signs.append((middle, sign))
         floor = min(y for _, y in at.values()) - gap
+    edge = min((x for _, at in picture.scenes for x, _ in at.values()), default=0.0)
+    picture.signs += [(min(-1.9 * WIDTH, edge - WIDTH), y, sign) for y, sign in signs]
     return picture
 
 

@@ -62,7 +62,7 @@ def scene_of(
         scene.add_node(port, kind="port", label=port)
     for ix, size in sizes.items():
         ends = [node for node, d in tensors.items() if ix in d["inds"]] + ports.get(ix, [])
-        if len(ends) == 2:
+        if len(ends) == 2 and not (tensors and space(ix) == "s" and ends == ports.get(ix)):
             scene.add_edge(*ends, index=ix, size=size)
         elif len(ends) == 1:
             scene.add_node(f"stub {ix}", kind="stub", label=ix.rsplit(":", 1)[0])

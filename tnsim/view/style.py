@@ -55,7 +55,7 @@ _INDIGO, _ORANGE, _SKY, _GREEN, _WINE, _SAND, _TEAL, _ROSE, _OLIVE, _PURPLE = PA
 
 # (colour, what the letter stands for, the role names that share it)
 _ROLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    (_INDIGO, "output map", ("D", "d", "P", "head", "unembed")),
+    (_INDIGO, "output map", ("D", "d", "P", "U", "head", "unembed")),
     (_ORANGE, "left factor", ("L", "l")),
     (_SKY, "right factor", ("R", "r")),
     (_GREEN, "embedding", ("E", "e", "embed")),
@@ -63,19 +63,20 @@ _ROLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (_SAND, "linear part", ("A",)),
     ("#8d97a5", "constant", ("c", "b", "bias")),
     ("#d5dae1", "identity", ("I",)),
-    (_WINE, "query 1", ("Q1", "Q", "q")),
-    (_TEAL, "key 1", ("K1", "K", "k")),
-    (_ROSE, "query 2", ("Q2",)),
-    (_OLIVE, "key 2", ("K2",)),
+    (_WINE, "query 1", ("Q1", "Q", "q", "q1")),
+    (_TEAL, "key 1", ("K1", "K", "k", "k1")),
+    (_ROSE, "query 2", ("Q2", "q2")),
+    (_OLIVE, "key 2", ("K2", "k2")),
     (_PURPLE, "value", ("V", "v")),
     ("#1f5fa8", "head output", ("O", "o")),
-    ("#4a5261", "mask", ("MASK", "M")),
+    ("#4a5261", "mask", ("MASK", "M", "mask")),
+    ("#5d8f3a", "rotary turn", ("ROPE",)),
     ("#b5542a", "covariance", ("COV",)),
     ("#e0a070", "mean", ("MEAN",)),
     ("#7a5c46", "data", ("DATA",)),
 )
 # For roles without a colour of their own: none of these stands for anything else.
-_SPARE = ("#6f5b93", "#0f6b70", "#b0484a", "#5d8f3a", "#7d6608", "#c77fb0", "#4d84d8", "#866a58")
+_SPARE = ("#6f5b93", "#0f6b70", "#b0484a", "#7d6608", "#c77fb0", "#4d84d8", "#866a58")
 _COLOUR = {name: colour for colour, _, names in _ROLES for name in names}
 _MEANING = {name: meaning for _, meaning, names in _ROLES for name in names}
 
