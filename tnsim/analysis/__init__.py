@@ -7,11 +7,14 @@ from tnsim.analysis.decompose import Decomposition, decompose
 from tnsim.analysis.difference import difference
 from tnsim.analysis.gram import Gram, gram
 from tnsim.analysis.indices import cca, cka, procrustes
+from tnsim.analysis.localise import Localisation, localise
 from tnsim.analysis.modes import Group, Modes
 from tnsim.analysis.orders import orders
+from tnsim.analysis.segment import Phases, segment
 from tnsim.analysis.similarity import cost, inner, moments, similarity
 from tnsim.analysis.spectrum import spectrum
 from tnsim.analysis.tangent import Tangent, entk, kernel_alignment
+from tnsim.analysis.trajectory import Nearest, Trajectory, nearest, trajectory
 from tnsim.analysis.truncate import Truncation, truncate, truncations
 from tnsim.analysis.unfold import unfold
 
@@ -19,8 +22,12 @@ __all__ = [
     "Decomposition",
     "Gram",
     "Group",
+    "Localisation",
     "Modes",
+    "Nearest",
+    "Phases",
     "Tangent",
+    "Trajectory",
     "Truncation",
     "aligned_weight_cosine",
     "attribute",
@@ -34,12 +41,16 @@ __all__ = [
     "inner",
     "kernel_alignment",
     "linear_cka",
+    "localise",
     "moments",
+    "nearest",
     "orders",
     "output_cosine",
     "procrustes",
+    "segment",
     "similarity",
     "spectrum",
+    "trajectory",
     "truncate",
     "truncations",
     "unfold",

@@ -1,0 +1,179 @@
+"""Trajectory: a run as a path in function space, from its Gram matrix alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from tnsim.analysis.gram import Gram
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable
+from tnsim.analysis.similarity import inner
+from tnsim.measure.measure import Measure
+
+__all__ = ["Nearest", "Trajectory", "nearest", "trajectory"]
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A run as a path: what :func:`trajectory` returns. Lengths are those of functions, ‖f‖² = E[f(x)·f(x)].
+
+    Attributes:
+        points: shape ``(N, r)``: the models in the principal axes of the run, about their mean, as far apart as the
+            functions are. Axes come in the order of their variance; the last model has no negative coordinate.
+        explained: shape ``(r,)``: every axis's share of the variance; they add up to 1.
+        steps: shape ``(N − 1,)``: distances between neighbours.
+        from_start: shape ``(N,)``: distances to the first model.
+        labels: one for every model, such as training steps.
+    """
+
+    points: Array
+    explained: Array
+    steps: Array
+    from_start: Array
+    labels: tuple[Any, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __repr__(self) -> str:
+        plane = float(self.explained[:2].sum())
+        return (
+            f"Trajectory({len(self)} models, {float(self.travelled[-1]):.4g} travelled, "
+            f"{float(self.from_start[-1]):.4g} from start to end, {plane:.0%} of the variance in two axes)"
+        )
+
+    @property
+    def travelled(self) -> Array:
+        """The way travelled up to every model, shape ``(N,)``; at the end it is at least ``from_start``."""
+        return torch.cat([self.steps.new_zeros(1), self.steps.cumsum(0)])
+
+    @property
+    def speed(self) -> Array:
+        """Distance travelled per unit of the labels, from each model to the next, shape ``(N − 1,)``.
+
+        Raises:
+            ValueError: if the labels are no increasing numbers.
+        """
+        if not all(isinstance(x, int | float) for x in self.labels):
+            raise ValueError("speed needs numbers as labels, such as gram(models, labels=run.steps).")
+        time = torch.tensor([float(x) for x in self.labels], dtype=self.steps.dtype, device=self.steps.device)
+        if not bool((time.diff() > 0).all()):
+            raise ValueError(f"speed needs labels that increase; got {list(self.labels)}.")
+        return self.steps / time.diff()
+
+
+def trajectory(run: Gram, output: int | None = None) -> Trajectory:
+    """A run as a path in function space: principal components, distances, speed. Exact, from inner products.
+
+    Functions f_1 … f_N with mean f̄ have inner products G_ij = ⟨f_i, f_j⟩; those of f_i − f̄ are the doubly centred
+    matrix JGJ with J = 1 − 11ᵀ/N. With its eigenvectors u_a and eigenvalues λ_a, model i has the coordinate √λ_a u_ai
+    on principal axis a. This is the principal component analysis of all values on all inputs, weighted by the law.
+
+    Args:
+        run: :func:`tnsim.gram` of the checkpoints, in order.
+        output: one output; all by default.
+
+    Returns:
+        A :class:`Trajectory` with as many axes as carry more than rounding.
+
+    Raises:
+        ValueError: if there are fewer than two models.
+
+    References:
+        Schölkopf, Smola and Müller, Nonlinear component analysis as a kernel eigenvalue problem (1998).
+
+    Example:
+        >>> import torch, tnsim
+        >>> a, b = torch.eye(2, dtype=torch.float64)
+        >>> models = [tnsim.poly("W[out,in0]", W=(s * a + s**2 * b)[None]) for s in (0.0, 1.0, 2.0)]
+        >>> path = trajectory(tnsim.gram(models))
+        >>> [round(x, 3) for x in path.steps.tolist()]  # |(1, 1)| and |(1, 3)|
+        [1.414, 3.162]
+    """
+    if len(run) < 2:
+        raise ValueError("a trajectory needs at least two models.")
+    g = torch.as_tensor(run.matrix if output is None else run.products[output]).detach()
+    centred = g - g.mean(0) - g.mean(1, keepdim=True) + g.mean()
+    values, vectors = torch.linalg.eigh((centred + centred.T) / 2)
+    values, vectors = values.flip(0), vectors.flip(1)
+    kept = max(1, int((values > len(run) * torch.finfo(g.dtype).eps * g.diagonal().max()).sum()))
+    values, vectors = values[:kept].clamp_min(0), vectors[:, :kept]
+    vectors = torch.where(vectors[-1] < 0, -vectors, vectors)
+    distance = torch.as_tensor(run.distance(output)).detach()
+    total = values.sum()
+    explained = values / total if total > 0 else values
+    return Trajectory(vectors * values**0.5, explained, distance.diagonal(1), distance[0], run.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The checkpoint of a run that is closest to a model: the result of :func:`nearest`.
+
+    Attributes:
+        index: its position in the run.
+        distances: shape ``(N,)``: ‖f − f_i‖ for every checkpoint.
+        similarities: shape ``(N,)``: their cosines, which may be highest elsewhere.
+    """
+
+    index: int
+    distances: Array
+    similarities: Array
+
+    def __repr__(self) -> str:
+        i = self.index
+        return (
+            f"Nearest(checkpoint {i} of {len(self.distances)}, distance {float(self.distances[i]):.4g}, "
+            f"similarity {float(self.similarities[i]):.4f})"
+        )
+
+
+def nearest(
+    model: Model,
+    run: Sequence[Model],
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    output: Any = None,
+    budget: float = BUDGET,
+    memory: float = MEMORY,
+    progress: bool = False,
+) -> Nearest:
+    """Which checkpoint of a run a model is closest to as a function; 2N + 1 inner products.
+
+    Args:
+        model: a torch module or a Network.
+        run: checkpoints with the same inputs and outputs.
+        under: the law of the input; the standard normal by default.
+        method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
+        output: one output, or a slice of them; all by default.
+        budget: flops that may be spent on each inner product.
+        memory: bytes that intermediate tensors may take.
+        progress: show a bar.
+
+    Raises:
+        CostError: if it would take more than the budget.
+        ValueError: if the run is empty, or models do not fit together.
+
+    Example:
+        >>> import tnsim
+        >>> run = [tnsim.nn.BilinearLayer(4, 8, 3) for _ in range(5)]
+        >>> nearest(run[3], run).index
+        3
+    """
+    if not len(run):
+        raise ValueError("the run is empty; pass its checkpoints.")
+    options: dict[str, Any] = dict(under=under, method=method, output=output, budget=budget, memory=memory)
+    nets = [comparable(model, other) for other in run]
+    with torch.no_grad():
+        own = inner(nets[0][0], **options)
+        rows = [
+            (inner(other, **options), inner(net, other, **options))
+            for net, other in tqdm(nets, "checkpoints", disable=not progress, leave=False)
+        ]
+    norms, cross = (torch.stack([torch.as_tensor(x) for x in column]) for column in zip(*rows, strict=True))
+    squares = (own - 2 * cross + norms).clamp_min(0)
+    return Nearest(int(squares.argmin()), squares**0.5, cross / norms**0.5 / own**0.5)
