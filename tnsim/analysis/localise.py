@@ -1,7 +1,7 @@
 """Localise: what a change of a model is about, found blindly. Which output, through which inputs, or neither."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -13,16 +13,17 @@ from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, la
 from tnsim.analysis.shares import gradients
 from tnsim.measure.measure import Measure
 
-__all__ = ["Localisation", "localise"]
+__all__ = ["Localisation", "judge", "localise"]
 
 Array = Any
+Change = tuple[Array, Callable[[Any], Array]]
 
 _TOP = 0.01  # of the inputs: those whose mean score is the concentration
 _FEWEST = 3  # outputs that can be compared with each other
 
 # What counts as localised. Chosen on runs of their own; docs/understand.md says on which, and what they give on others.
-_PROMINENT = {False: 5.0, True: 1.7}  # without and with a history
-_CONCENTRATED = {False: 13.0, True: 5.0}
+_PROMINENT = {False: 4.0, True: 2.0}  # without and with a history
+_CONCENTRATED = {False: 12.0, True: 5.0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +144,27 @@ def localise(
         gradients(pair, law, method, f"localise ({method})", budget, memory)
         for pair in tqdm(pairs, "changes", disable=not progress, leave=False)
     ]
-    *earlier, now = [(moved.flatten().clamp_min(0), of) for moved, of in found]
+    *earlier, now = found
+    return judge(now, earlier, nets[0].in_shape)
 
-    outputs = _against_median(_lifts(now[0], [moved for moved, _ in earlier]))
+
+def judge(now: Change, earlier: Sequence[Change], in_shape: tuple[int, ...]) -> Localisation:
+    """The verdict on a change, given what every output moved by, and how, in it and in earlier steps.
+
+    Args:
+        now: squared distances of all outputs, and their derivatives: what :func:`gradients` returns.
+        earlier: the same for the steps of the history.
+        in_shape: shape of one input.
+    """
+    shape = tuple(now[0].shape)
+    outputs = _against_median(_lifts(now[0].flatten(), [moved.flatten() for moved, _ in earlier]))
     k = int(outputs.argmax())
-    chosen = torch.zeros(count, dtype=outputs.dtype, device=outputs.device)
+    chosen = torch.zeros_like(outputs)
     chosen[k] = 1.0
-    p, *q = (_normalised(of(chosen.reshape(shape)).flatten()) for _, of in (now, *earlier))
+    p, *q = (
+        _normalised(of(chosen.reshape(shape)).flatten() * (moved.flatten()[k] > 0))
+        for moved, of in (now, *earlier)
+    )
     scores, explained = _beyond(p, q)
 
     top = scores.topk(max(1, math.ceil(_TOP * scores.numel()))).values
@@ -158,7 +173,7 @@ def localise(
     changed = prominence > _PROMINENT[bool(earlier)]
     return Localisation(
         output=k if len(shape) < 2 else tuple(int(i) for i in torch.unravel_index(torch.tensor(k), shape)),
-        inputs=scores.reshape(nets[0].in_shape),
+        inputs=scores.reshape(in_shape),
         concentration=concentration,
         localised=changed and concentration > _CONCENTRATED[bool(earlier)],
         changed=changed,

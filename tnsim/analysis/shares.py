@@ -25,11 +25,20 @@ __all__ = ["blended", "gained", "gradients", "integrated", "mixed", "rule", "squ
 Array = Any
 Pair = Sequence[Network]
 
+_ROUNDING = 100  # times the precision of the dtype
+
 
 def squared(nets: Pair, law: Measure, method: Method, output: Any, keep: Keep) -> Array:
     """‖a − b‖² as ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩, for every output (``"diagonal"``) or in sum."""
     problem = Problem.of(nets, law, method).output(output)
     return problem.product(0, 0, keep) - 2 * problem.product(0, 1, keep) + problem.product(1, 1, keep)
+
+
+def _apart(nets: Pair, law: Measure, method: Method) -> tuple[Array, Array]:
+    """‖a_k − b_k‖² of every output, and what it is a difference of: ‖a_k‖² + ‖b_k‖²."""
+    problem = Problem.of(nets, law, method)
+    own = problem.product(0, 0, "diagonal") + problem.product(1, 1, "diagonal")
+    return own - 2 * problem.product(0, 1, "diagonal"), own
 
 
 def integrated(
@@ -72,20 +81,23 @@ def gradients(
 ) -> tuple[Array, Callable[[Any], Array]]:
     """Squared distances of all outputs, and their derivatives by the gains of the inputs at gain 1.
 
+    Distances that are no more than rounding are zero.
+
     Returns:
         Shape of one output; and a function from weights of that shape to Σ_k weight_k ∂E_k/∂g, shape of one input.
     """
     like, shape = nets[0].polys[0].like, nets[0].polys[0].in_shape
     gains = torch.ones(shape, dtype=like.dtype, device=like.device, requires_grad=True)
     with torch.enable_grad():
-        given = (tuple(gained(net, gains) for net in nets), law, method, None, "diagonal")
-        value = priced(squared, what, budget, memory, has_cheaper(law, method), given)
+        given = (tuple(gained(net, gains) for net in nets), law, method)
+        value, own = priced(_apart, what, budget, memory, has_cheaper(law, method), given)
 
     def of(weights: Any) -> Array:
         (gradient,) = torch.autograd.grad(value, gains, weights, retain_graph=True)
         return gradient
 
-    return value.detach(), of
+    noise = _ROUNDING * torch.finfo(value.dtype).eps * own.detach()
+    return torch.where(value.detach() > noise, value.detach(), torch.zeros_like(noise)), of
 
 
 def rule(degree: int, homogeneous: bool = False) -> tuple[np.ndarray, np.ndarray]:
