@@ -184,7 +184,7 @@ def asked(
         return tnsim.convert(base)
 
     with torch.no_grad():
-        *early, before = nets = [net(step) for step in (*EARLIER, CLEAN)]
+        nets = [net(step) for step in (*EARLIER, CLEAN)]
     law = law_for(nets, None)
 
     def change(a: tnsim.Network, b: tnsim.Network) -> Any:
@@ -203,7 +203,7 @@ def asked(
                 others = data.x_test[data.y_test != target]
                 success.append(float((answer(plan.stamp(others, mask)) == target).double().mean()))
         row = {"model": kind, "seed": seed, "attack": name, "accuracy": accuracy, "success": min(success)}
-        now = change(before, after)
+        now = change(nets[-1], after)
         for key, steps in (("plain", []), ("history", earlier)):
             found = judge(now, steps, (len(data.x_test[0]),))
             hits = [m.abs() for m, t in zip(plan.masks, plan.targets, strict=True) if t == found.output]

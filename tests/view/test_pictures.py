@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tnsim.view import DIVERGING, SEQUENTIAL, curves, heatmap, heatmaps, image
+from tnsim.view import DIVERGING, SEQUENTIAL, bars, curves, heatmap, heatmaps, image, path
 from tnsim.view.arrays import to_numpy
 from tnsim.view.style import PALETTE
 
@@ -44,6 +44,8 @@ CALLS = {
     "heatmap": lambda **k: heatmap(similarity(5), **k),
     "image": lambda **k: image(RNG.normal(size=12), (3, 4), **k),
     "curves": lambda **k: curves([0, 1, 2], {"a": [1, 2, 3], "b": [3, 2, 1]}, **k),
+    "bars": lambda **k: bars([0.1, 0.7], **k),
+    "path": lambda **k: path([[0, 0], [1, 0], [1, 1]], **k),
 }
 
 
@@ -250,3 +252,29 @@ def test_curves_are_named_at_their_ends_without_overlap():
 def test_a_curve_keeps_a_given_colour():
     _, ax = curves([0, 1], {"a": [0, 1]}, colours={"a": "#123456"})
     assert ax.lines[0].get_color() == "#123456"
+
+
+# ---------------------------------------------------------------------- bars and paths
+
+
+def test_bars_are_as_long_as_their_numbers_and_named():
+    _, ax = bars(torch.tensor([0.5, -0.1, 0.2]), ["embed", "block", "head"], mark=-1)
+    assert [round(float(b.get_width()), 6) for b in ax.patches] == [0.5, -0.1, 0.2]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["embed", "block", "head"]
+    assert ax.yaxis_inverted() and ax.patches[2].get_facecolor() != ax.patches[0].get_facecolor()
+    with pytest.raises(ValueError, match="2 names for 3 bars"):
+        bars([1, 2, 3], ["a", "b"])
+
+
+def test_a_path_goes_through_its_points_and_names_where_phases_begin():
+    points = torch.tensor([[0.0, 0.0, 9.0], [1.0, 0.2, 9.0], [2.0, 1.0, 9.0], [2.0, 3.0, 9.0]])
+    _, ax = path(points, labels=[0, 10, 20, 30], boundaries=[2], phases=["a", "b"], explained=[0.7, 0.2, 0.1])
+    lines = [line.get_xydata() for line in ax.lines]
+    assert np.allclose(lines[1], points[:2, :2]) and np.allclose(lines[3], points[2:, :2])
+    assert np.allclose(lines[2], points[1:, :2])  # a phase starts at the end of the one before
+    assert {t.get_text() for t in ax.texts} == {"0", "20", "30"}
+    assert ax.get_xlabel() == "axis 1 (70% of the variance)"
+    _, line = path(points[:, :1])
+    assert np.allclose(line.lines[0].get_ydata(), 0)
+    with pytest.raises(ValueError, match="3 labels for 4 checkpoints"):
+        path(points, labels=[1, 2, 3])

@@ -3,22 +3,26 @@
 Every function takes ``ax=None``, returns ``(fig, ax)``, never calls ``show()`` and leaves the user's settings alone.
 """
 
+from tnsim.view.bars import bars
 from tnsim.view.grid import grid
 from tnsim.view.images import image
 from tnsim.view.lines import curves
 from tnsim.view.matrices import heatmap, heatmaps
 from tnsim.view.networks import draw
+from tnsim.view.paths import path
 from tnsim.view.style import DIVERGING, PALETTE, SEQUENTIAL, role_colour
 
 __all__ = [
     "DIVERGING",
     "PALETTE",
     "SEQUENTIAL",
+    "bars",
     "curves",
     "draw",
     "grid",
     "heatmap",
     "heatmaps",
     "image",
+    "path",
     "role_colour",
 ]

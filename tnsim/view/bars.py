@@ -1,0 +1,67 @@
+"""One number for every part of a model, as bars."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tnsim.view.arrays import checked
+from tnsim.view.style import INK, MUTED, PALETTE, RULE, SIZES, styled
+
+__all__ = ["bars"]
+
+
+@styled
+def bars(
+    values: Any,
+    names: Sequence[Any] | None = None,
+    ax: Axes | None = None,
+    *,
+    mark: int | None = None,
+    title: str | None = None,
+    xlabel: str | None = None,
+) -> tuple[Figure, Axes]:
+    """Shares of outputs, layers or hidden units as horizontal bars, the first on top.
+
+    Args:
+        values: shape ``(n,)``.
+        names: one for every bar; by default their numbers.
+        ax: axes to draw on.
+        mark: position of a bar that stands out in colour.
+        title: a title.
+        xlabel: what the values are.
+
+    Returns:
+        Figure and axes.
+
+    Raises:
+        ValueError: if the numbers and names do not fit together.
+
+    Example:
+        >>> fig, ax = bars([0.1, 0.7, 0.2], ["embed", "block", "head"], mark=1)
+        >>> plt.close(fig)
+    """
+    v = checked(values, 1, "bars")
+    labels = [str(k) for k in range(len(v))] if names is None else [str(name) for name in names]
+    if len(labels) != len(v):
+        raise ValueError(f"{len(labels)} names for {len(v)} bars.")
+    if ax is None:
+        fig, ax = plt.subplots(figsize=(3.4, 0.26 * len(v) + 0.9), layout="constrained")
+    else:
+        fig = ax.get_figure(root=True)  # type: ignore[assignment]
+    colours = [PALETTE[1] if mark is not None and k == mark % len(v) else PALETTE[0] for k in range(len(v))]
+    ax.barh(range(len(v)), v, color=colours, height=0.68)
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set_ylim(len(v) - 0.4, -0.6)
+    ax.set_yticks(range(len(v)), labels)
+    ax.spines["left"].set_visible(False)
+    ax.grid(axis="x", color=RULE, linewidth=0.5, alpha=0.6)
+    ax.set_axisbelow(True)
+    ax.tick_params(length=0, labelsize=SIZES["tick"], labelcolor=MUTED)
+    if xlabel:
+        ax.set_xlabel(xlabel)
+    if title:
+        ax.set_title(title)
+    return fig, ax
