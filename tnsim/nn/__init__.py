@@ -2,6 +2,7 @@
 
 from tnsim.nn.attention import BilinearAttention
 from tnsim.nn.block import BilinearBlock
+from tnsim.nn.checkpoint import language_model, load, read_state
 from tnsim.nn.classifier import BilinearClassifier
 from tnsim.nn.layer import BilinearLayer
 from tnsim.nn.mlp import BilinearMLP
@@ -19,4 +20,7 @@ __all__ = [
     "TokenEmbedding",
     "Transformer",
     "Unembedding",
+    "language_model",
+    "load",
+    "read_state",
 ]

@@ -1,5 +1,7 @@
 """Rotary position embedding."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -48,12 +50,24 @@ class Rotary(nn.Module):
             raise ValueError(f"Rotary: base={base} is not positive; write base=10000.0.")
         super().__init__()
         self.base = float(base)
-        speed = self.base ** (-torch.arange(0, d_head, 2, dtype=torch.float64) / d_head)
-        angle = torch.outer(torch.arange(n_ctx, dtype=torch.float64), speed)
-        angle = torch.cat((angle, angle), dim=-1)
+        self.d_head, self.n_ctx = d_head, n_ctx
         # not part of the state: they follow from the arguments
-        self.register_buffer("cos", angle.cos().to(torch.get_default_dtype()), persistent=False)
-        self.register_buffer("sin", angle.sin().to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("cos", torch.empty(n_ctx, d_head), persistent=False)
+        self.register_buffer("sin", torch.empty(n_ctx, d_head), persistent=False)
+        self._fill()
+
+    def _fill(self) -> None:
+        """Sines and cosines to the precision of their dtype."""
+        speed = self.base ** (-torch.arange(0, self.d_head, 2, dtype=torch.float64) / self.d_head)
+        angle = torch.outer(torch.arange(self.n_ctx, dtype=torch.float64), speed).repeat(1, 2)
+        if self.cos.device.type != "meta":
+            self.cos.copy_(angle.cos())
+            self.sin.copy_(angle.sin())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Rotary":
+        super()._apply(fn, recurse)  # to another dtype or device
+        self._fill()
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn x of shape (..., n, d_head), n at most n_ctx."""
