@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types format clean
+.PHONY: bench demo test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
 
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest
+
+# Timings, as ratios, into docs/performance.md; some rows only: make bench ROWS="a b"
+bench: $(STAMP)
+	$(BIN)/python tests/bench/run.py $(ROWS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """Closed forms in plain torch, as one would write them for one architecture."""
 
+from itertools import pairwise
+
 import torch
 
 import tnsim
@@ -15,7 +17,7 @@ def net(widths, hidden, seed, residual=0.0):
         return torch.randn(*shape, dtype=torch.float64, generator=generator) / shape[-1] ** 0.5
 
     layers = []
-    for k, (d, o) in enumerate(zip(widths, widths[1:], strict=False)):
+    for k, (d, o) in enumerate(pairwise(widths)):
         f = tnsim.poly(
             "D[out,hid] L[hid,in0] R[hid,in1]", D=rand(o, hidden), L=rand(hidden, d), R=rand(hidden, d)
         )

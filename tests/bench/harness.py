@@ -95,9 +95,7 @@ def measured(name: str, matter: Matter, small: bool = False, patience: float = 8
             bar.update()
     mine, theirs, peak = zip(*times, strict=True)
     ratios = [b / a if matter.upside_down else a / b for a, b in zip(mine, theirs, strict=True) if b]
-    shares = [
-        matter.flops / a / (2 * SIZE**3 / p) for a, p in zip(mine, peak, strict=True) if matter.flops
-    ]
+    shares = [matter.flops / a / (2 * SIZE**3 / p) for a, p in zip(mine, peak, strict=True) if matter.flops]
     note = matter.note() if callable(matter.note) else matter.note
     return Line(
         name,
@@ -158,11 +156,11 @@ def table(lines: list[Line]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
-def written(page: str, text: str) -> str:
+def written(page: str, text: str, marks: tuple[str, str] = MARKS) -> str:
     """The page with ``text`` between the marks."""
-    before, rest = page.split(MARKS[0])
-    _, after = rest.split(MARKS[1])
-    return f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}"
+    before, rest = page.split(marks[0])
+    _, after = rest.split(marks[1])
+    return f"{before}{marks[0]}\n{text}\n{marks[1]}{after}"
 
 
 def _time(fn: Callable[[], Any] | None) -> float:

@@ -101,8 +101,8 @@ def gram(
         memory: bytes that intermediate tensors may take.
         progress: show a bar if it takes more than two seconds.
         checkpoint: a file that keeps finished blocks. Called again with the same arguments after an
-            interruption, only the others are computed, with the same result to the last bit. Gradients do not
-            flow through kept blocks.
+            interruption, only the others are computed, with the same result to the last bit (given the same
+            number of threads). Gradients do not flow through kept blocks.
 
     Raises:
         CostError: if it would take more than the budget.

@@ -145,7 +145,7 @@ class Problem:
             for k, layers in enumerate(steps):
                 law, units = _pushed(law, layers, units, [laws[k] for laws in known])[1:]
             last, units = _rescaled(last, units)
-            return cls(*law.centred(last), units)
+            return cls(*law.eased(last), units)
         law, rest = _carried(law, nets)
         factors, law = law.centred([layers[0] for layers in rest])
         chains = [(f, *layers[1:]) for f, layers in zip(factors, rest, strict=True)]

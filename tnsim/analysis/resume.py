@@ -1,7 +1,6 @@
 """Results kept on disk while a long computation runs, so that an interrupted one can go on."""
 
 import os
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -69,13 +68,13 @@ class Saved:
         self._parts[self._mark] = torch.zeros(0)
         self._parts[name] = value.detach().cpu().contiguous()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
+        temporary = self._path.with_name(f"{self._path.name}.part")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with open(temporary, "wb") as file:
                 file.write(save(self._parts))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise

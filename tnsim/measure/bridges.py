@@ -25,7 +25,8 @@ class Bridges:
 
     The same few bridges occur in every closure, so what they cost is paid once, and what remains of a closure is
     a small network of bridges and inner tensors. Closures whose bridges all run between the same two hidden
-    indices differ in one matrix only, so these matrices are added up before the rest is contracted.
+    indices, or end at one of them, differ in one matrix only, so these matrices are added up before the rest is
+    contracted.
     """
 
     def __init__(self) -> None:
@@ -52,9 +53,9 @@ class Bridges:
                     loose += bridge.tensors
                     joins += bridge.joins
             rest = [x for f, n, x in everything if (f, n) not in absorbed]
-            between = {frozenset(b.inds) for b in bridges}
-            if len(between) == 1 and not loose and not joins:
-                sums.setdefault((*between, frozenset(absorbed)), []).append((closure.weight, bridges))
+            widest = frozenset(max((b.inds for b in bridges), key=len, default=()))
+            if bridges and widest.issuperset(ix for b in bridges for ix in b.inds) and not (loose or joins):
+                sums.setdefault((widest, frozenset(absorbed)), []).append((closure.weight, bridges))
             else:
                 yield closure.weight, (*bridges, *loose, *rest), joins
         for (_, absorbed), summands in sums.items():
@@ -95,8 +96,8 @@ class Bridges:
 
 
 def _added(summands: Sequence[tuple[float, Sequence[qtn.Tensor]]]) -> qtn.Tensor:
-    """Σ_c w_c ∏ bridges: elementwise products of matrices on the same indices, added up."""
-    inds = summands[0][1][0].inds
+    """Σ_c w_c ∏ bridges: elementwise products of matrices (and vectors) on the same indices, added up."""
+    inds = max((b.inds for b in summands[0][1]), key=len)
     products = (Contraction(tuple(bridges), inds, weight=weight).value() for weight, bridges in summands)
     return qtn.Tensor(reduce(operator.add, products), inds, tags="BRIDGE")
 

@@ -103,6 +103,16 @@ class Wick(Measure):
             moved.append(f if mean is None else f @ _shift(mean, f))
         return tuple(moved), self._without_mean()
 
+    def eased(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
+        """With the mean where it costs least: moved into the layers, or left to the law.
+
+        The partial pairings of two bilinear terms differ in one matrix, so they are added up before the rest is
+        contracted. Layers of several terms, or of higher degree, have more of them than the moved layers have terms.
+        """
+        if all(len(f.terms) == 1 and f.degree <= 2 for f in layers):
+            return tuple(layers), self
+        return self.centred(layers)
+
     def _without_mean(self) -> "Wick":
         raise NotImplementedError
 
@@ -117,7 +127,7 @@ class Wick(Measure):
         factors, never a difference of two large numbers. Exact for affine layers; an approximation when it is
         pushed further (the outputs of a polynomial are not Gaussian).
         """
-        layers, law = self.centred(layers)
+        layers, law = self.eased(layers)
         bridges = Bridges()
         means: list[Block | None] = []
         covs = {}

@@ -172,6 +172,10 @@ class Measure(ABC):
         """Move the mean of the law into the layers, where there is one."""
         return tuple(layers), self
 
+    def eased(self, layers: Sequence[Poly]) -> "tuple[tuple[Poly, ...], Measure]":
+        """The mean of the law where it costs least, in the law or in the layers."""
+        return self.centred(layers)
+
     def carries(self, layers: Sequence[Poly]) -> bool:
         """Whether :meth:`push` through these layers is exact, and worth it."""
         return False
