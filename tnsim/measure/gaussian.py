@@ -109,9 +109,8 @@ class Wick(Measure):
         The partial pairings of two bilinear terms differ in one matrix, so they are added up before the rest is
         contracted. Layers of several terms, or of higher degree, have more of them than the moved layers have terms.
         """
-        if all(len(f.terms) == 1 and f.degree <= 2 for f in layers):
-            return tuple(layers), self
-        return self.centred(layers)
+        single = all(len(f.terms) == 1 and f.degree <= 2 for f in layers)
+        return (tuple(layers), self) if single else self.centred(layers)
 
     def _without_mean(self) -> "Wick":
         raise NotImplementedError
@@ -140,7 +139,7 @@ class Wick(Measure):
             else:
                 means.append(Block(expect((f,), law, sides=(a,), bridges=bridges), run))
                 own = Block(expect((f, f), law, sides=(a, a), connected=True, bridges=bridges), run)
-                covs[a, a] = _symmetric(own, len(f.codomain))
+                covs[a, a] = own.symmetrised(len(f.codomain))
             for b, g in enumerate(layers[a + 1 :], start=a + 1):
                 other = (b,) if g.models or law.run_of(b) else ()
                 covs[a, b] = Block(
@@ -321,10 +320,3 @@ def _shift(mean: Block, f: Poly) -> Poly:
     run = (MODEL,) if mean.models else ()
     term = Term((qtn.Tensor(mean.data, (*run, *out), tags="MEAN"),), (), out)
     return identity(f.domain, f.like) + Poly((term,), f.domain, f.domain)
-
-
-def _symmetric(block: Block, axes: int) -> Block:
-    """A self covariance is symmetric; rounding must not say otherwise."""
-    front = len(block.models)
-    order = (*range(front), *range(front + axes, front + 2 * axes), *range(front, front + axes))
-    return Block((block.data + ar.do("transpose", block.data, order)) / 2, block.models)

@@ -92,6 +92,16 @@ class Whole:
     weight: float
     tensors: tuple[qtn.Tensor, ...]
 
+    def symmetrised(self, axes: int) -> "Block":
+        """A covariance of a side with itself is symmetric; rounding must not say otherwise.
+
+        Args:
+            axes: how many axes one leg has.
+        """
+        front = len(self.models)
+        order = (*range(front), *range(front + axes, front + 2 * axes), *range(front, front + axes))
+        return Block((self.data + ar.do("transpose", self.data, order)) / 2, self.models)
+
 
 class Measure(ABC):
     """What the input legs hang on: E[f ⊗ g] = Σ_c w_c · contract(f ∪ g ∪ c).
