@@ -106,8 +106,7 @@ class Wick(Measure):
     def eased(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
         """With the mean where it costs least: moved into the layers, or left to the law.
 
-        The partial pairings of two bilinear terms differ in one matrix, so they are added up before the rest is
-        contracted. Layers of several terms, or of higher degree, have more of them than the moved layers have terms.
+        Partial pairings of two bilinear terms differ in one matrix and are added up first; other layers have too many.
         """
         single = all(len(f.terms) == 1 and f.degree <= 2 for f in layers)
         return (tuple(layers), self) if single else self.centred(layers)
@@ -122,9 +121,8 @@ class Wick(Measure):
     def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> "JointGaussian":
         """The Gaussian with the exact mean and covariance of the outputs.
 
-        Mean and covariance are kept apart: the covariance is the sum of the closures that connect the two
-        factors, never a difference of two large numbers. Exact for affine layers; an approximation when it is
-        pushed further (the outputs of a polynomial are not Gaussian).
+        Mean and covariance are kept apart: the covariance is the sum of the closures that connect the two factors,
+        never a difference of large numbers. Exact for affine layers; pushed further, an approximation.
         """
         layers, law = self.eased(layers)
         bridges = Bridges()

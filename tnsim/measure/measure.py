@@ -77,6 +77,16 @@ class Block:
         """The block as a tensor on the given leg indices."""
         return qtn.Tensor(self.data, (*(model_index(SIDES[s]) for s in self.models), *legs), tags=tag)
 
+    def symmetrised(self, axes: int) -> "Block":
+        """A covariance of a side with itself is symmetric; rounding must not say otherwise.
+
+        Args:
+            axes: how many axes one leg has.
+        """
+        front = len(self.models)
+        order = (*range(front), *range(front + axes, front + 2 * axes), *range(front, front + axes))
+        return Block((self.data + ar.do("transpose", self.data, order)) / 2, self.models)
+
 
 @dataclass(frozen=True, eq=False)
 class Whole:
@@ -91,16 +101,6 @@ class Whole:
     order: int
     weight: float
     tensors: tuple[qtn.Tensor, ...]
-
-    def symmetrised(self, axes: int) -> "Block":
-        """A covariance of a side with itself is symmetric; rounding must not say otherwise.
-
-        Args:
-            axes: how many axes one leg has.
-        """
-        front = len(self.models)
-        order = (*range(front), *range(front + axes, front + 2 * axes), *range(front, front + axes))
-        return Block((self.data + ar.do("transpose", self.data, order)) / 2, self.models)
 
 
 class Measure(ABC):
