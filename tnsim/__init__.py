@@ -72,10 +72,10 @@ from tnsim.measure import Empirical, Frobenius, Gaussian, Measure, MeasureError,
 
 if TYPE_CHECKING:
     from tnsim import lab, view
-    from tnsim.view import curves, draw, heatmap, heatmaps, image
+    from tnsim.view import curves, draw, heatmap, heatmaps, image, scree
 
 # what we see, and what we train: loaded when first asked for, since matplotlib and scikit-learn are large
-_PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image")
+_PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image", "scree")
 _ROOMS = ("lab", "view")
 
 
@@ -145,6 +145,7 @@ __all__ = [
     "output_cosine",
     "poly",
     "procrustes",
+    "scree",
     "segment",
     "similarity",
     "spectrum",

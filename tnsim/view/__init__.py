@@ -10,6 +10,7 @@ from tnsim.view.lines import curves
 from tnsim.view.matrices import heatmap, heatmaps
 from tnsim.view.networks import draw
 from tnsim.view.paths import path
+from tnsim.view.spectra import scree
 from tnsim.view.style import DIVERGING, PALETTE, SEQUENTIAL, role_colour
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "image",
     "path",
     "role_colour",
+    "scree",
 ]
