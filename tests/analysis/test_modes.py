@@ -82,6 +82,7 @@ def test_few_hidden_units_of_many_inputs_and_lanczos_equal_the_dense_matrix():
     expected = expected[expected.abs().argsort(descending=True)[:10]]
     torch.testing.assert_close(modes.values, expected, **close)
     assert_modes_of(modes, matrix, cov)
+    assert "rank" in repr(modes) and "rank" not in repr(tnsim.spectrum(net, 1, top=3))
 
     calls = []
     wide = rand(1200, 3)

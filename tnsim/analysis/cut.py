@@ -104,15 +104,17 @@ def modes_of(
             zero are zero, so singular values below about √ε of the largest are not resolved.
     """
     if metric is None:
+        whole = size
         values, vectors = leading(operator, size, like, top)
         readers = patterns = vectors.T
     else:
         factor, dual = factor_of(metric)
+        whole = factor.shape[1]
         values, vectors = leading(lambda v: factor.T @ operator(factor @ v), factor.shape[1], like, top)
         readers, patterns = (dual @ vectors).T, (factor @ vectors).T
     if root:
         values = torch.where(values > rounding(values), values, 0).sqrt()
-    return Modes(values, readers, patterns, name, what)
+    return Modes(values, readers, patterns, name, what, partial=len(values) < whole)
 
 
 def _slotted(

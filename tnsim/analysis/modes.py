@@ -51,6 +51,7 @@ class Modes:
         what: what the values are.
         linear: for interaction matrices: the linear part at the mean of the law, shape ``(n,)``.
         constant: for interaction matrices: the value at the mean of the law.
+        partial: whether there are more modes than were asked for; ranks are then those of the ones computed.
     """
 
     values: Array
@@ -60,6 +61,7 @@ class Modes:
     what: str
     linear: Array | None = None
     constant: Array | None = None
+    partial: bool = False
 
     def __len__(self) -> int:
         return int(self.values.shape[-1])
@@ -67,7 +69,11 @@ class Modes:
     def __repr__(self) -> str:
         run = f"{self.values.shape[0]} models × " if self.values.ndim > 1 else ""
         n = int(self.readers.shape[-1])
-        ranks = "" if run else f", rank {self.rank()}, effective rank {float(self.effective_rank):.2f}"
+        ranks = (
+            ""
+            if run or self.partial
+            else f", rank {self.rank()}, effective rank {float(self.effective_rank):.2f}"
+        )
         return f"Modes(at {self.place!r}: {run}{len(self)} of {n}, {self.what}{ranks})"
 
     @property

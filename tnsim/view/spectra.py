@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from tnsim.view.arrays import checked
 from tnsim.view.scale import axes_or_new
@@ -73,7 +74,7 @@ def scree(
         ax.set_ylabel(ylabel)
     ax.grid(axis="y", color=RULE, linewidth=0.5, alpha=0.6)
     ax.set_axisbelow(True)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.tick_params(length=2.5, labelsize=SIZES["tick"], labelcolor=MUTED)
     if title:
         ax.set_title(title)
