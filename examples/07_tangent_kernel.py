@@ -72,12 +72,13 @@ fig, axes = tnsim.view.grid(1, 3, width=3.9, height=2.9)
 shown = {
     name: values for name, values in series.items() if name != "weights, aligned"
 }  # here the same as "weights"
-tnsim.curves(run.steps, shown, axes[0, 0], title="to the trained model", ylim=(0, 1))
+colours = dict(zip(measures, tnsim.view.PALETTE, strict=False))
+tnsim.curves(run.steps, shown, axes[0, 0], colours=colours, title="to the trained model", ylim=(0, 1))
 tnsim.view.scree(
     shares[:30], axes[0, 1], title="the model in its kernel", xlabel="eigenfunction", ylabel="share of E[f²]"
 )
 names = list(between)
-axes[0, 2].barh(names, list(between.values()), color=tnsim.view.PALETTE[: len(names)])
+axes[0, 2].barh(names, list(between.values()), color=[colours[name] for name in names])
 axes[0, 2].invert_yaxis()
 axes[0, 2].axvline(0, color="#6b7686", linewidth=0.8)
 axes[0, 2].set_title("between two seeds")

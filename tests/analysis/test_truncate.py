@@ -87,12 +87,12 @@ def test_greedy_order_is_the_best_next_unit_by_brute_force():
 
 
 def test_the_error_asked_for_is_met_and_the_parameters_too():
-    net = network(2, d=3, width=6, hidden=8, embed=True)
+    net = network(2, d=3, width=5, hidden=6, embed=True)
     rough, fine = (tnsim.truncate(net, error=e) for e in (0.5, 0.05))
     assert rough.error <= 0.5 and fine.error <= 0.05
     assert rough.parameters[0] < fine.parameters[0] < fine.parameters[1]
-    curve = tnsim.truncations(net, [150, 100, 60])
-    assert [t.parameters[0] <= n for t, n in zip(curve, (150, 100, 60), strict=True)] == [True] * 3
+    curve = tnsim.truncations(net, [120, 90, 50])
+    assert [t.parameters[0] <= n for t, n in zip(curve, (120, 90, 50), strict=True)] == [True] * 3
     for t in curve:
         assert t.parameters[0] == parameters_of(t.network)
         assert t.similarity == pytest.approx(by_quadrature(net, t.network)[0], abs=1e-10)
