@@ -98,6 +98,17 @@ def layer_by_layer(small):
         "≤ 1.3",
         flops=tnsim.cost(a, b, method="layerwise").flops,
     )
+    single = [x.to(dtype="float32") for x in (a, b)]
+    away = abs(tnsim.similarity(*single, method="layerwise").item() - pair().item())
+    assert away < 1e-6, f"single precision costs {away:.1e}"
+    yield Matter(
+        "the same in float32",
+        lambda: tnsim.similarity(*single, method="layerwise"),
+        "float64",
+        pair,
+        same=lambda x, y: None,
+        note=f"the cosine differs by {away:.0e} (< 1e-6)",
+    )
     yield Matter(
         f"layer by layer, Gram of {n}",
         gram,
@@ -203,6 +214,16 @@ def exact_three_layers(small):
         flops=tnsim.cost(a, b).flops,
         most=3,
         note=f"in a fresh process {cold['cold']:.1f} s (≤ 30), peak memory {cold['peak']:.2f} GiB",
+    )
+    d = 4 if small else 32
+    x, y = (net([d] * 4, d, seed) for seed in (0, 1))
+    law = tnsim.Symmetric()
+    yield Matter(
+        f"exact, 3 layers, d = h = {d}, Symmetric",
+        lambda: tnsim.similarity(x, y, under=law, **PLENTY),
+        target="≤ 20 s",
+        flops=tnsim.cost(x, y, under=law).flops,
+        most=1,
     )
 
 
