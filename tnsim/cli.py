@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tnsim.demo import demo as run_demo
+from tnsim.figures import figures as run_figures
 
 __all__ = ["app"]
 
@@ -14,11 +15,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
-
-
-@app.callback()
-def _root() -> None:
-    """Keeps `demo` a sub-command while it is the only one."""
 
 
 @app.command()
@@ -30,3 +26,38 @@ def demo(
 ) -> None:
     """Train, plant a backdoor, and find it from the weights alone; about half a minute."""
     run_demo(out, seed, target, progress)
+
+
+@app.command()
+def figures(
+    name: Annotated[str, typer.Argument(help="A figure's folder in paper_figures, or all.")],
+    fast: Annotated[bool, typer.Option("--fast", help="Embedded data at a small size, in minutes.")] = False,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Real data: images as .npz, or a text file; may be given more than once."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for pictures and unfinished work.")] = Path(
+        "tnsim-figures"
+    ),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Start from nothing, whatever is cached.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Store caches and pictures beside the figure's code.")
+    ] = False,
+    folder: Annotated[Path | None, typer.Option(help="The folder paper_figures of a checkout.")] = None,
+    progress: Annotated[bool, typer.Option(help="Show progress bars.")] = True,
+) -> None:
+    """Make the figures of the paper: train, compute and plot, as far as no cache has it already."""
+    try:
+        run_figures(
+            name,
+            out,
+            "fast" if fast else "full",
+            data or [],
+            folder,
+            fresh=fresh,
+            keep=keep,
+            progress=progress,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        typer.secho(f"{type(error).__name__}: {error}", fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None

@@ -96,12 +96,13 @@ def curves(
 
 def _end_labels(ax: Axes, ends: Mapping[str, float], colours: Mapping[str, str]) -> None:
     """Names beside the last values, moved up or down just enough to stand clear of each other."""
-    low, high = ax.get_ylim()
+    scaled = ax.yaxis.get_transform().transform  # the axis may be logarithmic
+    low, high = scaled(np.array(ax.get_ylim()))
     _, height = room(ax)
     size = SIZES["tick"]
     gap = 1.45 * size
     order = sorted(ends, key=lambda name: ends[name])
-    wish = [float(np.clip((ends[name] - low) / (high - low), 0.0, 1.0)) * height for name in order]
+    wish = [float(np.clip((scaled(ends[name]) - low) / (high - low), 0.0, 1.0)) * height for name in order]
     for name, y in zip(order, spread(wish, gap), strict=True):
         ax.text(
             1.015, y / height, name, transform=ax.transAxes, ha="left", va="center", fontsize=size,

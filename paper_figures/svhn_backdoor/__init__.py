@@ -1,0 +1,1 @@
+"""A backdoor is planted late in training: what each measure sees of it, and what the weights give away."""
