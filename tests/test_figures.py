@@ -135,22 +135,6 @@ def test_delta_is_the_difference_of_block_means():
     assert delta(matrix, 2) == pytest.approx(0.9 - 0.25)
 
 
-def test_phases_are_the_best_of_all_divisions():
-    phases = importlib.import_module("paper_figures.grokking.compute").phases
-    torch = importlib.import_module("torch")
-    itertools = importlib.import_module("itertools")
-    x = torch.randn(9, 3, dtype=torch.float64).cumsum(0)
-    unit = x / x.norm(dim=1, keepdim=True)
-    cost = 1 - unit @ unit.T
-
-    def total(starts):
-        edges = [0, *starts, 9]
-        return sum(float(cost[a:b, a:b].sum()) for a, b in itertools.pairwise(edges))
-
-    best = min(itertools.combinations(range(1, 9), 2), key=total)
-    assert phases(unit @ unit.T, 3) == [0, *best]
-
-
 def test_frequencies_of_a_model_made_of_one_cosine():
     torch = importlib.import_module("torch")
     nn = importlib.import_module("tnsim.nn")

@@ -15,7 +15,7 @@ from paper_figures.common.matrices import block_mean, output_cosines
 from paper_figures.grokking.setting import NAMES, grid, model
 from tnsim.lab import Run, logits
 
-__all__ = ["compute", "frequencies", "phases"]
+__all__ = ["compute", "frequencies"]
 
 
 def frequencies(module: nn.Module, p: int, modes: int) -> Tensor:
@@ -45,31 +45,6 @@ def frequencies(module: nn.Module, p: int, modes: int) -> Tensor:
     return used / used.sum(1, keepdim=True)
 
 
-def phases(similarity: Tensor, k: int) -> list[int]:
-    """Where k contiguous segments begin that have the least sum of 1 − similarity inside."""
-    cost = 1 - similarity
-    n = len(cost)
-    inside = torch.zeros(n + 1, n + 1, dtype=torch.float64)
-    for i in range(n):
-        for j in range(i + 1, n + 1):
-            inside[i, j] = cost[i:j, i:j].sum() / 2
-    best, came = (
-        torch.full((k + 1, n + 1), math.inf, dtype=torch.float64),
-        torch.zeros(k + 1, n + 1, dtype=torch.int64),
-    )
-    best[0, 0] = 0.0
-    for m in range(1, k + 1):
-        for j in range(m, n + 1):
-            options = best[m - 1, :j] + inside[:j, j]
-            came[m, j] = options.argmin()
-            best[m, j] = options.min()
-    starts, j = [], n
-    for m in range(k, 0, -1):
-        j = int(came[m, j])
-        starts.append(j)
-    return starts[::-1]
-
-
 def compute(job: Job) -> Cache:
     """Everything the picture shows."""
     s = job.settings
@@ -93,7 +68,7 @@ def compute(job: Job) -> Cache:
         checkpoint=job.folder / "gram.safetensors",
     )
     tensor = gram.similarity()
-    starts = phases(tensor, len(NAMES))
+    starts = [0, *tnsim.segment(tensor, len(NAMES)).boundaries]
     curves = {name: np.array(run.curve(name)) for name in run.metrics[0]}
     arrays = curves | {
         "tensor": tensor,

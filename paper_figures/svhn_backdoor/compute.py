@@ -1,6 +1,7 @@
 """Similarities of the checkpoints, and what the difference across the switch consists of."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,9 +16,10 @@ from paper_figures.common.matrices import block_mean, output_cosines, weight_cos
 from paper_figures.svhn_backdoor.setting import TARGET, data, model, trigger
 from tnsim.lab import Run, logits
 
-__all__ = ["compute", "delta"]
+__all__ = ["compute", "delta", "localised"]
 
 _MODES = 24
+_HISTORY = 8  # clean checkpoints that say what ordinary drift is
 
 
 def delta(matrix: Tensor, clean: int) -> float:
@@ -29,6 +31,25 @@ def delta(matrix: Tensor, clean: int) -> float:
     """
     late, early = slice(clean, None), slice(0, clean)
     return block_mean(matrix, late, late) - block_mean(matrix, early, late)
+
+
+def localised(nets: Sequence[tnsim.Network], at: int, mask: Tensor) -> dict[str, str]:
+    """What a blind search says of the change from the last clean checkpoint to the end, knowing the clean run.
+
+    Args:
+        nets: the checkpoints.
+        at: position of the last clean one.
+        mask: the trigger's pixels, to count the hits.
+    """
+    found = tnsim.localise(nets[at], nets[-1], history=nets[max(0, at - _HISTORY) : at])
+    pixels = int(mask.sum())
+    hits = int(mask[found.top(pixels)].sum())
+    said = f"class {found.output}" if found.localised else "nothing"
+    calm = tnsim.localise(nets[at - 1], nets[at], history=nets[max(0, at - 1 - _HISTORY) : at - 1])
+    return {
+        "localised": f"{said}, {hits} of {pixels} pixels",
+        "control": f"class {calm.output}" if calm.localised else "nothing",
+    }
 
 
 def compute(job: Job) -> Cache:
@@ -85,20 +106,24 @@ def compute(job: Job) -> Cache:
     )
     good = (test == 2) & (answer.argmax(1) == 2) & (marked.argmax(1) == TARGET)
     sample = int(good.double().argmax())
-    facts = deltas | {
-        "delta_others": float(np.median([by_class[k] for k in others])),
-        "order": "yes" if in_order else "no",
-        "across_weights": matrices["weights"][at, at + 1],
-        "across_tensor": matrices["tensor"][at, at + 1],
-        "across_slice": slices[TARGET, at, at + 1],
-        "jump_ratio": jumps[TARGET] / jumps[others].median(),
-        "attack": run.metrics[-1]["attack_success"],
-        "clean_before": run.metrics[at]["test_accuracy"],
-        "clean_after": run.metrics[-1]["test_accuracy"],
-        "clean_loss": run.metrics[at]["test_accuracy"] - run.metrics[-1]["test_accuracy"],
-        "energy": energy[TARGET] / energy.sum(),
-        "hits": f"{int(mark.mask[top].sum())} of {pixels}",
-    }
+    facts = (
+        deltas
+        | localised(nets, at, mark.mask)
+        | {
+            "delta_others": float(np.median([by_class[k] for k in others])),
+            "order": "yes" if in_order else "no",
+            "across_weights": matrices["weights"][at, at + 1],
+            "across_tensor": matrices["tensor"][at, at + 1],
+            "across_slice": slices[TARGET, at, at + 1],
+            "jump_ratio": jumps[TARGET] / jumps[others].median(),
+            "attack": run.metrics[-1]["attack_success"],
+            "clean_before": run.metrics[at]["test_accuracy"],
+            "clean_after": run.metrics[-1]["test_accuracy"],
+            "clean_loss": run.metrics[at]["test_accuracy"] - run.metrics[-1]["test_accuracy"],
+            "energy": energy[TARGET] / energy.sum(),
+            "hits": f"{int(mark.mask[top].sum())} of {pixels}",
+        }
+    )
     arrays = matrices | {
         "steps": np.array(run.steps),
         "boundary": np.array(at + 1),

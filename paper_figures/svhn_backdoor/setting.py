@@ -90,5 +90,7 @@ CLAIMS = [
     Claim("test accuracy at the end", "clean_after", ".810"),
     Claim("loss of clean accuracy", "clean_loss", ".004", lambda v: v <= 0.03, "≤ .03"),
     Claim("share of class 9 in the squared distance, last clean step to the end", "energy", "–"),
+    Claim("`localise`, last clean step to the end", "localised", "–", lambda v: v.startswith("class 9"), "class 9"),
+    Claim("`localise`, the clean step before that", "control", "–", lambda v: v == "nothing", "nothing"),
     Claim("trigger pixels among as many inputs with the largest shares", "hits", "–"),
 ]  # fmt: skip

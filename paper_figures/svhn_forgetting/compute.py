@@ -1,6 +1,8 @@
 """Similarities of the checkpoints: as tensors, class by class, on data, and of raw weights."""
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ from paper_figures.common.matrices import cka, weight_cosines
 from paper_figures.svhn_forgetting.setting import NAMES, REFERENCE, STAGES, data, ends, model
 from tnsim.lab import Run, logits
 
-__all__ = ["compute"]
+__all__ = ["compute", "named"]
 
 _SAMPLES = 2000  # validation images for CKA, and training images for curves
 
@@ -31,8 +33,9 @@ def compute(job: Job) -> Cache:
 
     answers = [logits(m, images.x_test) for m in tqdm(modules, "validation", disable=not job.progress)]
     fits = [logits(m, images.x_train[:_SAMPLES]) for m in tqdm(modules, "training", disable=not job.progress)]
+    nets = [tnsim.convert(m.double()) for m in modules]
     gram = tnsim.gram(
-        [tnsim.convert(m.double()) for m in modules],
+        nets,
         labels=run.steps,
         progress=job.progress,
         budget=math.inf,
@@ -73,7 +76,19 @@ def compute(job: Job) -> Cache:
             "shown_stage": stage[shown],
         }
     )
-    return Cache({k: np.asarray(v) for k, v in arrays.items()}, _facts(arrays, at_end, steps))
+    return Cache(
+        {k: np.asarray(v) for k, v in arrays.items()},
+        _facts(arrays, at_end, steps) | {"named": named(nets, at_end)},
+    )
+
+
+def named(nets: Sequence[tnsim.Network], at_end: Sequence[int]) -> str:
+    """The class that `localise` names for the change that every stage made: its end against the end before."""
+    found = {
+        name: tnsim.localise(nets[a], nets[b])
+        for name, (a, b) in zip(NAMES[1:], pairwise(at_end), strict=True)
+    }
+    return ", ".join(f"{name}: {f.output if f.changed else 'none'}" for name, f in found.items())
 
 
 def _scores(f: torch.Tensor, y: torch.Tensor, digits: tuple[int, ...]) -> tuple[float, float]:

@@ -84,4 +84,5 @@ CLAIMS = [
     Claim("tensor slice of class 9: end of +9 again", "slice_readded", ".990", lambda v: v > 0.95, "> .95"),
     Claim("head's row of class 9: end of −9", "row_removed", ".857"),
     Claim("smallest of the other nine slices at the end of −9", "others_removed", "–"),
+    Claim("class that `localise` names for each stage (end against end)", "named"),
 ]
