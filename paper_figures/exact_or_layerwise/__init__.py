@@ -1,0 +1,1 @@
+"""Exact similarity beside the published layer-by-layer approximation, on trained models."""
