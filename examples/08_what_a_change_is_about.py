@@ -31,7 +31,7 @@ def make():
 
 
 def run(**more):
-    torch.manual_seed(0)
+    torch.manual_seed(1)
     options = dict(noise=0.15, weight_decay=1e-2, every=EVERY, progress=False)
     return tnsim.lab.train(make(), data, CLEAN + 4 * EVERY, **options, **more)
 

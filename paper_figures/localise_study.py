@@ -202,7 +202,8 @@ def asked(
             for mask, target in zip(plan.masks, plan.targets, strict=True):
                 others = data.x_test[data.y_test != target]
                 success.append(float((answer(plan.stamp(others, mask)) == target).double().mean()))
-        row = {"model": kind, "seed": seed, "attack": name, "accuracy": accuracy, "success": min(success)}
+        row = {"model": kind, "seed": seed, "attack": name, "accuracy": round(accuracy, 4)}
+        row["success"] = round(min(success), 4)
         now = change(nets[-1], after)
         for key, steps in (("plain", []), ("history", earlier)):
             found = judge(now, steps, (len(data.x_test[0]),))
@@ -267,7 +268,7 @@ def main() -> None:
             plans = {name: every[name] for name in given.attacks if name not in known}
             if plans:
                 rows += asked(given.model, data, seed, plans, trained(given.model, data, seed, plans))
-                KEPT.write_text(json.dumps(rows, indent=0) + "\n")
+                KEPT.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
     for kind, name in (("one", "one bilinear layer"), ("two", "two residual blocks")):
         for key, how in (("plain", "without a history"), ("history", "with two earlier checkpoints")):
             seeds = {r["seed"] for r in rows if r["model"] == kind}

@@ -1,5 +1,9 @@
 """Blind localisation: the definition against quadrature, planted triggers found, ordinary training left alone."""
 
+import json
+import runpy
+from pathlib import Path
+
 import pytest
 import torch
 from oracle import nodes
@@ -120,6 +124,59 @@ def test_ordinary_training_is_left_alone(kind, seed, data):
     before, after, history = trained(MODELS[kind], data, seed, None)
     assert not tnsim.localise(before, after, history=history).localised
     assert not tnsim.localise(before, after).localised
+
+
+# ---------------------------------------------------------------------- the study on real images
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def study():
+    return runpy.run_path(str(ROOT / "paper_figures" / "localise_study.py"), run_name="study")
+
+
+def test_the_documentation_shows_what_the_study_found(study):
+    rows = json.loads((ROOT / "paper_figures" / "localise_study.json").read_text())
+    text = (ROOT / "docs" / "understand.md").read_text("utf-8")
+    for kind in ("one", "two"):
+        for line in study["table"](rows, kind, "history"):
+            assert line in text, line
+
+
+def test_what_was_promised_of_real_images(study):
+    rows = json.loads((ROOT / "paper_figures" / "localise_study.json").read_text())
+    for kind in ("one", "two"):
+        clean, planted = (
+            [r for r in rows if (r["model"], r["attack"]) == (kind, a)] for a in ("clean", "rate0.1")
+        )
+        assert len(clean) >= 10 and len(planted) >= 10
+        for how in ("plain", "history"):
+            assert not any(r[how]["localised"] for r in clean)
+            assert all(r[how]["named"] and r[how]["localised"] and r[how]["pixels"] >= 0.95 for r in planted)
+            assert study["auc"](*([r[how]["concentration"] for r in side] for side in (planted, clean))) == 1
+
+
+def test_the_area_under_the_curve(study):
+    assert study["auc"]([3.0, 1.0], [1.0, 2.0]) == (1 + 1 + 0.5 + 0) / 4
+
+
+def test_the_study_trains_and_asks(study, tmp_path):
+    """End to end at a toy size, from a file: the attacks differ from the clean run in what they are meant to."""
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.rand(600, 256, generator=g), torch.randint(10, (600,), generator=g)
+    data = tnsim.lab.Dataset(x, y, x, y, (16, 16), 10)
+    functions = study["trained"].__globals__
+    functions.update(CLEAN=6, EARLIER=(2, 4), MORE=3)
+    plans = {k: v for k, v in study["attacks"](1, (16, 16), 10).items() if k in ("clean", "rate0.1", "diff2")}
+    weights = study["trained"]("one", data, 1, plans)
+    first = {name: w["w.weight"] for name, w in weights.items()}
+    assert not torch.equal(first["clean"], first["rate0.1"]) and not torch.equal(
+        first["rate0.1"], first["diff2"]
+    )
+    rows = study["asked"]("one", data, 1, plans, weights)
+    assert [r["attack"] for r in rows] == list(plans) and all(0 <= r["success"] <= 1 for r in rows)
+    assert rows[0]["plain"]["named"] is False
 
 
 def test_errors():
