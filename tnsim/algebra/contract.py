@@ -7,14 +7,14 @@ pattern of indices and their sizes) and kept; index *names* do not matter.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import autoray as ar
 import cotengra as ctg
 import quimb.tensor as qtn
 
-from tnsim.algebra.price import Cost, current_bill
+from tnsim.algebra.price import FLOPS_PER_WRITE, Cost, current_bill, current_cap
 from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
 
@@ -24,6 +24,7 @@ Array = Any
 
 _OPTIMAL_UP_TO = 8  # tensors; beyond, an exhaustive path search takes longer than it saves
 _GREEDY_REPEATS = 32
+_MOST_SLICES = 65536
 _WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
 
 
@@ -52,7 +53,8 @@ class Contraction:
 
     def _prepared(self) -> tuple[ctg.ContractionTree, float, list[Array]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
-        return _tree(*_canonical(inputs, output, map(ar.shape, arrays))), self.weight, arrays
+        tree = _tree(*_canonical(inputs, output, map(ar.shape, arrays)), self._limit)
+        return tree, self.weight, arrays
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,10 +66,15 @@ class Contraction:
     def cost(self) -> Cost:
         """The price of :meth:`value`, from shapes alone."""
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
-        tree = _tree(*_canonical(inputs, output, [ar.shape(a) for a in shapes]))
+        tree = _tree(*_canonical(inputs, output, [ar.shape(a) for a in shapes]), self._limit)
         writes = float(tree.contract_stats()["write"])
         peak = float(tree.peak_size()) * itemsize(self.tensors[0].data)
         return Cost(2.0 * tree.contraction_cost(), peak, 1, writes)
+
+    @property
+    def _limit(self) -> float:
+        """Numbers that may be held at once."""
+        return current_cap() / itemsize(self.tensors[0].data)
 
     def _wired(
         self, eye: Callable[[int, Array], Array]
@@ -166,6 +173,31 @@ def _canonical(
 
 @lru_cache(maxsize=65536)
 def _tree(
+    inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...], limit: float = inf
+) -> ctg.ContractionTree:
+    """A contraction tree that holds no more than ``limit`` numbers at once, if slicing can do that."""
+    tree = _searched(inputs, output, sizes)
+    return tree if tree.peak_size() <= limit else _sliced(tree, limit)
+
+
+def _sliced(tree: ctg.ContractionTree, limit: float) -> ctg.ContractionTree:
+    """Indices are fixed one after the other: always the one whose slices take the least effort in sum."""
+
+    def effort(t: ctg.ContractionTree) -> float:
+        stats = t.contract_stats()
+        return float(stats["flops"] + FLOPS_PER_WRITE * stats["write"])
+
+    while tree.peak_size() > limit:
+        loose = [ix for ix, n in tree.size_dict.items() if n > 1 and ix not in tree.sliced_inds]
+        smaller = [t for t in map(tree.remove_ind, loose) if t.peak_size() < tree.peak_size()]
+        if not smaller or min(t.nslices for t in smaller) > _MOST_SLICES:
+            break
+        tree = min(smaller, key=effort)
+    return tree
+
+
+@lru_cache(maxsize=65536)
+def _searched(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...]
 ) -> ctg.ContractionTree:
     """A greedy tree; where the contraction is dear enough to pay for it, a searched one."""

@@ -7,18 +7,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 __all__ = [
+    "FLOPS_PER_WRITE",
     "Bill",
     "Cost",
     "CostError",
     "Exceeded",
+    "capped",
     "check_budget",
     "current_bill",
+    "current_cap",
     "price",
     "pricing",
     "scope",
 ]
 
-_FLOPS_PER_WRITE = 100  # of the order of a processor's arithmetic throughput over its memory bandwidth
+FLOPS_PER_WRITE = 100  # of the order of a processor's arithmetic throughput over its memory bandwidth
 
 
 class CostError(RuntimeError):
@@ -44,7 +47,7 @@ class Cost:
     @property
     def effort(self) -> float:
         """Flops and memory traffic in one number, to choose between forms: a write takes as long as many flops."""
-        return self.flops + _FLOPS_PER_WRITE * self.writes
+        return self.flops + FLOPS_PER_WRITE * self.writes
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
@@ -132,6 +135,27 @@ def pricing(limit: float = math.inf) -> Iterator[Bill]:
         yield bill
     finally:
         _BILL.reset(token)
+
+
+_CAP: ContextVar[float] = ContextVar("cap", default=math.inf)
+
+
+def current_cap() -> float:
+    """Bytes that one contraction may take: it is cut into slices, done one after the other, where it takes more."""
+    return _CAP.get()
+
+
+@contextmanager
+def capped(nbytes: float) -> Iterator[None]:
+    """Code whose contractions are sliced where one would take more than half of ``nbytes``.
+
+    The other half is for what is kept between contractions. It is rounded down to a power of two.
+    """
+    token = _CAP.set(2.0 ** math.floor(math.log2(nbytes / 2)) if 0 < nbytes < math.inf else math.inf)
+    try:
+        yield
+    finally:
+        _CAP.reset(token)
 
 
 @contextmanager

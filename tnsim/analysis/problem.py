@@ -10,7 +10,7 @@ import torch
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Exceeded, check_budget, price
+from tnsim.algebra.price import Exceeded, capped, check_budget, price
 from tnsim.algebra.rescale import absorb, rescale
 from tnsim.analysis.forms import reduced
 from tnsim.analysis.recipe import answer
@@ -238,7 +238,7 @@ def priced(
         run: what to compute.
         what: its name, for the message.
         budget: flops that may be spent.
-        memory: bytes that intermediate tensors may take.
+        memory: bytes that intermediate tensors may take. A contraction that takes more is sliced, if it can be.
         cheaper: whether there is a cheaper, approximate method.
         given: networks, laws and options, if ``run`` is a function of these alone, defined once. What is to be done
             is then kept for models of the same structure (:mod:`tnsim.analysis.recipe`).
@@ -248,13 +248,14 @@ def priced(
         CostError: with the price and what to do instead.
     """
     instead = _CHEAPER if cheaper else _SMALLER
-    if given is None:
-        check_budget(price(run, budget), budget, memory, what, instead)
-        return run()
-    try:
-        found = answer(run, given, budget, progress)
-    except Exceeded as error:
-        check_budget(error.cost, budget, memory, what, instead)
-        raise
-    check_budget(found.cost, budget, memory, what, instead)
-    return found(given, progress)
+    with capped(memory):
+        if given is None:
+            check_budget(price(run, budget), budget, memory, what, instead)
+            return run()
+        try:
+            found = answer(run, given, budget, progress)
+        except Exceeded as error:
+            check_budget(error.cost, budget, memory, what, instead)
+            raise
+        check_budget(found.cost, budget, memory, what, instead)
+        return found(given, progress)

@@ -16,7 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
-from tnsim.algebra.price import Cost, CostError, pricing
+from tnsim.algebra.price import Cost, CostError, current_cap, pricing
 from tnsim.algebra.tape import Recipe, Tape, UntapedError, taping
 from tnsim.measure.measure import Measure
 
@@ -85,7 +85,7 @@ def answer(
     given = tuple(given)
     try:
         survey = _Survey(given)
-        key = (run, _device(survey.arrays), survey.key)
+        key = (run, _device(survey.arrays), survey.key, current_cap())
         if key not in _ANSWERS:
             _ANSWERS[key] = _thought_through(run, given, survey, key[1], budget, progress)
         _ANSWERS.move_to_end(key)

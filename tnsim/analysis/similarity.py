@@ -6,7 +6,7 @@ from typing import Any
 import autoray as ar
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import Cost
+from tnsim.algebra.price import Cost, capped
 from tnsim.analysis.problem import (
     BUDGET,
     MEMORY,
@@ -154,6 +154,8 @@ def similarity(
 def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, method: Method = "exact") -> Cost:
     """What :func:`similarity` would take: flops, memory and the number of contractions. Nothing is computed.
 
+    Flops and memory are within a factor of 3 of what is then spent, flops where products of matrices are what counts.
+
     Example:
         >>> import tnsim
         >>> a = tnsim.nn.BilinearLayer(16, 32, 10)
@@ -161,7 +163,8 @@ def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, meth
         True
     """
     nets = comparable(a, a if b is None else b)
-    return answer(_products, (nets, law_for(nets, under), method, None)).cost
+    with capped(MEMORY):
+        return answer(_products, (nets, law_for(nets, under), method, None)).cost
 
 
 def _product(nets: Sequence[Network], law: Measure, method: Method, output: Any, keep: Keep) -> Array:

@@ -1,0 +1,104 @@
+"""What is said beforehand of flops, memory and contractions, against what is then spent."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import quimb.tensor as qtn
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from zoo import network, rand
+
+import tnsim
+from tnsim.algebra import CostError
+from tnsim.algebra.contract import Contraction
+from tnsim.algebra.price import capped, pricing
+from tnsim.measure import Gaussian, Symmetric
+
+MODELS = {
+    "one layer": dict(depth=1, d=40, hidden=48, out=24),
+    "two layers": dict(depth=2, d=24, width=24, hidden=24, out=24),
+    "two layers, narrow first": dict(depth=2, d=48, width=24, hidden=12, out=24),
+    "two layers, residual and bias": dict(depth=2, d=24, width=24, hidden=24, residual=0.5, bias=True),
+    "three layers": dict(depth=3, d=8, width=8, hidden=8, out=8),
+}
+HOW = {
+    "Gaussian": dict(),
+    "Gaussian with covariance": dict(under=True),
+    "Symmetric": dict(under=Symmetric()),
+    "layer by layer": dict(method="layerwise"),
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", MODELS)
+def test_flops_are_within_a_factor_of_three(kind, how):
+    a, b = network(**MODELS[kind]), network(**MODELS[kind])
+    args = dict(HOW[how])
+    if args.get("under") is True:
+        root = rand(a.in_shape[0], a.in_shape[0])
+        args["under"] = Gaussian(cov=root @ root.T / len(root))
+    said = tnsim.cost(a, b, **args).flops
+    with FlopCounterMode(display=False) as counter:
+        tnsim.similarity(a, b, **args)
+    spent = counter.get_total_flops()  # products of matrices only
+    assert spent / 3 < said < 3 * spent, f"said {said:.2e}, spent {spent:.2e}"
+
+
+def test_memory_is_within_a_factor_of_three():
+    """Of a process: how far its peak rises above what it held before. torch allocates as it goes, and frees."""
+    script = f"""
+        import resource, sys
+        sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+        import torch, tnsim
+        from zoo import network
+        torch.set_num_threads(1)
+        a, b = (network(3, d=14, width=14, hidden=14, out=14) for _ in range(2))
+        said = tnsim.cost(a, b).bytes
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        tnsim.similarity(a, b)
+        print(said, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    said, spent = map(float, done.stdout.split())
+    assert said > 2**26, "too small to be told apart from the interpreter"
+    assert spent / 3 < said < 3 * spent, f"said {said:.2e}, spent {spent:.2e}"
+
+
+def ring(n):
+    """Σ of two products of pairs of matrices, one for every g and h: the largest of them has n⁴ entries in full."""
+    inds = ("og", "oh", "gab", "gcd", "hbc", "hda")
+    return Contraction(tuple(qtn.Tensor(rand(*[n] * len(i)), tuple(i)) for i in inds), ())
+
+
+def test_a_contraction_is_sliced_under_a_cap_and_keeps_its_value():
+    whole = ring(12)
+    value, price = whole.value(), whole.cost()
+    with capped(price.bytes):
+        sliced = whole.cost()
+        assert sliced.bytes <= price.bytes / 2 and sliced.flops < 2 * price.flops
+        torch.testing.assert_close(whole.value(), value)
+        with pricing() as bill:
+            whole.value()
+        assert bill.total().bytes <= price.bytes
+    assert whole.cost() == price
+
+
+def test_a_sliced_contraction_keeps_its_open_indices():
+    whole = ring(8)
+    matrix = Contraction(whole.tensors, ("a", "g"))
+    expected = matrix.value()
+    with capped(matrix.cost().bytes / 4):
+        torch.testing.assert_close(matrix.value(), expected)
+
+
+def test_a_similarity_is_sliced_where_that_is_enough_and_refused_where_not():
+    a, b = (network(2, d=24, width=24, hidden=64, out=24) for _ in range(2))
+    plain, price = tnsim.similarity(a, b), tnsim.cost(a, b)
+    torch.testing.assert_close(tnsim.similarity(a, b, memory=price.bytes / 2), plain)
+    with pytest.raises(CostError, match="the budget is 10 KiB"):
+        tnsim.similarity(a, b, memory=10 * 1024)
