@@ -9,7 +9,7 @@ import torch
 from oracle import matchings, nodes, second_moment
 from zoo import KINDS, network, rand
 
-from tnsim.algebra import stack
+from tnsim.algebra import Network, poly, stack
 from tnsim.algebra.symmetry import fixed, free
 from tnsim.measure import Gaussian, Symmetric, expect
 from tnsim.measure.diagrams import diagrams
@@ -174,3 +174,20 @@ def test_exchanges_merge_diagrams_and_keep_their_number():
     plain, merged, exchanged = total(fixed(2)), total(free(2)), total(free(2), exchange=True)
     assert plain[1] == merged[1] == exchanged[1]
     assert plain[0] > merged[0] > exchanged[0]
+
+
+@pytest.mark.parametrize("law", [Gaussian(), Symmetric()])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_gradients_equal_finite_differences(depth, law):
+    def product(*weights):
+        layers = [poly("D[out,hid] L[hid,in0] R[hid,in1]", D=d, L=w, R=w[[1, 0]]) for d, w in pairs(weights)]
+        net = Network(tuple((f"{i}", f) for i, f in enumerate(layers)))
+        factors, state = carried((net, other), law)
+        return expect(factors, replace(state, coefficients=frozenset({2, 4})), "sum")
+
+    def pairs(weights):
+        return list(zip(weights[::2], weights[1::2], strict=True))
+
+    other = network(depth, d=2, width=2, hidden=2)
+    weights = [rand(2, 2).requires_grad_() for _ in range(2 * depth)]
+    assert torch.autograd.gradcheck(product, weights)
