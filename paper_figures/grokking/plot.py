@@ -47,7 +47,7 @@ def plot(cache: Cache) -> dict[str, Figure]:
         ax.axvline(edge, color=INK, linewidth=0.5)
     ax.set_ylabel("frequency")
     ax.yaxis.get_major_locator().set_params(integer=True)
-    for f in marginals[:, -1].argsort()[::-1][:2]:
+    for f in marginals[:, -1].argsort()[-1:]:
         ax.annotate(str(f), (at[-1], f), ha="right", va="bottom", color=PALETTE[1], fontsize=SIZES["small"])
 
     scale = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL, "annotate": False}
