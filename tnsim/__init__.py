@@ -32,6 +32,7 @@ from tnsim.analysis import (
     Localisation,
     Modes,
     Nearest,
+    Paths,
     Phases,
     Tangent,
     Trajectory,
@@ -53,6 +54,7 @@ from tnsim.analysis import (
     nearest,
     orders,
     output_cosine,
+    paths,
     procrustes,
     segment,
     similarity,
@@ -68,7 +70,17 @@ from tnsim.analysis import (
 from tnsim.convert import ConvertError, convert
 
 # what the input is
-from tnsim.measure import Empirical, Frobenius, Gaussian, Measure, MeasureError, Symmetric
+from tnsim.measure import (
+    Empirical,
+    Frobenius,
+    Gaussian,
+    MarkovChain,
+    Measure,
+    MeasureError,
+    Mixture,
+    Symmetric,
+    Tokens,
+)
 
 if TYPE_CHECKING:
     from tnsim import lab, view
@@ -103,16 +115,20 @@ __all__ = [
     "Gram",
     "Group",
     "Localisation",
+    "MarkovChain",
     "Measure",
     "MeasureError",
+    "Mixture",
     "Modes",
     "Nearest",
     "Network",
+    "Paths",
     "Phases",
     "Poly",
     "Symmetric",
     "Tangent",
     "Term",
+    "Tokens",
     "Trajectory",
     "Truncation",
     "WireError",
@@ -143,6 +159,7 @@ __all__ = [
     "nn",
     "orders",
     "output_cosine",
+    "paths",
     "poly",
     "procrustes",
     "scree",

@@ -8,7 +8,7 @@ from zoo import rand
 
 import tnsim
 from tnsim.algebra import Network, poly, stack
-from tnsim.measure import Gaussian, expect, plan
+from tnsim.measure import Gaussian, MeasureError, expect, plan
 from tnsim.measure.families import Sheet, families
 from tnsim.measure.gaussian import JointGaussian
 from tnsim.measure.measure import Block
@@ -203,3 +203,26 @@ def test_the_price_is_an_upper_bound_and_known_beforehand():
     assert 1e4 < price.flops < 1e9
     with pytest.raises(tnsim.CostError, match="flops"):
         tnsim.inner(f, g, method="layerwise", budget=1e3)
+
+
+def test_a_law_of_one_position_is_one_of_all():
+    f, g = (Attention(n=2, residual=0.4).poly() for _ in range(2))
+    one, mean, between = spd(2, 8), rand(2, seed=9), spd(2, 10)
+    apart = torch.einsum("pq,ij->piqj", torch.eye(2, dtype=torch.float64), one)
+    joined = torch.einsum("pq,ij->piqj", between, one)
+    same = [
+        (Gaussian(mean, one, n_ctx=2), Gaussian(mean.expand(2, 2).flatten(), apart)),
+        (Gaussian(cov=one, across=between), Gaussian(cov=joined)),
+        (Gaussian(across=between), Gaussian(cov=torch.einsum("pq,ij->piqj", between, torch.eye(2).double()))),
+        (
+            Gaussian(cov=torch.tensor([0.5, 2.0])),
+            Gaussian(cov=torch.tensor([[0.5, 2.0], [0.5, 2.0]]).flatten()),
+        ),
+    ]
+    for short, long in same:
+        values = [expect((f, g), law.bound(f.domain, f.like).centred((f, g))[1]) for law in (short, long)]
+        torch.testing.assert_close(*values, rtol=1e-12, atol=1e-12)
+    with pytest.raises(MeasureError, match="law has 3 positions; the model reads 2"):
+        Gaussian(n_ctx=3).bound(f.domain, f.like)
+    with pytest.raises(MeasureError, match="across is not symmetric"):
+        Gaussian(across=torch.tensor([[1.0, 2.0], [0.0, 1.0]]))

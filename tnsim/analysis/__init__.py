@@ -10,6 +10,7 @@ from tnsim.analysis.indices import cca, cka, procrustes
 from tnsim.analysis.localise import Localisation, localise
 from tnsim.analysis.modes import Group, Modes
 from tnsim.analysis.orders import orders
+from tnsim.analysis.paths import Paths, paths
 from tnsim.analysis.segment import Phases, segment
 from tnsim.analysis.similarity import cost, inner, moments, similarity
 from tnsim.analysis.spectrum import spectrum
@@ -25,6 +26,7 @@ __all__ = [
     "Localisation",
     "Modes",
     "Nearest",
+    "Paths",
     "Phases",
     "Tangent",
     "Trajectory",
@@ -46,6 +48,7 @@ __all__ = [
     "nearest",
     "orders",
     "output_cosine",
+    "paths",
     "procrustes",
     "segment",
     "similarity",

@@ -10,6 +10,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
+from tnsim.algebra.tokens import is_ids, one_hot
 from tnsim.algebra.wires import BATCH
 from tnsim.measure.measure import Block, Bridge, Closure, Measure, MeasureError, as_like
 
@@ -23,7 +24,8 @@ class Empirical(Measure):
     """The average over samples: E[f ⊗ g] = (1/N) Σ_b f(x_b) ⊗ g(x_b). Behavioural similarity.
 
     Args:
-        x: shape ``(N, d)`` (images may come as ``(N, …)``, they are flattened).
+        x: shape ``(N, d)`` (images may come as ``(N, …)``, they are flattened), ``(N, n_ctx, d)`` for sequences, or
+            token ids ``(N, n_ctx)`` as integers.
 
     Raises:
         MeasureError: if there are no samples, or some are not finite.
@@ -41,7 +43,10 @@ class Empirical(Measure):
     def bound(self, domain: Axes, like: Array) -> "JointEmpirical":
         """Samples as the model's arrays, one copy for either side."""
         shape = tuple(n for _, n in domain)
-        x = as_like(self.x, like)
+        x = self.x
+        if len(shape) == 2 and ar.ndim(x) == 2 and is_ids(x):
+            x = one_hot(x, *shape, like=like)
+        x = as_like(x, like)
         if ar.size(x) != len(x) * int(np.prod(shape)):
             raise MeasureError(f"the samples have shape {tuple(ar.shape(x))}; the model's input is {shape}.")
         block = Block(ar.do("reshape", x, (len(x), *shape)))

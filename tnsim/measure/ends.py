@@ -223,7 +223,11 @@ def _covariance_flops(terms: Sequence[Linked]) -> float:
         for t in terms
     ]
     legs = [entries(t.term.legs[0], t.sizes) if t.term.legs else 0 for t in terms]
-    return 2.0 * wide[0] * legs[0] * legs[-1] * (1 + wide[-1])
+    places = [
+        entries([ix for ix in t.term.legs[0] if ix in t.product.batch], t.sizes) if t.term.legs else 0
+        for t in terms
+    ]
+    return 2.0 * wide[0] * legs[-1] * (legs[0] + places[0] * wide[-1])
 
 
 def rows_of(t: Linked) -> int:

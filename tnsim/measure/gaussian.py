@@ -18,12 +18,11 @@ from tnsim.measure.expect import expect
 from tnsim.measure.linked import has_links, linked_moment
 from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like
 from tnsim.measure.orbits import pairings_of
+from tnsim.measure.positions import check_gaussian, over_positions
 
 __all__ = ["Gaussian", "JointGaussian"]
 
 Array = Any
-
-_CHECKED_UP_TO = 2048  # rows of a covariance whose eigenvalues are checked; beyond, it takes many seconds
 
 
 class Wick(Measure):
@@ -155,7 +154,10 @@ class Gaussian(Wick):
 
     Args:
         mean: shape ``(d,)``, or ``None`` for zero.
-        cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity.
+        cov: shape ``(d, d)``, ``(d,)`` for a diagonal, or ``None`` for the identity. For a model of sequences that is
+            the covariance at every position; any covariance across positions has shape ``(n_ctx, d, n_ctx, d)``.
+        n_ctx: number of positions; whatever the model reads by default.
+        across: shape ``(n_ctx, n_ctx)``: Cov(x[p], x[q]) = across[p, q] · cov. By default positions are independent.
 
     Raises:
         MeasureError: if the covariance is not symmetric or not positive semidefinite, or anything is not finite.
@@ -174,32 +176,11 @@ class Gaussian(Wick):
 
     mean: Array | None = None
     cov: Array | None = None
+    n_ctx: int | None = None
+    across: Array | None = None
 
     def __post_init__(self) -> None:
-        mean, cov = (
-            None if x is None else ar.to_numpy(ar.stop_gradient(_array(x))) for x in (self.mean, self.cov)
-        )
-        for name, x in (("mean", mean), ("cov", cov)):
-            if x is not None and not np.isfinite(x).all():
-                raise MeasureError(f"{name} has entries that are not finite.")
-        if cov is None:
-            return
-        square = cov.ndim % 2 == 0 and cov.shape[: cov.ndim // 2] == cov.shape[cov.ndim // 2 :]
-        if square:
-            matrix = cov.reshape(int(np.sqrt(cov.size)), -1)
-            if not np.allclose(matrix, matrix.T, rtol=1e-6, atol=1e-9 * np.abs(matrix).max()):
-                raise MeasureError("cov is not symmetric; pass (cov + cov.T) / 2 if that is what you mean.")
-            if len(matrix) <= _CHECKED_UP_TO:
-                least, most = np.linalg.eigvalsh(matrix)[[0, -1]]
-                if least < -1e-6 * abs(most):
-                    raise MeasureError(
-                        f"cov is not positive semidefinite: it has the eigenvalue {least:.3g}."
-                    )
-            cov = matrix.diagonal()
-        elif cov.ndim % 2 == 0:
-            raise MeasureError(f"cov has shape {cov.shape}; write (d, d), or (d,) for a diagonal covariance.")
-        if (cov < 0).any():
-            raise MeasureError("cov has a negative variance on its diagonal.")
+        check_gaussian(self.mean, self.cov, self.across)
 
     def mean_of(self, side: int) -> Block | None:
         """The mean, the same on both sides."""
@@ -213,7 +194,7 @@ class Gaussian(Wick):
         """Arrays as the model's; see :meth:`Measure.bound`."""
         shape = tuple(n for _, n in domain)
         size = int(np.prod(shape))
-        mean, cov = self.mean, self.cov
+        mean, cov = over_positions(self.mean, self.cov, self.n_ctx, self.across, domain, like)
         if mean is not None:
             mean = as_like(mean, like)
             if ar.size(mean) != size:
@@ -230,9 +211,10 @@ class Gaussian(Wick):
         return _unchecked(None, self.cov)
 
     def __repr__(self) -> str:
-        parts = [
+        parts = [] if self.n_ctx is None else [f"n_ctx={self.n_ctx}"]
+        parts += [
             f"{k}={tuple(ar.shape(_array(v)))}"
-            for k, v in (("mean", self.mean), ("cov", self.cov))
+            for k, v in (("mean", self.mean), ("cov", self.cov), ("across", self.across))
             if v is not None
         ]
         return f"Gaussian({', '.join(parts)})"
@@ -303,8 +285,8 @@ class JointGaussian(Wick):
 def _unchecked(mean: Array | None, cov: Array | None) -> Gaussian:
     """A law made of parts that were checked before."""
     law = object.__new__(Gaussian)
-    object.__setattr__(law, "mean", mean)
-    object.__setattr__(law, "cov", cov)
+    for name, value in (("mean", mean), ("cov", cov), ("n_ctx", None), ("across", None)):
+        object.__setattr__(law, name, value)
     return law
 
 

@@ -1,0 +1,62 @@
+"""Paths through two attention layers."""
+
+from importlib import import_module
+
+import pytest
+import torch
+from attention import Attention
+from zoo import rand
+
+from tnsim.algebra import Network, identity, poly
+from tnsim.measure import Gaussian, expect
+
+module = import_module("tnsim.analysis.paths")
+
+
+def model(seed, **kw):
+    torch.manual_seed(seed)
+    kw = dict(residual=0.4, s=2, d=2, c=2) | kw
+    embed = poly("E[out@p,in0@p] one[p]", E=rand(2, 3), one=torch.ones(2, dtype=torch.float64))
+    head = poly("U[out@p,in0@p] one[p]", U=rand(3, 2), one=torch.ones(2, dtype=torch.float64))
+    layers = [("embed", embed), ("a", Attention(**kw).poly()), ("b", Attention(**kw).poly()), ("head", head)]
+    return Network(tuple(layers))
+
+
+def test_the_paths_add_up_to_the_model():
+    net = model(0, n=2, rotary=True)
+    front, wide, ends = module._parts(net)
+    x = rand(5, 2, 3)
+    hidden = wide(front[0](x))
+    assert len(ends) == 34
+    torch.testing.assert_close(sum(f(hidden) for f in ends), net(x), rtol=1e-10, atol=1e-10)
+    direct = net["head"](net["embed"](x))
+    torch.testing.assert_close(ends[0](hidden), direct, rtol=1e-10, atol=1e-10)
+    blind = ends[2](hidden)  # 00000: the second layer's attention, of the embedding alone
+    attention = net["b"](net["embed"](x)) - net["embed"](x)
+    torch.testing.assert_close(blind, net["head"](attention), rtol=1e-9, atol=1e-9)
+
+
+def test_inner_products_of_single_paths(monkeypatch):
+    """Paths that pass by the first attention are those of a model without it; all 34² take half a minute."""
+    parts = module._parts
+
+    def some(net):
+        front, wide, ends = parts(net)
+        return front, wide, ends[:3]
+
+    monkeypatch.setattr(module, "_parts", some)
+    a, b = model(1), model(2)
+    found = module.paths(a, b, progress=False)
+    law = Gaussian().bound(a.domain, a.polys[0].like)
+    straight = [net["head"] @ net["embed"] for net in (a, b)]
+    blind = [net["head"] @ (net["b"] - identity(net["b"].domain, rand(1))) @ net["embed"] for net in (a, b)]
+    assert found.products[0, 0].item() == pytest.approx(expect(straight, law, "sum").item(), rel=1e-9)
+    assert found.products[2, 2].item() == pytest.approx(expect(blind, law, "sum").item(), rel=1e-9)
+    assert found.products.shape == (3, 3) and found.layers().shape == (3, 3)
+
+
+def test_other_models_are_refused():
+    with pytest.raises(ValueError, match="two attention layers between linear ones"):
+        module.paths(model(0)[:2])
+    with pytest.raises(ValueError, match="not one attention without biases"):
+        module.paths(model(0, bias=("K1",)))

@@ -1,0 +1,116 @@
+"""Laws of tokens against all sequences, one by one; mixtures and samples of sequences."""
+
+from itertools import product
+
+import pytest
+import torch
+from attention import Attention
+from zoo import rand
+
+import tnsim
+from tnsim.algebra import Network, poly
+from tnsim.measure import Empirical, Gaussian, MarkovChain, MeasureError, Mixture, Tokens
+
+V, S = 3, 3
+
+
+def frequencies(*shape):
+    p = rand(*shape, seed=7).abs() + 0.1
+    return p / p.sum(-1, keepdim=True)
+
+
+def network(seed, blocks=1, **kw):
+    torch.manual_seed(seed)
+    f = poly("E[out@k,in0@k] P[k]", E=rand(2, V), P=torch.ones(S).double())
+    kw = dict(s=S, d=2, residual=0.6) | kw
+    layers = [("embed", f)] + [(f"attention {k}", Attention(**kw).poly()) for k in range(blocks)]
+    return Network(tuple(layers))
+
+
+SEQUENCES = torch.tensor(list(product(range(V), repeat=S)))
+ONE_HOT = torch.nn.functional.one_hot(SEQUENCES, V).double()
+P, P0, STEP = frequencies(V), frequencies(V), frequencies(V, V)
+PLACES = frequencies(S, V)
+LAWS = {
+    "tokens": (Tokens(P), P[SEQUENCES].prod(1)),
+    "tokens by position": (Tokens(PLACES), PLACES[torch.arange(S), SEQUENCES].prod(1)),
+    "chain": (MarkovChain(P0, STEP), P0[SEQUENCES[:, 0]] * STEP[SEQUENCES[:, :-1], SEQUENCES[:, 1:]].prod(1)),
+}
+
+
+@pytest.mark.parametrize("method", ["exact", "layerwise"])
+@pytest.mark.parametrize("law", LAWS)
+def test_one_layer_equals_all_sequences_one_by_one(law, method):
+    law, weights = LAWS[law]
+    a, b = network(1), network(2, rotary=True, n=2)
+    u, v = (net(ONE_HOT).reshape(len(SEQUENCES), -1) for net in (a, b))
+    expected = torch.einsum("z,zi,zj->ij", weights, u, v)
+    got = tnsim.moments(a, b, under=law, method=method).reshape(expected.shape)
+    assert (got - expected).abs().max() < 1e-10 * expected.abs().max()
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_behind_the_first_layer_mean_and_covariance_are_those_of_all_sequences(law):
+    law, weights = LAWS[law]
+    a, b = network(1), network(2)
+    x = law.bound(a.domain, a.polys[0].like).push((a[0], b[0])).push((a[1], b[1]))
+    hidden = [net(ONE_HOT).reshape(len(SEQUENCES), -1) for net in (a, b)]
+    for side, h in enumerate(hidden):
+        torch.testing.assert_close(x.mean_of(side).data.flatten(), weights @ h, rtol=1e-9, atol=1e-10)
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        u, v = (h - weights @ h for h in (hidden[i], hidden[j]))
+        expected = torch.einsum("z,zi,zj->ij", weights, u, v)
+        torch.testing.assert_close(
+            x.cov_of(i, j).data.reshape(expected.shape), expected, rtol=1e-9, atol=1e-10
+        )
+    own = x.cov_of(0, 0).data.reshape(2 * S, 2 * S)
+    assert torch.equal(own, own.T)
+
+
+def test_the_second_layer_is_that_of_a_gaussian():
+    law, _ = LAWS["chain"]
+    a, b = network(1, 2), network(2, 2)
+    hidden = law.bound(a.domain, a.polys[0].like).push((a[0], b[0])).push((a[1], b[1]))
+    expected = tnsim.measure.expect((a[2], b[2]), hidden, "sum")
+    got = tnsim.inner(a, b, under=law, method="layerwise")
+    torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+    gram = tnsim.gram([a, b], under=Tokens(P), method="layerwise", progress=False)
+    pair = tnsim.inner(a, b, under=Tokens(P), method="layerwise")
+    torch.testing.assert_close(gram.matrix[0, 1], pair, rtol=1e-9, atol=1e-12)
+
+
+def test_samples_of_sequences_come_as_vectors_or_ids():
+    a, b = network(1), network(2)
+    u, v = (net(ONE_HOT).flatten(1) for net in (a, b))
+    expected = (u * v).sum() / len(u)
+    for x in (SEQUENCES, ONE_HOT):
+        torch.testing.assert_close(tnsim.inner(a, b, under=Empirical(x)), expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["exact", "layerwise"])
+def test_a_mixture_is_the_weighted_sum(method):
+    a, b = network(1), network(2)
+    parts = [Tokens(P), MarkovChain(P0, STEP), Gaussian(mean=rand(S, V))]
+    mixture = Mixture(parts, [0.2, 0.3, 0.5])
+    each = [tnsim.moments(a, b, under=law, method=method) for law in parts]
+    expected = 0.2 * each[0] + 0.3 * each[1] + 0.5 * each[2]
+    torch.testing.assert_close(
+        tnsim.moments(a, b, under=mixture, method=method), expected, rtol=1e-10, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Tokens(torch.tensor([0.5, 0.6])), "add up to 1"),
+        (lambda: Tokens(torch.tensor([1.5, -0.5])), "at least 0"),
+        (lambda: MarkovChain(P0, torch.ones(2, 2) / 2), "write .n,. and .n, n."),
+        (lambda: Tokens(P).bound((("d", V),), P), "sequences over 3 tokens"),
+        (lambda: Tokens(PLACES).bound((("s", 5), ("d", V)), P), "p has 3 positions"),
+        (lambda: Mixture([]), "needs a list of laws"),
+        (lambda: Mixture([Tokens(P)], [0.5]), "add up to 1"),
+    ],
+)
+def test_bad_laws_are_refused(make, message):
+    with pytest.raises(MeasureError, match=message):
+        make()

@@ -1,0 +1,309 @@
+"""Laws of token sequences: one-hot inputs, whose legs at one position share one token."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise, permutations, zip_longest
+from typing import Any
+
+import autoray as ar
+import numpy as np
+import quimb.tensor as qtn
+
+from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.term import Term
+from tnsim.measure.expect import expect
+from tnsim.measure.gaussian import JointGaussian
+from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like
+
+__all__ = ["JointTokens", "MarkovChain", "Tokens"]
+
+Array = Any
+Blocks = tuple[tuple[str, ...], ...]  # positions that coincide
+
+
+class _OneHot(Measure):
+    """What laws of tokens share: legs at one position read one token, and positions may coincide."""
+
+    def closures(
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
+    ) -> Iterator[Closure]:
+        """All ways in which the positions that legs read may coincide; legs at one position share its token."""
+        legs = [leg for t in factors for leg in t.legs]
+        for blocks in self._coincidences(tuple(dict.fromkeys(leg[0] for leg in legs))):
+            joins, tokens = [], []
+            for block in blocks:
+                here = [leg for leg in legs if leg[0] in block]
+                joins += [(here[0][axis], leg[axis]) for leg in here[1:] for axis in range(2)]
+                tokens.append(here[0])
+            yield Closure(1.0, (Bridge((), tuple(joins), tuple(self._law(tokens))),))
+
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+        """How many ways there are."""
+        positions = tuple({leg[0] for t in factors for leg in t.legs})
+        return sum(1 for _, _ in zip(self._coincidences(positions), range(10**6), strict=False))
+
+    def bound(self, domain: Axes, like: Array) -> "JointTokens":
+        """The law on sequences as the model reads them.
+
+        Raises:
+            MeasureError: if the model does not read sequences over as many tokens.
+        """
+        if [s for s, _ in domain] != ["s", "d"] or domain[1][1] != self._vocabulary:
+            raise MeasureError(
+                f"this law is one of sequences over {self._vocabulary} tokens; the model reads {dict(domain)}. It "
+                "needs the axes s (positions) and d (tokens), as tnsim.convert(model, ids) gives them."
+            )
+        return JointTokens(self._placed(domain[0][1], like))
+
+    @property
+    def _vocabulary(self) -> int:
+        raise NotImplementedError
+
+    def _placed(self, n_ctx: int, like: Array) -> "_OneHot":
+        raise NotImplementedError
+
+    def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
+        raise NotImplementedError
+
+    def _law(self, tokens: Sequence[tuple[str, ...]]) -> list[qtn.Tensor]:
+        """The joint law of the tokens at distinct positions, each given as (position, token)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens(_OneHot):
+    """Independent tokens: x[s] is one-hot, token t with frequency p[t].
+
+    Exact for any number of layers that are composed; layer by layer exact through the first layer that is not linear,
+    then Gaussian. A product of two attention layers has 15 closures, in which all legs at a position share a token.
+
+    Args:
+        p: frequencies, shape ``(n_vocab,)``, or ``(n_ctx, n_vocab)`` for other ones at every position.
+
+    Raises:
+        MeasureError: if frequencies are negative or do not add up to one.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> from tnsim.measure.expect import expect
+        >>> f = poly("W[out,in0@k] M[k]", W=np.array([[1.0, 3.0]]), M=np.ones(2))  # a sum over two positions
+        >>> law = Tokens(np.array([0.5, 0.5])).bound(f.domain, f.like)
+        >>> expect((f, f), law)  # 4² + 2² + 4² + 6² over four
+        array([[18.]])
+    """
+
+    p: Array
+
+    def __post_init__(self) -> None:
+        _check_frequencies(self.p, "p")
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(ar.shape(self.p)[-1])
+
+    def _placed(self, n_ctx: int, like: Array) -> "Tokens":
+        p = as_like(self.p, like)
+        if ar.ndim(p) == 1:
+            p = ar.do("stack", (p,) * n_ctx, axis=0)
+        if ar.shape(p)[0] != n_ctx:
+            raise MeasureError(f"p has {ar.shape(p)[0]} positions; the model reads {n_ctx}.")
+        return _unchecked(Tokens, p=p)
+
+    def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
+        yield from _partitions(tuple(positions))
+
+    def _law(self, tokens: Sequence[tuple[str, ...]]) -> list[qtn.Tensor]:
+        n = ar.shape(self.p)[0]
+        apart = 1.0 - ar.do("eye", n, like=self.p)
+        pairs = [(a[0], b[0]) for k, a in enumerate(tokens) for b in tokens[k + 1 :]]
+        return [
+            *(qtn.Tensor(self.p, t, tags="P") for t in tokens),
+            *(qtn.Tensor(apart, pair) for pair in pairs),
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class MarkovChain(_OneHot):
+    """Tokens of a Markov chain: the first with law p0, every next with the row of P that the one before names.
+
+    The joint law of any positions in order is a matrix-product state. Exact as :class:`Tokens` is; a product of two
+    attention layers has 75 closures.
+
+    Args:
+        p0: law of the first token, shape ``(n_vocab,)``.
+        P: transition probabilities, shape ``(n_vocab, n_vocab)``; rows add up to one.
+
+    Raises:
+        MeasureError: if these are not probabilities.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> from tnsim.measure.expect import expect
+        >>> f = poly("W[out,in0@k] M[k]", W=np.array([[1.0, 3.0]]), M=np.ones(2))  # a sum over two positions
+        >>> stays = MarkovChain(np.array([0.5, 0.5]), np.eye(2)).bound(f.domain, f.like)
+        >>> expect((f, f), stays)  # (2² + 6²) / 2
+        array([[20.]])
+    """
+
+    p0: Array
+    P: Array
+
+    def __post_init__(self) -> None:
+        _check_frequencies(self.p0, "p0")
+        _check_frequencies(self.P, "P")
+        if tuple(ar.shape(self.P)) != tuple(ar.shape(self.p0)) * 2:
+            raise MeasureError(
+                f"p0 has shape {tuple(ar.shape(self.p0))} and P {tuple(ar.shape(self.P))}; write (n,) and (n, n)."
+            )
+
+    @property
+    def _vocabulary(self) -> int:
+        return int(ar.shape(self.p0)[-1])
+
+    def _placed(self, n_ctx: int, like: Array) -> "_PlacedChain":
+        p0, P = as_like(self.p0, like), as_like(self.P, like)
+        laws, powers = [p0], [ar.do("eye", self._vocabulary, like=P)]
+        for _ in range(n_ctx - 1):
+            laws.append(laws[-1] @ P)
+            powers.append(powers[-1] @ P)
+        zero = powers[0] * 0.0
+        steps = [
+            ar.do("stack", tuple(powers[b - a] if b > a else zero for b in range(n_ctx)), axis=0)
+            for a in range(n_ctx)
+        ]
+        return _PlacedChain(ar.do("stack", tuple(laws), axis=0), ar.do("stack", tuple(steps), axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class _PlacedChain(_OneHot):
+    """A Markov chain on so many positions: the law of every token, and of every later one given an earlier one."""
+
+    laws: Array
+    steps: Array
+
+    def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
+        for blocks in _partitions(tuple(positions)):
+            yield from permutations(blocks)  # in order of position; steps backwards have probability zero
+
+    def _law(self, tokens: Sequence[tuple[str, ...]]) -> list[qtn.Tensor]:
+        first = [qtn.Tensor(self.laws, t, tags="P") for t in tokens[:1]]
+        pairs = pairwise(tokens)
+        return first + [qtn.Tensor(self.steps, (a[0], b[0], a[1], b[1]), tags="P") for a, b in pairs]
+
+
+@dataclass(frozen=True, eq=False)
+class JointTokens(Measure):
+    """Tokens as two models see them behind linear layers, which are composed with whatever reads them.
+
+    Attributes:
+        base: the law of the tokens.
+        fronts: for every side the layers so far; none at the input.
+    """
+
+    base: _OneHot
+    fronts: tuple[Poly, ...] = ()
+
+    def closures(
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
+    ) -> Iterator[Closure]:
+        """As those of the tokens, at the input."""
+        return self.base.closures(factors, sides, exchange)
+
+    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+        """As that of the tokens, at the input."""
+        return self.base.count(factors, exchange)
+
+    def at_once(
+        self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
+    ) -> Array | None:
+        """Behind layers: these are composed with the factors."""
+        if not self.fronts:
+            return None
+        whole = tuple(f @ self.fronts[side] for f, side in zip(factors, sides, strict=False))
+        return expect(whole, self.base, keep, sides, connected)
+
+    def run_of(self, side: int) -> int | None:
+        """Models stacked on one side."""
+        return self.fronts[side].models if self.fronts else None
+
+    def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> Measure:
+        """The law of the outputs: tokens still, behind linear layers; else the Gaussian of the same mean and covariance."""
+        behind = tuple(
+            f @ g if g is not None else f for f, g in zip_longest(layers, self.fronts[: len(layers)])
+        )
+        if all(f.degree <= 1 for f in behind):
+            own = _unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
+            fronts = tuple(f.mapped(lambda x: x * 1.0) for f in behind)  # the law has arrays of its own
+            return JointTokens(own, fronts)
+        means: list[Block | None] = []
+        covs = {}
+        for a, f in enumerate(behind):
+            run = (a,) if f.models else ()
+            alone = known[a] if a < len(known) else None
+            if isinstance(alone, JointGaussian):
+                mean, cov = alone.means[0], alone.covs[0, 0]
+                means.append(None if mean is None else Block(mean.data, run))
+                covs[a, a] = Block(cov.data, run)
+                continue
+            means.append(Block(expect((f,), self.base, sides=(a,)), run))
+            covs[a, a] = Block(self._covariance(f, f, means[a], means[a], (a, a)), run)
+        if len(behind) > 1:
+            runs = tuple(a for a, f in enumerate(behind) if f.models)
+            covs[0, 1] = Block(self._covariance(behind[0], behind[1], means[0], means[1], (0, 1)), runs)
+        return JointGaussian(tuple(means), covs)
+
+    def _covariance(
+        self, f: Poly, g: Poly, mean: Block | None, other: Block | None, sides: tuple[int, int]
+    ) -> Array:
+        """E[f gᵀ] − E[f] E[g]ᵀ; of a model with itself, symmetric to the last bit."""
+        assert mean is not None and other is not None
+        second = expect((f, g), self.base, sides=sides)
+        n, m = len(f.codomain), len(g.codomain)
+        u = ar.do("reshape", mean.data, (*ar.shape(mean.data), *(1,) * m))
+        v = other.data
+        if f.models and sides[0] != sides[1]:
+            front = 1 if g.models else 0
+            u = ar.do("reshape", u, (ar.shape(u)[0], *(1,) * front, *ar.shape(u)[1:]))
+            v = ar.do("reshape", v, (*(1,) * (1 - front), *ar.shape(v)))
+        front = ar.ndim(second) - n - m
+        at = ar.ndim(v) - m
+        v = ar.do("reshape", v, (*ar.shape(v)[:at], *(1,) * n, *ar.shape(v)[at:]))
+        value = second - u * v
+        if f is not g or sides[0] != sides[1]:
+            return value
+        order = (*range(front), *range(front + n, front + 2 * n), *range(front, front + n))
+        return (value + ar.do("transpose", value, order)) / 2
+
+
+def _partitions(items: tuple[str, ...]) -> Iterator[Blocks]:
+    """All partitions of some items into blocks.
+
+    Example:
+        >>> list(_partitions(("q", "k")))
+        [(('q', 'k'),), (('q',), ('k',))]
+    """
+    if not items:
+        yield ()
+        return
+    first, *rest = items
+    for blocks in _partitions(tuple(rest)):
+        for k, block in enumerate(blocks):
+            yield (*blocks[:k], (first, *block), *blocks[k + 1 :])
+        yield ((first,), *blocks)
+
+
+def _check_frequencies(p: Array, name: str) -> None:
+    values = np.asarray(ar.to_numpy(ar.stop_gradient(p)) if hasattr(p, "shape") else p, dtype=float)
+    if values.ndim not in (1, 2) or not values.size:
+        raise MeasureError(f"{name} has shape {values.shape}; it has one entry for every token.")
+    if not np.isfinite(values).all() or (values < 0).any() or np.abs(values.sum(-1) - 1).max() > 1e-6:
+        raise MeasureError(f"{name} is no law: entries must be at least 0 and add up to 1.")
+
+
+def _unchecked(kind: type, **fields: Array) -> Any:
+    law: Any = object.__new__(kind)
+    for key, value in fields.items():
+        object.__setattr__(law, key, value)
+    return law
