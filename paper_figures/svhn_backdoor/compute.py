@@ -101,8 +101,8 @@ def compute(job: Job) -> Cache:
     top = shares.flatten().topk(pixels).indices
     test = images.y_test
     answer, marked = (
-        logits(modules[-1].float(), images.x_test),
-        logits(modules[-1], mark.stamp(images.x_test)),
+        logits(modules[-1], images.x_test.double()),
+        logits(modules[-1], mark.stamp(images.x_test.double())),
     )
     good = (test == 2) & (answer.argmax(1) == 2) & (marked.argmax(1) == TARGET)
     sample = int(good.double().argmax())
