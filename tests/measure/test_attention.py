@@ -50,6 +50,9 @@ LAWS = {
     "any covariance": lambda n: dict(cov=spd(n, 3)),
     "mean and covariance": lambda n: dict(mean=rand(n, seed=4), cov=spd(n, 3)),
     "mean": lambda n: dict(mean=rand(n, seed=4)),
+    "independent positions": lambda n: dict(
+        mean=rand(n, seed=4), cov=torch.block_diag(*(spd(n // 2, k) for k in (3, 6)))
+    ),
     "diagonal": lambda n: dict(cov=torch.linspace(0.2, 1.5, n, dtype=torch.float64)),
 }
 

@@ -11,7 +11,7 @@ References:
 """
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce, wraps
 from itertools import combinations
 from math import comb
@@ -23,6 +23,9 @@ __all__ = ["Chains", "chain_flops"]
 
 Array = Any
 Set = frozenset[int]
+State = tuple[
+    tuple[int, ...], Array
+]  # ends at which chains have arrived, and the chains: rows by entries of ends
 EMPTY: Set = frozenset()
 
 
@@ -78,77 +81,96 @@ class Chains:
     # ------------------------------------------------------------------ steps from link to link
 
     @_kept
-    def _step(self, i: int, j: int) -> Array | None:
-        """From the exits of link i to those of link j: the legs of i against the legs of j, exchanged."""
-        (u, w), (x, y) = self._pairs[i], self._pairs[j]
-        return self._grid([[(u, y), (u, x)], [(w, y), (w, x)]])
-
-    @_kept
-    def _enter(self, a: int, j: int) -> Array | None:
-        """From single link a to the exits of link j."""
+    def _step(self, legs: tuple[int, ...], j: int) -> State | None:
+        """From some exits to those of link j that can be reached: it is entered at the other leg."""
         x, y = self._pairs[j]
-        return self._grid([[(self._singles[a], y), (self._singles[a], x)]])
+        return self._grid(legs, ((x, y), (y, x)))
 
     @_kept
-    def _leave(self, i: int, b: int) -> Array | None:
-        """From the exits of link i to single link b."""
-        u, w = self._pairs[i]
-        return self._grid([[(u, self._singles[b])], [(w, self._singles[b])]])
+    def _leave(self, legs: tuple[int, ...], b: int) -> Array | None:
+        """From some exits to an end."""
+        found = self._grid(legs, ((b, b),))
+        return None if found is None else found[1]
 
-    def _grid(self, ends: Sequence[Sequence[tuple[int, int]]]) -> Array | None:
-        blocks = [[self._cov(*pair) for pair in row] for row in ends]
-        if all(x is None for row in blocks for x in row):
+    def _grid(self, legs: Sequence[int], exits: Sequence[tuple[int, int]]) -> State | None:
+        """Covariances of ends with the partners of those exits of a link for which one of them is not zero."""
+        columns = [(p, [self._cov(e, q) for e in legs], q) for p, q in exits]
+        live = [column for column in columns if any(x is not None for x in column[1])]
+        if not live:
             return None
-        filled = [
-            [
-                self._zeros((self._sizes[e], self._sizes[f])) if x is None else x
-                for x, (e, f) in zip(*both, strict=True)
-            ]
-            for both in zip(blocks, ends, strict=True)
+        parts = [
+            _cat(
+                [
+                    self._zeros((self._sizes[e], self._sizes[q])) if x is None else x
+                    for e, x in zip(legs, blocks, strict=True)
+                ],
+                -2,
+            )
+            for _, blocks, q in live
         ]
-        return _cat([_cat(row, -1) for row in filled], -2)
+        return tuple(p for p, *_ in live), _cat(parts, -1)
+
+    def _onward(self, before: Mapping[int, State], j: int) -> State | None:
+        """All chains of a set, one link further."""
+        moved = []
+        for legs, x in before.values():
+            step = self._step(legs, j)
+            if step is not None:
+                moved.append((step[0], x @ step[1]))
+        if not moved:
+            return None
+        if len({legs for legs, _ in moved}) == 1:
+            return moved[0][0], reduce(operator.add, (x for _, x in moved))
+        parts: dict[int, Array] = {}
+        for legs, x in moved:
+            at = 0
+            for e in legs:
+                piece = x[:, :, at : at + self._sizes[e]]
+                parts[e] = parts[e] + piece if e in parts else piece
+                at += self._sizes[e]
+        return tuple(parts), _cat(list(parts.values()), -1)
 
     # ------------------------------------------------------------------ chains
 
     @_kept
-    def _states(self, through: Set) -> dict[int, Array]:
+    def _states(self, through: Set) -> dict[int, State]:
         """All chains that start at a single link or at a mean and pass through a set of links, by the last of them."""
         if len(through) == 1:
             (j,) = through
             start = self._start(j)
             return {} if start is None else {j: start}
-        found = {}
-        for j in through:
-            before = self._states(through - {j})
-            value = _total(_times(x, self._step(i, j)) for i, x in before.items())
-            if value is not None:
-                found[j] = value
-        return found
+        found = {j: self._onward(self._states(through - {j}), j) for j in sorted(through)}
+        return {j: state for j, state in found.items() if state is not None}
 
-    def _start(self, j: int) -> Array | None:
+    def _start(self, j: int) -> State | None:
         """Rows: every single link but the last, then the mean."""
         x, y = self._pairs[j]
-        rows = [self._enter(a, j) for a in range(len(self._singles) - 1)]
-        if self._means:
-            rows.append(_row([self._mean(y), self._mean(x)], [self._sizes[y], self._sizes[x]], self._zeros))
-        if all(row is None for row in rows):
-            return None
-        heights = [self._sizes[a] for a in self._singles[:-1]] + [1]
-        width = self._sizes[x] + self._sizes[y]
-        return _cat(
-            [self._zeros((h, width)) if r is None else r for r, h in zip(rows, heights, strict=False)], -2
-        )
+        rows = [(a, self._sizes[a]) for a in self._singles[:-1]]
+        found, legs = [], []
+        for p, q in ((x, y), (y, x)):
+            column = [self._cov(a, q) for a, _ in rows]
+            mean = self._mean(q) if self._means else None
+            column += [None if mean is None else mean[:, None]] if self._means else []
+            if any(value is not None for value in column):
+                heights = [*(h for _, h in rows), 1]
+                width = self._sizes[q]
+                filled = [
+                    self._zeros((h, width)) if value is None else value
+                    for value, h in zip(column, heights, strict=False)
+                ]
+                found.append(_cat(filled, -2))
+                legs.append(p)
+        return (tuple(legs), _cat(found, -1)) if found else None
 
     @_kept
     def _closed(self, through: Set, b: int | None) -> Array | None:
         """Chains through a set that end at single link b, or at a mean; all rows."""
-        states = self._states(through)
+        states = self._states(through).values()
         if b is not None:
-            return _total(_times(x, self._leave(i, b)) for i, x in states.items())
+            return _total(_times(x, self._leave(legs, self._singles[b])) for legs, x in states)
         ends = []
-        for i, x in states.items():
-            u, w = self._pairs[i]
-            row = _row([self._mean(u), self._mean(w)], [self._sizes[u], self._sizes[w]], self._zeros)
+        for legs, x in states:
+            row = _row([self._mean(e) for e in legs], [self._sizes[e] for e in legs], self._zeros)
             ends.append(None if row is None else _times(x, _turned(row)))
         return _total(ends)
 
@@ -187,20 +209,14 @@ class Chains:
     # ------------------------------------------------------------------ loops
 
     @_kept
-    def _rounds(self, first: int, through: Set) -> dict[int, Array]:
+    def _rounds(self, first: int, through: Set) -> dict[int, State]:
         """Chains from the second leg of a link through others, by the last of them."""
-        c = self._sizes[self._pairs[first][0]]
         if len(through) == 1:
             (j,) = through
-            step = self._step(first, j)
-            return {} if step is None else {j: step[:, c:]}
-        found = {}
-        for j in through:
-            before = self._rounds(first, through - {j})
-            value = _total(_times(x, self._step(i, j)) for i, x in before.items())
-            if value is not None:
-                found[j] = value
-        return found
+            step = self._step((self._pairs[first][1],), j)
+            return {} if step is None else {j: step}
+        found = {j: self._onward(self._rounds(first, through - {j}), j) for j in sorted(through)}
+        return {j: state for j, state in found.items() if state is not None}
 
     @_kept
     def _cumulant(self, links: Set) -> Array | None:
@@ -208,16 +224,15 @@ class Chains:
         first = min(links)
         u, w = self._pairs[first]
         rest = links - {first}
-        c = self._sizes[u]
         parts: list[Array | None] = []
         if not rest:
             own = self._cov(w, u)
             parts.append(None if own is None else _trace(own))
         else:
-            for i, x in self._rounds(first, rest).items():
-                back = self._step(i, first)
+            for legs, x in self._rounds(first, rest).values():
+                back = self._leave(legs, u)
                 if back is not None:
-                    parts.append(_contracted(x, _turned(back[:, :, c:])))
+                    parts.append(_contracted(x, _turned(back)))
         if self._means:
             closed = self._closed(links, None)
             parts.append(None if closed is None else closed[:, self._rows(None)] / 2)

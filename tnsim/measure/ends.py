@@ -47,7 +47,6 @@ class Ends:
         counts = [len(t.product.ends) for t in self._terms]
         self._offset = [0, counts[0]]
         self._made: dict[Any, Any] = {}
-        self._halves: dict[Any, Any] = {}
 
     def _end(self, e: int) -> tuple[Linked, End, int]:
         k, n = self._where[e]
@@ -70,13 +69,11 @@ class Ends:
         blocks: dict[Any, Any] = {}
 
         def cov(e: int, f: int) -> Array | None:
-            if e > f:
-                x = cov(f, e)
-                return None if x is None else x.swapaxes(1, 2)
-            if (e, f) not in blocks:
-                data, live, rows = self._block(e, f, tables)
-                blocks[e, f] = data[rows] if live[rows].any() else None
-            return blocks[e, f]
+            key = (min(e, f), max(e, f))
+            if key not in blocks:
+                blocks[key] = self._gathered(*key, tables)
+            x = blocks[key]
+            return x if x is None or e <= f else x.swapaxes(1, 2)
 
         def mean(e: int) -> Array | None:
             if e not in blocks:
@@ -104,10 +101,10 @@ class Ends:
             if found is not None:
                 bits.append(found[1][found[2]])
             for f in range(e, n):
-                _, live, rows = self._block(e, f, tables)
-                bits.append(live[rows])
+                live = self._live(e, f, tables)
+                bits.append(live)
                 if self._where[e][0] != self._where[f][0]:
-                    crossing |= live[rows]
+                    crossing |= live
         number = np.zeros(len(i), dtype=np.int64)
         for bit in bits:
             number = number * 2 + bit
@@ -131,59 +128,127 @@ class Ends:
         matrices = 8 + singles * singles + 4 * scalars * (singles + scalars) + 6 * scalars * 2**scalars
         return max(1, min(_LARGEST, int(CHUNK / (8.0 * c * c * matrices))))
 
-    def _block(self, e: int, f: int, tables: Sequence[np.ndarray]) -> tuple[Array, np.ndarray, np.ndarray]:
-        """All covariances of two ends, which of them are not zero, and the one that belongs to every pair of products."""
-        (s, x, _), (t, y, _) = self._end(e), self._end(f)
+    def _gathered(self, e: int, f: int, tables: Sequence[np.ndarray]) -> Array | None:
+        """The covariance of two ends for every pair of products; ``None`` if all are zero."""
+        live = self._live(e, f, tables)
+        if not live.any():
+            return None
+        (s, x, _), (t, *_) = self._end(e), self._end(f)
         a, b = self._where[e][0], self._where[f][0]
-        if a == b:
-            batch = tuple(dict.fromkeys((*x.batch, *y.batch)))
-            rows = s.address(tables[a], batch)
-        else:
-            rows = s.address(tables[a], x.batch) * entries(y.batch, t.sizes) + t.address(tables[b], y.batch)
+        own = self._own(e, f)
         if (e, f) not in self._made:
-            data = self._covariance(e, f)
-            size = ar.do("sum", ar.do("abs", ar.stop_gradient(data)), axis=(1, 2))
-            self._made[e, f] = (data, np.asarray(ar.to_numpy(size)) != 0)
-        return (*self._made[e, f], rows)
+            self._made[e, f] = self._covariance(e, f)
+        rows = s.address(tables[a], x.batch) * entries(own, t.sizes) + t.address(tables[b], own)
+        data = self._made[e, f][rows]
+        if live.all():
+            return data
+        return data * ar.do("asarray", live[:, None, None].astype(float), like=data)
+
+    def _places(self, e: int, f: int) -> list[int]:
+        """Axes of the input that number the forms of both ends: positions."""
+        x, y = self._end(e)[1], self._end(f)[1]
+        return [k for k, (i, j) in enumerate(zip(x.leg, y.leg, strict=True)) if i in x.batch and j in y.batch]
+
+    def _live(self, e: int, f: int, tables: Sequence[np.ndarray]) -> np.ndarray:
+        """For which pairs of products the law joins two ends: which positions they read decides."""
+        (s, x, _), (t, y, _) = self._end(e), self._end(f)
+        places = self._places(e, f)
+        left = [s.address(tables[self._where[e][0]], (x.leg[k],)) for k in places]
+        right = [t.address(tables[self._where[f][0]], (y.leg[k],)) for k in places]
+        joins = self._support(s.side, t.side, tuple(places))
+        if joins is None:
+            return np.logical_and.reduce(
+                [u == v for u, v in zip(left, right, strict=True)], initial=True
+            ) & np.ones(len(tables[0]), dtype=bool)
+        return joins[(*left, *right)] & np.ones(len(tables[0]), dtype=bool)
+
+    def _support(self, a: int, b: int, places: tuple[int, ...]) -> np.ndarray | None:
+        """Which positions the covariance joins; ``None`` where it is diagonal: only equal ones."""
+        cov = self._law_cov(a, b)
+        n = self._axes
+        if cov is None or ar.ndim(cov) == n:
+            return None
+        key = ("support", a, b, places)
+        if key not in self._made:
+            kept = {*places, *(n + k for k in places)}
+            data = np.asarray(ar.to_numpy(ar.stop_gradient(cov)))
+            self._made[key] = np.any(data != 0, axis=tuple(k for k in range(2 * n) if k not in kept))
+        found: np.ndarray = self._made[key]
+        return found
+
+    def _apart(self, e: int, f: int) -> list[int]:
+        """Positions that are independent: axes of the input along which the covariance is diagonal."""
+        a, b = self._end(e)[0].side, self._end(f)[0].side
+        found = []
+        for k in self._places(e, f):
+            joins = self._support(a, b, (k,))
+            if joins is None or not joins[~np.eye(len(joins), dtype=bool)].any():
+                found.append(k)
+        return found
+
+    def _own(self, e: int, f: int) -> tuple[str, ...]:
+        """Indices that number the forms of the second end, besides those of the first."""
+        x, y = self._end(e)[1], self._end(f)[1]
+        same = self._where[e][0] == self._where[f][0]
+        joined = {y.leg[k] for k in self._apart(e, f)}
+        return tuple(ix for ix in y.batch if ix not in joined and not (same and ix in x.batch))
 
     def _covariance(self, e: int, f: int) -> Array:
-        """Shape ``(batch, c, c')``: of one product's ends with a common batch, of two products' with both batches."""
+        """Shape ``(batch, c, c')``: numbered by the batch of the first end, then by what the second's has besides."""
         (s, x, _), (t, y, q) = self._end(e), self._end(f)
-        a, b = self._where[e][0], self._where[f][0]
+        n = len(y.leg)
         second = {ix: f"~{ix}" for z in t.form(q) for ix in z.inds} | {ix: f"~{ix}" for ix in y.leg}
         joins: list[tuple[str, str]] = []
-        if a == b:
+        if self._where[e][0] == self._where[f][0]:
             joins += [(ix, second[ix]) for ix in x.batch if ix in y.batch]
-        cov, turned = self._law_cov(s.side, t.side)
+        cov = self._law_cov(s.side, t.side)
         leg = tuple(second[ix] for ix in y.leg)
-        tensors = [*self._half(e, cov, turned, leg)]
-        if cov is None or ar.ndim(cov) == len(leg):
+        if cov is None or ar.ndim(cov) == n:
             joins += list(zip(x.leg, leg, strict=True))
+            tensors = [*s.form(e - self._offset[self._where[e][0]])]
             tensors += [] if cov is None else [qtn.Tensor(cov, x.leg)]
+        else:
+            apart = self._apart(e, f)
+            joins += [(x.leg[k], leg[k]) for k in apart]
+            tensors = [self._half(e, t.side, tuple(apart), leg)]
         tensors += [qtn.Tensor(z.data, tuple(second[ix] for ix in z.inds)) for z in t.form(q)]
-        own = tuple(second[ix] for ix in y.batch if a != b or ix not in x.batch)
+        own = tuple(second[ix] for ix in self._own(e, f))
         inner = [x.inner, second[y.inner] if y.inner else None]
         output = (*x.batch, *own, *(ix for ix in inner if ix))
         value = Contraction(tuple(tensors), output, identify(joins)).value()
         return ar.do("reshape", value, (-1, self.size(e), self.size(f)))
 
-    def _half(self, e: int, cov: Array | None, turned: bool, leg: Sequence[str]) -> list[qtn.Tensor]:
+    def _half(self, e: int, side: int, apart: tuple[int, ...], leg: Sequence[str]) -> qtn.Tensor:
         """A form with a full covariance on it, made once for all forms that it meets."""
         s, x, p = self._end(e)
-        if cov is None or ar.ndim(cov) == len(leg):
-            return s.form(p)
-        key = (e, id(cov), turned)
-        ports = tuple(f"port{k}" for k in range(len(leg)))
-        if key not in self._halves:
-            inds = (*ports, *x.leg) if turned else (*x.leg, *ports)
+        n = len(leg)
+        ports = tuple(f"port{k}" for k in range(n) if k not in apart)
+        key = ("half", e, side, apart)
+        if key not in self._made:
+            cov, inds = self._law_cov(s.side, side), [*x.leg, *(f"port{k}" for k in range(n))]
+            for k in apart:
+                first, other = inds.index(x.leg[k]), inds.index(f"port{k}")
+                cov = ar.do("diagonal", cov, axis1=first, axis2=other)
+                inds = [ix for ix in inds if ix not in (x.leg[k], f"port{k}")] + [x.leg[k]]
             output = (*x.batch, *((x.inner,) if x.inner else ()), *ports)
-            value = Contraction((*s.form(p), qtn.Tensor(cov, inds)), output).value()
-            self._halves[key] = qtn.Tensor(value, output)
-        half = self._halves[key]
-        return [qtn.Tensor(half.data, (*half.inds[: -len(ports)], *leg))]
+            value = Contraction((*s.form(p), qtn.Tensor(cov, tuple(inds))), output).value()
+            self._made[key] = qtn.Tensor(value, output)
+        half = self._made[key]
+        names = {f"port{k}": leg[k] for k in range(n)}
+        return qtn.Tensor(half.data, tuple(names.get(ix, ix) for ix in half.inds))
 
-    def _law_cov(self, a: int, b: int) -> tuple[Array | None, bool]:
-        return (self._law.covs[a, b], False) if a <= b else (self._law.covs[b, a], True)
+    @property
+    def _axes(self) -> int:
+        """How many axes the input has."""
+        return max(len(end.leg) for t in self._terms for end in t.product.ends)
+
+    def _law_cov(self, a: int, b: int) -> Array | None:
+        """The covariance with the axes of side a first."""
+        cov = self._law.covs[min(a, b), max(a, b)]
+        if cov is None or a <= b or ar.ndim(cov) == self._axes:
+            return cov
+        n = self._axes
+        return ar.do("transpose", cov, (*range(n, 2 * n), *range(n)))
 
     def _mean(self, e: int, tables: Sequence[np.ndarray]) -> tuple[Array, np.ndarray, np.ndarray] | None:
         s, x, p = self._end(e)
