@@ -17,7 +17,7 @@ from itertools import combinations
 from math import comb
 from typing import Any
 
-import autoray as ar
+from tnsim.measure.small import cat, contracted, row, scaled, times, total, trace, turned
 
 __all__ = ["Chains", "chain_flops"]
 
@@ -99,7 +99,7 @@ class Chains:
         if not live:
             return None
         parts = [
-            _cat(
+            cat(
                 [
                     self._zeros((self._sizes[e], self._sizes[q])) if x is None else x
                     for e, x in zip(legs, blocks, strict=True)
@@ -108,7 +108,7 @@ class Chains:
             )
             for _, blocks, q in live
         ]
-        return tuple(p for p, *_ in live), _cat(parts, -1)
+        return tuple(p for p, *_ in live), cat(parts, -1)
 
     def _onward(self, before: Mapping[int, State], j: int) -> State | None:
         """All chains of a set, one link further."""
@@ -128,7 +128,7 @@ class Chains:
                 piece = x[:, :, at : at + self._sizes[e]]
                 parts[e] = parts[e] + piece if e in parts else piece
                 at += self._sizes[e]
-        return tuple(parts), _cat(list(parts.values()), -1)
+        return tuple(parts), cat(list(parts.values()), -1)
 
     # ------------------------------------------------------------------ chains
 
@@ -158,21 +158,21 @@ class Chains:
                     self._zeros((h, width)) if value is None else value
                     for value, h in zip(column, heights, strict=False)
                 ]
-                found.append(_cat(filled, -2))
+                found.append(cat(filled, -2))
                 legs.append(p)
-        return (tuple(legs), _cat(found, -1)) if found else None
+        return (tuple(legs), cat(found, -1)) if found else None
 
     @_kept
     def _closed(self, through: Set, b: int | None) -> Array | None:
         """Chains through a set that end at single link b, or at a mean; all rows."""
         states = self._states(through).values()
         if b is not None:
-            return _total(_times(x, self._leave(legs, self._singles[b])) for legs, x in states)
+            return total(times(x, self._leave(legs, self._singles[b])) for legs, x in states)
         ends = []
         for legs, x in states:
-            row = _row([self._mean(e) for e in legs], [self._sizes[e] for e in legs], self._zeros)
-            ends.append(None if row is None else _times(x, _turned(row)))
-        return _total(ends)
+            means = row([self._mean(e) for e in legs], [self._sizes[e] for e in legs], self._zeros)
+            ends.append(None if means is None else times(x, turned(means)))
+        return total(ends)
 
     def _rows(self, a: int | None) -> slice:
         """Where the chains that start at single link a, or at a mean, are found."""
@@ -192,7 +192,7 @@ class Chains:
             if value is None or self._sides[e] != self._sides[f]:
                 return value
             lies = self._sizes[f] > 1 if self._sides[e] == 0 else self._sizes[e] > 1
-            return _turned(value) if lies else value
+            return turned(value) if lies else value
         if not self._means:
             return None
         if not through:
@@ -203,8 +203,8 @@ class Chains:
             value = None if closed is None else closed[:, self._rows(a)]
         else:
             closed = self._closed(through, a)
-            value = None if closed is None else _turned(closed[:, self._rows(None)])
-        return value if value is None or self._sides[e] == 0 else _turned(value)
+            value = None if closed is None else turned(closed[:, self._rows(None)])
+        return value if value is None or self._sides[e] == 0 else turned(value)
 
     # ------------------------------------------------------------------ loops
 
@@ -227,16 +227,16 @@ class Chains:
         parts: list[Array | None] = []
         if not rest:
             own = self._cov(w, u)
-            parts.append(None if own is None else _trace(own))
+            parts.append(None if own is None else trace(own))
         else:
             for legs, x in self._rounds(first, rest).values():
                 back = self._leave(legs, u)
                 if back is not None:
-                    parts.append(_contracted(x, _turned(back)))
+                    parts.append(contracted(x, turned(back)))
         if self._means:
             closed = self._closed(links, None)
             parts.append(None if closed is None else closed[:, self._rows(None)] / 2)
-        return _total(parts)
+        return total(parts)
 
     def _crosses(self, links: Set, singles: Sequence[int] = ()) -> bool:
         sides = {self._sides[self._singles[a]] for a in singles}.union(*(self._side[i] for i in links))
@@ -255,8 +255,8 @@ class Chains:
             block = part | {first}
             rest = self._numbers(links - block, connected and not self._crosses(block))
             if rest is not None:
-                terms.append(_scaled(self._cumulant(block), rest))
-        return _total(terms)
+                terms.append(scaled(self._cumulant(block), rest))
+        return total(terms)
 
     @_kept
     def _sum(self, singles: tuple[int, ...], links: Set, connected: bool) -> Array | float | None:
@@ -272,8 +272,8 @@ class Chains:
                 crossed = connected and not self._crosses(through, chosen)
                 rest = self._sum(left, links - through, crossed)
                 if rest is not None:
-                    terms.append(_scaled(self._path(a, b, through), rest))
-        return _total(terms)
+                    terms.append(scaled(self._path(a, b, through), rest))
+        return total(terms)
 
 
 def chain_flops(pairs: int, inner: int, rows: int) -> float:
@@ -288,40 +288,3 @@ def chain_flops(pairs: int, inner: int, rows: int) -> float:
 def _subsets(links: Set) -> Iterator[Set]:
     for k in range(len(links) + 1):
         yield from map(frozenset, combinations(sorted(links), k))
-
-
-def _total(values: Any) -> Array | None:
-    given = [x for x in values if x is not None]
-    return reduce(operator.add, given) if given else None
-
-
-def _scaled(x: Array | None, factor: Array | float) -> Array | None:
-    return None if x is None else x if isinstance(factor, float) and factor == 1.0 else x * factor
-
-
-def _times(x: Array, y: Array | None) -> Array | None:
-    return None if y is None else x @ y
-
-
-def _turned(x: Array) -> Array:
-    return x.swapaxes(1, 2)
-
-
-def _cat(parts: Sequence[Array], axis: int) -> Array:
-    return parts[0] if len(parts) == 1 else ar.do("concatenate", tuple(parts), axis=axis)
-
-
-def _row(
-    parts: Sequence[Array | None], sizes: Sequence[int], zeros: Callable[[tuple[int, int]], Array]
-) -> Array | None:
-    if all(x is None for x in parts):
-        return None
-    return _cat([zeros((1, n)) if x is None else x[:, None] for x, n in zip(parts, sizes, strict=True)], -1)
-
-
-def _trace(x: Array) -> Array:
-    return x.diagonal(0, 1, 2).sum(-1)[:, None, None]
-
-
-def _contracted(x: Array, y: Array) -> Array:
-    return (x * y).reshape(x.shape[0], -1).sum(-1)[:, None, None]
