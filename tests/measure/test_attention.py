@@ -229,3 +229,19 @@ def test_a_law_of_one_position_is_one_of_all():
         Gaussian(n_ctx=3).bound(f.domain, f.like)
     with pytest.raises(MeasureError, match="across is not symmetric"):
         Gaussian(across=torch.tensor([[1.0, 2.0], [0.0, 1.0]]))
+
+
+def test_slices_of_positions_and_of_pairs_of_positions():
+    """output=, Gram slices and moments of a sequence model, against quadrature."""
+    layers = [Attention(n=2, residual=0.5, o=2) for _ in range(2)]
+    a, b = (Network((("attn", f.poly()),)) for f in layers)
+    x, w = nodes(4, 10)
+    u, v = (f(x.reshape(-1, 2, 2)) for f in layers)
+    every = torch.einsum("z,zia,zjb->iajb", w, u, v)
+    close = dict(rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(tnsim.moments(a, b), every, **close)
+    products = tnsim.gram([a, b], progress=False).products.reshape(2, 2, 2, 2)
+    torch.testing.assert_close(products[..., 0, 1], torch.einsum("iaia->ia", every), **close)
+    for key in (1, (1, 0), (slice(None), 1)):
+        expected = w @ (u[:, *key] * v[:, *key] if isinstance(key, tuple) else u[:, key] * v[:, key])
+        torch.testing.assert_close(tnsim.inner(a, b, output=key), expected.sum(), **close)

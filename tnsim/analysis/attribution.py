@@ -1,6 +1,6 @@
 """Where the difference of two models is: exact splits of the squared distance."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, Literal, cast
 
@@ -9,6 +9,7 @@ import torch
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.rewrite import star
+from tnsim.analysis.heads import head_gained, heads
 from tnsim.analysis.modes import Modes
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, has_cheaper, law_for, priced
 from tnsim.analysis.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
@@ -17,7 +18,7 @@ from tnsim.measure.measure import Measure
 __all__ = ["attribute"]
 
 Array = Any
-To = Literal["outputs", "inputs", "directions", "layers", "hidden"]
+To = Literal["outputs", "inputs", "directions", "layers", "hidden", "heads"]
 
 
 def attribute(
@@ -42,6 +43,7 @@ def attribute(
     "directions"   orthonormal input directions       the same
     "layers"       every layer                        ‖a − b‖²
     "hidden"       every hidden unit of one ``layer`` ‖a − b‖² − ‖a₀ − b₀‖², both without them
+    "heads"        every head of one ``layer``        the same
     ============== ================================== =======================================
 
     All but the first are Aumann–Shapley splits. Put a gain g_i on every part; the squared distance is then a
@@ -57,6 +59,7 @@ def attribute(
       network h_g of these layers, from h_0 = a to h_1 = b. It does not depend on how a layer's hidden units are
       ordered or scaled. Starting from b gives other shares of the same sum.
     * hidden: unit i of both models' layer has gain g_i, so the two must be matched, as two checkpoints are.
+    * heads: head i of both models' attention layer has gain g_i, matched likewise; a bias of its output is in a₀.
 
     A share is negative where a part makes the two models more alike.
 
@@ -65,7 +68,7 @@ def attribute(
         b: another with the same inputs and outputs; for layers and hidden units also with the same layers.
         to: what to split over.
         output: the output (or slice of outputs) whose distance is split; all by default.
-        layer: with ``to="hidden"``: whose units, by name; by default the only layer that has some.
+        layer: with ``to="hidden"`` or ``"heads"``: whose, by name; by default the only layer that has some.
         under: the law of the input; the standard normal by default.
         method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
         budget: flops that may be spent. Layers cost as many squared distances as the degree of the model in all its
@@ -73,8 +76,8 @@ def attribute(
         memory: bytes that intermediate tensors may take.
 
     Returns:
-        Shape of one output, of one input, ``(layers,)`` in the order of ``tnsim.convert(a).names``, or ``(units,)``;
-        for directions :class:`Modes`, whose values are the shares.
+        Shape of one output, of one input, ``(layers,)`` in the order of ``tnsim.convert(a).names``, ``(units,)`` or
+        ``(heads,)``; for directions :class:`Modes`, whose values are the shares.
 
     Raises:
         CostError: if it would take more than the budget.
@@ -97,8 +100,8 @@ def attribute(
         raise ValueError(
             "a difference is split for two single models; pick them from the stack with net.pick(i)."
         )
-    if layer is not None and to != "hidden":
-        raise ValueError('layer= goes with to="hidden".')
+    if layer is not None and to not in ("hidden", "heads"):
+        raise ValueError('layer= goes with to="hidden" or to="heads".')
     law = law_for(nets, under)
     what = f"the split over {to} ({method})"
     if to == "outputs":
@@ -134,13 +137,14 @@ def attribute(
             lambda g: [blended(first, second, g), first],
             (len(first),), rule(2 * _degree_in_layers(first, second)), lambda s: s * gains(len(first)), ask, *limits,
         )  # fmt: skip
-    if to == "hidden":
-        name, units = _hidden_layer(nets, layer)
+    if to in ("hidden", "heads"):
+        count, gained_by = (_units, unit_gained) if to == "hidden" else (heads, head_gained)
+        name, units = _gained_layer(nets, layer, to, count)
         return integrated(
-            lambda g: [unit_gained(net, name, g) for net in nets],
+            lambda g: [gained_by(net, name, g) for net in nets],
             (units,), _unit_rule(nets, name), lambda s: s * gains(units), ask, *limits,
         )  # fmt: skip
-    raise ValueError(f'to is {to!r}; write "outputs", "inputs", "directions", "layers" or "hidden".')
+    raise ValueError(f'to is {to!r}; write "outputs", "inputs", "directions", "layers", "hidden" or "heads".')
 
 
 def _input_rule(nets: Sequence[Network]) -> Any:
@@ -184,21 +188,30 @@ def _degree_in_layers(a: Network, b: Network) -> int:
     return degree
 
 
-def _hidden_layer(nets: Sequence[Network], layer: str | None) -> tuple[str, int]:
-    """The layer whose units are asked for, and how many it has in both models."""
+def _gained_layer(
+    nets: Sequence[Network], layer: str | None, to: str, count: Callable[[Any], int | None]
+) -> tuple[str, int]:
+    """The layer whose units or heads are asked for, and how many it has in both models."""
+    what, needs = _PARTS[to]
     if layer is None:
-        able = [name for name, f in nets[0] if _units(f)]
+        able = [name for name, f in nets[0] if count(f)]
         if len(able) != 1:
-            raise ValueError(f"layer= must say whose hidden units are meant; layers with units are {able}.")
+            raise ValueError(f"layer= must say whose {what} are meant; layers with {what} are {able}.")
         (layer,) = able
-    counts = [_units(net[layer]) for net in nets]
+    counts = [count(net[layer]) for net in nets]
     if not all(counts):
-        raise ValueError(f"{layer} has no hidden units: it needs one term of products, as D((Lx)∘(Rx)).")
+        raise ValueError(f"{layer} has no {what}: it needs {needs}.")
     if counts[0] != counts[1]:
         raise ValueError(
-            f"{layer} has {counts[0]} hidden units in a and {counts[1]} in b; a split over units needs them matched."
+            f"{layer} has {counts[0]} {what} in a and {counts[1]} in b; a split over {what} needs them matched."
         )
     return layer, cast(int, counts[0])
+
+
+_PARTS = {
+    "hidden": ("hidden units", "one term of products, as D((Lx)∘(Rx))"),
+    "heads": ("heads", "attention with several heads"),
+}
 
 
 def _units(f: Any) -> int | None:
