@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo test lint types format clean
+.PHONY: bench demo figures test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
@@ -15,6 +15,10 @@ test: $(STAMP) lint types
 # Timings, as ratios, into docs/performance.md; some rows only: make bench ROWS="a b"
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py $(ROWS)
+
+# The paper's experiments at their fast size; from caches where these are there
+figures: $(STAMP)
+	$(BIN)/tnsim figures all --fast
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

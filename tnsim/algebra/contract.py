@@ -1,7 +1,8 @@
 """Contraction: from tensors with names to a number, and what that will cost.
 
 The only file that imports cotengra. Contraction trees are searched once for every structure (the
-pattern of indices and their sizes) and kept; index *names* do not matter.
+pattern of indices and their sizes) and kept; index *names* do not matter. With a folder in the environment variable
+``TNSIM_PATHS`` they are kept for other processes as well (:mod:`tnsim.algebra.paths`).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ import autoray as ar
 import cotengra as ctg
 import quimb.tensor as qtn
 
+from tnsim.algebra.paths import kept_path
 from tnsim.algebra.price import FLOPS_PER_WRITE, Cost, current_bill, current_cap
 from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
@@ -208,6 +210,12 @@ def _searched(
     tree = search("greedy")
     if 2 * tree.contraction_cost() < _WORTH_SEARCHING:
         return tree
-    if len(inputs) <= _OPTIMAL_UP_TO:
-        return search("optimal")
-    return search(ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False))
+
+    def path() -> tuple[tuple[int, ...], ...]:
+        few = len(inputs) <= _OPTIMAL_UP_TO
+        best = search(
+            "optimal" if few else ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False)
+        )
+        return tuple(map(tuple, best.get_path()))
+
+    return search(kept_path(inputs, output, sizes, path))

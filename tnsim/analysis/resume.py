@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from tnsim.algebra.files import replace_file
 from tnsim.algebra.network import Network
 from tnsim.measure.measure import Measure
 
@@ -67,14 +68,4 @@ class Saved:
             return
         self._parts[self._mark] = torch.zeros(0)
         self._parts[name] = value.detach().cpu().contiguous()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._path.with_name(f"{self._path.name}.part")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(save(self._parts))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self._path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(self._path, save(self._parts))
