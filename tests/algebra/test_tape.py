@@ -95,3 +95,26 @@ def test_arrays_from_nowhere_are_refused():
         tape.note(np.sum, ([np.ones(3)],), {}, np.ones(3))
     with pytest.raises(UntapedError):
         tape.recipe([np.ones(1)])
+
+
+def test_the_peak_is_what_is_held_at_once():
+    x = np.ones(100)
+
+    def memory(y):
+        root = y if y.base is None else y.base  # views lie where their base lies
+        return id(root), float(root.nbytes)
+
+    tape = Tape([x], is_array, memory=memory)
+
+    def noted(fn, *args, work=0.0):
+        tape.note(fn, args, {}, value := fn(*args), work)
+        return value
+
+    matrix = noted(np.outer, x, x)  # 80 kB
+    sums = noted(np.sum, noted(np.transpose, matrix), 0)  # a view, and 0.8 kB
+    assert tape.recipe([sums]).peak == matrix.nbytes + sums.nbytes
+    again = noted(np.outer, sums, sums)  # the first matrix is gone by now
+    assert tape.recipe([again]).peak == matrix.nbytes + sums.nbytes
+    assert tape.recipe([again, matrix]).peak == 2 * matrix.nbytes + sums.nbytes
+    busy = noted(np.negative, sums, work=1e6)
+    assert tape.recipe([busy]).peak == 1e6  # what a step takes on the way has its argument in it

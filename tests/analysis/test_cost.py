@@ -48,7 +48,12 @@ def test_flops_are_within_a_factor_of_three(kind, how):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-def test_memory_is_within_a_factor_of_three():
+@pytest.mark.parametrize(
+    "sizes",
+    ["d=14, width=14, hidden=14, out=14", "d=11, width=11, hidden=12, out=11, residual=0.5, bias=True"],
+    ids=["one term a layer", "residual and bias"],
+)
+def test_memory_is_within_a_factor_of_three(sizes):
     """Of a process: how far its peak rises above what it held before. torch allocates as it goes, and frees."""
     script = f"""
         import sys
@@ -56,7 +61,7 @@ def test_memory_is_within_a_factor_of_three():
         import torch, tnsim
         from zoo import network
         torch.set_num_threads(1)
-        a, b = (network(3, d=14, width=14, hidden=14, out=14) for _ in range(2))
+        a, b = (network(3, {sizes}) for _ in range(2))
         def peak():
             return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 

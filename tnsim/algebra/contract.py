@@ -128,7 +128,7 @@ def performed(
     bill.add(cost, prod(shape) * itemsize(like))
     result = _placeholder(tuple(shape), like)
     if tape is not None:
-        tape.note(fn, args, {}, result)
+        tape.note(fn, args, {}, result, cost.bytes)
     return result
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
-from tnsim.algebra.contract import performed
+from tnsim.algebra.contract import itemsize, performed
 from tnsim.algebra.price import Cost
 
 __all__ = ["entries", "fold", "merge", "multiplicity", "scale", "unfold"]
@@ -76,7 +76,8 @@ def fold(x: Array, d: int, a: int, b: int) -> Array:
         return _flat(x, 2)
     shape = (*ar.shape(x)[:-2], entries(d, a + b))
     size = float(prod(shape)) * comb(a + b, a)
-    return performed(_folded, (x, d, a, b), shape, x, Cost(2 * size, 0.0, 0, size))
+    held = float(2 * prod(ar.shape(x)) + 2 * prod(shape)) * itemsize(x)  # both also with their axes turned
+    return performed(_folded, (x, d, a, b), shape, x, Cost(2 * size, held, 0, size))
 
 
 def merge(x: Array, d: int, k: int, axis: int = -1) -> Array:

@@ -1,9 +1,10 @@
 """Tape: what is done to arrays, written down once, to be done again to others of the same shapes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tqdm import tqdm
@@ -34,6 +35,7 @@ class _Step:
     results: tuple[int, ...]
     single: bool
     done: tuple[int, ...] = ()
+    work: float = 0.0  # bytes it takes on the way, arguments and results included
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,12 @@ class Recipe:
     Attributes:
         steps: the operations.
         results: where the results are found.
+        peak: bytes of the arrays that are held at once on the way, besides those given.
     """
 
     steps: tuple[_Step, ...]
     results: tuple[int, ...]
+    peak: float = 0.0
 
     def __call__(self, arrays: Sequence[Array], progress: bool = False) -> list[Array]:
         """Do it to ``arrays``. What is not needed any more is let go on the way.
@@ -76,6 +80,7 @@ class Tape:
         arrays: the arrays that operations start from; placeholders of the right shape will do.
         is_array: tells arrays from other arguments.
         noted: called for every operation.
+        memory: for an array the memory it lies in (the same for two views of it), and its bytes.
     """
 
     def __init__(
@@ -83,14 +88,31 @@ class Tape:
         arrays: Sequence[Array],
         is_array: Callable[[Any], bool],
         noted: Callable[[], object] = lambda: None,
+        memory: Callable[[Any], tuple[Hashable, float]] = lambda x: (id(x), float(x.nbytes)),
     ):
         self._is_array, self._noted = is_array, noted
+        self._memory = [memory(x) for x in arrays]
+        self._memory_of, self._given = memory, len(arrays)
         self._numbers = {id(x): k for k, x in enumerate(arrays)}
         self._alive = list(arrays)  # so that ids stay theirs
         self._steps: list[_Step] = []
 
-    def note(self, fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any], value: Any) -> None:
+    def note(
+        self,
+        fn: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        value: Any,
+        work: float = 0.0,
+    ) -> None:
         """Write down that ``value`` is ``fn(*args, **kwargs)``: an array, or a tuple or list of arrays.
+
+        Args:
+            fn: what is done.
+            args: its arguments.
+            kwargs: its named arguments.
+            value: what it gives.
+            work: bytes it takes on the way, arguments and results included.
 
         Raises:
             UntapedError: if an argument is an array that comes from nowhere.
@@ -103,7 +125,8 @@ class Tape:
             numbers.append(len(self._alive))
             self._numbers[id(x)] = len(self._alive)
             self._alive.append(x)
-        self._steps.append(_Step(fn, *known, tuple(numbers), single))
+            self._memory.append(self._memory_of(x))
+        self._steps.append(_Step(fn, *known, tuple(numbers), single, work=work))
         self._noted()
 
     def recipe(self, results: Sequence[Array]) -> Recipe:
@@ -117,10 +140,30 @@ class Tape:
             used = set(_slots((step.args, step.kwargs)))
             last = (used - needed) | (set(step.results) - needed)
             needed |= used
-            kept.append(
-                _Step(step.fn, step.args, step.kwargs, step.results, step.single, tuple(sorted(last)))
-            )
-        return Recipe(tuple(reversed(kept)), wanted)
+            kept.append(replace(step, done=tuple(sorted(last))))
+        steps = tuple(reversed(kept))
+        return Recipe(steps, wanted, self._peak(steps))
+
+    def _peak(self, steps: Sequence[_Step]) -> float:
+        """Bytes that are held at once, besides the arrays given."""
+        given = {key for key, _ in self._memory[: self._given]}
+        users: Counter[Hashable] = Counter()
+        held = most = 0.0
+        for step in steps:
+            own = sum(dict(self._memory[n] for n in _slots((step.args, step.kwargs))).values())
+            most = max(most, held + max(0.0, step.work - own))
+            for n in step.results:
+                key, size = self._memory[n]
+                if key not in given:
+                    held += size if not users[key] else 0.0
+                    users[key] += 1
+            most = max(most, held)
+            for n in step.done:
+                key, size = self._memory[n]
+                if key not in given:
+                    users[key] -= 1
+                    held -= size if not users[key] else 0.0
+        return most
 
     def _known(self, x: Any) -> Any:
         if self._is_array(x):

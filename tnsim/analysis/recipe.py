@@ -7,7 +7,7 @@ other models of the same structure (the next checkpoint, the same model after a 
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from math import inf
 from typing import Any
 
@@ -85,9 +85,10 @@ def answer(
     given = tuple(given)
     try:
         survey = _Survey(given)
-        key = (run, _device(survey.arrays), survey.key, current_cap())
+        graph = torch.is_grad_enabled() and any(x.requires_grad for x in survey.arrays)
+        key = (run, _device(survey.arrays), survey.key, current_cap(), graph)
         if key not in _ANSWERS:
-            _ANSWERS[key] = _thought_through(run, given, survey, key[1], budget, progress)
+            _ANSWERS[key] = _thought_through(run, given, survey, key[1], budget, progress, graph)
         _ANSWERS.move_to_end(key)
         if len(_ANSWERS) > _MOST:
             _ANSWERS.popitem(last=False)
@@ -105,11 +106,12 @@ def _thought_through(
     device: torch.device,
     budget: float,
     progress: bool,
+    graph: bool,
 ) -> Answer:
     empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in survey.arrays]
     shadow = _filled(given, survey.arrays, empty)
     with tqdm(desc="planning", unit=" steps", delay=2, leave=False, disable=not progress) as bar:
-        tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update)
+        tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update, _memory)
         try:
             with pricing(budget) as bill, taping(tape), _Writing(tape, device):
                 result = run(*shadow)
@@ -117,7 +119,16 @@ def _thought_through(
             raise
         except RuntimeError as error:  # what torch says when an empty tensor is asked for values
             raise UntapedError(str(error)) from error
-    return Answer(bill.total(), result, run, tape.recipe(_Survey(result).arrays), survey.key)
+    recipe, cost = tape.recipe(_Survey(result).arrays), bill.total()
+    if not graph:  # where gradients are to come, nothing is let go on the way
+        cost = replace(cost, bytes=recipe.peak)
+    return Answer(cost, result, run, recipe, survey.key)
+
+
+def _memory(x: torch.Tensor) -> tuple[int, float]:
+    """Where a tensor lies (views of one tensor in the same place), and the bytes there."""
+    storage = x.untyped_storage()
+    return storage._cdata, float(storage.nbytes())
 
 
 def _device(arrays: Sequence[torch.Tensor]) -> torch.device:
