@@ -168,10 +168,10 @@ def _looked_up(
 def _multisets(d: int, k: int) -> np.ndarray:
     """All multisets of k numbers below d, sorted, one for every row, in colexicographic order."""
     if k == 0:
-        return np.zeros((1, 0), dtype=np.int64)
+        return np.zeros((1, 0), dtype=np.min_scalar_type(d))  # small: tables of them are large
     less = _multisets(d, k - 1)
     parts = [less[: entries(v + 1, k - 1)] for v in range(d)]
-    last = np.repeat(np.arange(d), [len(p) for p in parts])
+    last = np.repeat(np.arange(d, dtype=less.dtype), [len(p) for p in parts])
     return np.concatenate([np.concatenate(parts), last[:, None]], axis=1)
 
 
