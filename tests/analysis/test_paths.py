@@ -7,6 +7,7 @@ import torch
 from attention import Attention
 from zoo import rand
 
+import tnsim
 from tnsim.algebra import Network, identity, poly
 from tnsim.measure import Gaussian, expect
 
@@ -37,7 +38,7 @@ def test_the_paths_add_up_to_the_model():
 
 
 def test_inner_products_of_single_paths(monkeypatch):
-    """Paths that pass by the first attention are those of a model without it; all 34² take half a minute."""
+    """Paths that pass by the first attention are those of a model without it; the smallest models follow with all 34²."""
     parts = module._parts
 
     def some(net):
@@ -53,6 +54,28 @@ def test_inner_products_of_single_paths(monkeypatch):
     assert found.products[0, 0].item() == pytest.approx(expect(straight, law, "sum").item(), rel=1e-9)
     assert found.products[2, 2].item() == pytest.approx(expect(blind, law, "sum").item(), rel=1e-9)
     assert found.products.shape == (3, 3) and found.layers().shape == (3, 3)
+    alone = expect([straight[1]] * 2, law, "sum").item()
+    assert found.squares[1][0].item() == pytest.approx(alone, rel=1e-9)
+    own = module.paths(a, progress=False)
+    torch.testing.assert_close(own.squares[0], found.squares[0], rtol=1e-9, atol=0)
+    torch.testing.assert_close(own.similarity().diagonal(), torch.ones(3).double(), rtol=1e-12, atol=0)
+    size = (found.squares[0][2] * found.squares[1][1]).sqrt()
+    assert found.similarity()[2, 1].item() == pytest.approx((found.products[2, 1] / size).item(), rel=1e-12)
+
+
+def test_all_products_add_up_to_the_inner_product():
+    def smallest(seed):
+        torch.manual_seed(seed)
+        layers = [(name, Attention(s=2, d=1, c=1, residual=0.4).poly()) for name in ("a", "b")]
+        return Network(tuple(layers))
+
+    a, b = smallest(1), smallest(2)
+    found = module.paths(a, b, progress=False)
+    assert found.products.shape == (34, 34) and len(found.labels) == 34
+    total = tnsim.inner(a, b, method="layerwise").item()
+    assert found.products.sum().item() == pytest.approx(total, rel=1e-10)
+    assert found.layers().sum().item() == pytest.approx(total, rel=1e-10)
+    assert found.similarity().abs().max() < 1 + 1e-9
 
 
 def test_other_models_are_refused():

@@ -30,10 +30,20 @@ class Paths:
         labels: ``"direct"``, ``"layer 1"``, and 32 five-letter words: for every leg of the second layer's attention, in
             the order of its legs, ``1`` if it reads the first layer's attention and ``0`` if it reads past it.
         products: shape ``(34, 34)``; its sum is the inner product of the two models, layer by layer.
+        squares: squared norms of the paths of each model, two of shape ``(34,)``.
     """
 
     labels: tuple[str, ...]
     products: Array
+    squares: tuple[Array, Array]
+
+    def similarity(self) -> Array:
+        """Cosines of every path of one model with every path of the other: divided by the paths' own norms.
+
+        A path that is zero gives nan.
+        """
+        mine, other = (x**0.5 for x in self.squares)
+        return self.products / mine[:, None] / other[None, :]
 
     def layers(self) -> Array:
         """Sums over the paths that end in no layer, in the first and in the second, shape ``(3, 3)``."""
@@ -48,7 +58,7 @@ def paths(a: Model, b: Model | None = None, *, under: Measure | None = None, pro
     Behind its first layer a model carries two things, what went past the attention and what came out of it; their
     joint law is replaced by the Gaussian of the same mean and covariance. The second layer's attention reads one of
     the two on each of its five legs. All 34 paths of one model meet all of the other: about 34² times the cost of one
-    inner product of attention layers.
+    inner product of attention layers, and 68 more for their norms.
 
     Args:
         a: a model of linear layers, two attention layers without biases, and linear layers.
@@ -68,12 +78,20 @@ def paths(a: Model, b: Model | None = None, *, under: Measure | None = None, pro
         law = law.push(layers)
     law = law.push([wide for _, wide, _ in chains])
     left, right = (every for *_, every in chains)
-    pairs = list(product(range(len(left)), range(len(right))))
-    bar = tqdm(pairs, "paths", delay=2, leave=False, disable=not progress)
-    values = [expect((left[i], right[j]), law, "sum") for i, j in bar]
-    table = ar.do("reshape", ar.do("stack", tuple(values), axis=0), (len(left), len(right)))
+    same = nets[0] is nets[1]
+    asked = [((f, g), (0, 1)) for f, g in product(left, right)]
+    asked += [((f, f), (k, k)) for k, own in enumerate((left, right)) for f in own if not same]
+    bar = tqdm(asked, "paths", delay=2, leave=False, disable=not progress)
+    values = [expect(pair, law, "sum", sides=sides) for pair, sides in bar]
+    count = len(left) * len(right)
+    table = ar.do("reshape", ar.do("stack", tuple(values[:count]), axis=0), (len(left), len(right)))
+    if same:
+        squares = (ar.do("diagonal", table),) * 2
+    else:
+        ends = (values[count : count + len(left)], values[count + len(left) :])
+        squares = (ar.do("stack", tuple(ends[0]), axis=0), ar.do("stack", tuple(ends[1]), axis=0))
     words = ("".join(map(str, bits)) for bits in product((0, 1), repeat=5))
-    return Paths(("direct", "layer 1", *words), table)
+    return Paths(("direct", "layer 1", *words), table, squares)
 
 
 def _parts(net: Network) -> tuple[list[Poly], Poly, list[Poly]]:
