@@ -117,4 +117,7 @@ def test_the_peak_is_what_is_held_at_once():
     assert tape.recipe([again]).peak == matrix.nbytes + sums.nbytes
     assert tape.recipe([again, matrix]).peak == 2 * matrix.nbytes + sums.nbytes
     busy = noted(np.negative, sums, work=1e6)
-    assert tape.recipe([busy]).peak == 1e6  # what a step takes on the way has its argument in it
+    recipe = tape.recipe([busy])
+    assert recipe.peak == 1e6  # what a step takes on the way has its argument in it
+    assert recipe.whole == matrix.nbytes + 2 * sums.nbytes + (1e6 - sums.nbytes - busy.nbytes)
+    assert tape.recipe([again]).whole == 2 * matrix.nbytes + sums.nbytes

@@ -47,7 +47,7 @@ def test_inner_products_of_single_paths(monkeypatch):
 
     monkeypatch.setattr(module, "_parts", some)
     a, b = model(1), model(2)
-    found = module.paths(a, b, progress=False)
+    found = module.paths(a, b, method="layerwise", progress=False)
     law = Gaussian().bound(a.domain, a.polys[0].like)
     straight = [net["head"] @ net["embed"] for net in (a, b)]
     blind = [net["head"] @ (net["b"] - identity(net["b"].domain, rand(1))) @ net["embed"] for net in (a, b)]
@@ -56,7 +56,7 @@ def test_inner_products_of_single_paths(monkeypatch):
     assert found.products.shape == (3, 3) and found.layers().shape == (3, 3)
     alone = expect([straight[1]] * 2, law, "sum").item()
     assert found.squares[1][0].item() == pytest.approx(alone, rel=1e-9)
-    own = module.paths(a, progress=False)
+    own = module.paths(a, method="layerwise", progress=False)
     torch.testing.assert_close(own.squares[0], found.squares[0], rtol=1e-9, atol=0)
     torch.testing.assert_close(own.similarity().diagonal(), torch.ones(3).double(), rtol=1e-12, atol=0)
     size = (found.squares[0][2] * found.squares[1][1]).sqrt()
@@ -70,7 +70,7 @@ def test_all_products_add_up_to_the_inner_product():
         return Network(tuple(layers))
 
     a, b = smallest(1), smallest(2)
-    found = module.paths(a, b, progress=False)
+    found = module.paths(a, b, method="layerwise", progress=False)
     assert found.products.shape == (34, 34) and len(found.labels) == 34
     total = tnsim.inner(a, b, method="layerwise").item()
     assert found.products.sum().item() == pytest.approx(total, rel=1e-10)
@@ -80,6 +80,13 @@ def test_all_products_add_up_to_the_inner_product():
 
 def test_other_models_are_refused():
     with pytest.raises(ValueError, match="two attention layers between linear ones"):
-        module.paths(model(0)[:2])
+        module.paths(model(0)[:2], method="layerwise")
     with pytest.raises(ValueError, match="not one attention without biases"):
-        module.paths(model(0, bias=("K1",)))
+        module.paths(model(0, bias=("K1",)), method="layerwise")
+
+
+def test_the_approximation_is_asked_for_by_name():
+    with pytest.raises(ValueError, match='Write method="layerwise"'):
+        module.paths(model(0), model(1), method="exact")
+    with pytest.raises(TypeError, match="method"):
+        module.paths(model(0), model(1))

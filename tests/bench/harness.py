@@ -117,10 +117,17 @@ def agree(a: Any, b: Any) -> None:
 
 
 def elsewhere(script: str, threads: int | None = None) -> dict[str, float]:
-    """Run a script in a fresh process; the numbers it prints, with ``peak``, its peak resident memory in GiB."""
+    """Run a script in a fresh process; the numbers it prints, with ``peak``, its peak resident memory in GiB.
+
+    The peak is read from /proc: what getrusage says starts from the size of the process that started it.
+    """
     env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
     count = threads or torch.get_num_threads()
-    tail = "\nimport resource\nprint('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)\n"
+    tail = """
+for line in open("/proc/self/status"):
+    if line.startswith("VmHWM"):
+        print("peak", int(line.split()[1]) / 2**20)
+"""
     head = f"import torch\ntorch.set_num_threads({count})\n"
     done = subprocess.run(
         [sys.executable, "-c", head + script + tail], env=env, capture_output=True, text=True, check=False

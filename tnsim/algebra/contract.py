@@ -99,8 +99,10 @@ class Contraction:
 
 
 def _contracted(tree: ctg.ContractionTree, weight: float, arrays: Sequence[Array]) -> Array:
-    result = tree.contract(arrays)
-    return result if weight == 1.0 else result * weight
+    if weight != 1.0:  # on the smallest array: the result may be the largest that there is
+        least = min(range(len(arrays)), key=lambda k: ar.size(arrays[k]))
+        arrays = [x * weight if k == least else x for k, x in enumerate(arrays)]
+    return tree.contract(arrays)
 
 
 @dataclass(frozen=True)

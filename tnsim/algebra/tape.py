@@ -46,11 +46,14 @@ class Recipe:
         steps: the operations.
         results: where the results are found.
         peak: bytes of the arrays that are held at once on the way, besides those given.
+        whole: bytes held in the end if nothing is let go, as where gradients are to come; what single steps take on
+            the way included, for they keep that too.
     """
 
     steps: tuple[_Step, ...]
     results: tuple[int, ...]
     peak: float = 0.0
+    whole: float = 0.0
 
     def __call__(self, arrays: Sequence[Array], progress: bool = False) -> list[Array]:
         """Do it to ``arrays``. What is not needed any more is let go on the way.
@@ -142,7 +145,7 @@ class Tape:
             needed |= used
             kept.append(replace(step, done=tuple(sorted(last))))
         steps = tuple(reversed(kept))
-        return Recipe(steps, wanted, self._peak(steps))
+        return Recipe(steps, wanted, self._peak(steps), self._whole(steps))
 
     def _peak(self, steps: Sequence[_Step]) -> float:
         """Bytes that are held at once, besides the arrays given."""
@@ -164,6 +167,17 @@ class Tape:
                     users[key] -= 1
                     held -= size if not users[key] else 0.0
         return most
+
+    def _whole(self, steps: Sequence[_Step]) -> float:
+        """Bytes of all that is made, besides the arrays given."""
+        given = {key for key, _ in self._memory[: self._given]}
+        made: dict[Hashable, float] = {}
+        passing = 0.0
+        for step in steps:
+            arrays = dict(self._memory[n] for n in (*_slots((step.args, step.kwargs)), *step.results))
+            passing += max(0.0, step.work - sum(arrays.values()))
+            made |= {key: size for key, size in arrays.items() if key not in given}
+        return passing + sum(made.values())
 
     def _known(self, x: Any) -> Any:
         if self._is_array(x):

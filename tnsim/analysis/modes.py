@@ -1,13 +1,15 @@
 """Modes: the singular vectors of a model across one place, in the metric of the input law."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-__all__ = ["Group", "Modes", "combined", "factor_of", "leading", "rounding"]
+from tnsim.algebra.network import Network
+
+__all__ = ["Group", "Modes", "factor_of", "leading", "of_each", "rounding"]
 
 Array = Any
 
@@ -117,8 +119,18 @@ class Modes:
         return replace(self, **parts)
 
 
-def combined(modes: Sequence[Modes]) -> Modes:
-    """The modes of several models with a run axis in front; where some have fewer, zeros stand for the missing ones."""
+def of_each(net: Network, single: Callable[[Network], Modes]) -> Modes:
+    """The modes of a network; of a run, those of every model with a run axis in front.
+
+    Where some models have fewer modes than others, zeros stand for the missing ones.
+
+    Args:
+        net: a network, or a run of stacked ones.
+        single: the modes of one model.
+    """
+    if not net.models:
+        return single(net)
+    modes = [single(net.pick(i)) for i in range(net.models)]
     longest = max(map(len, modes))
 
     def stacked(key: str) -> Array:

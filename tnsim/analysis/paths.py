@@ -12,7 +12,7 @@ from tnsim.algebra.build import poly
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import canonical, compose
-from tnsim.analysis.problem import Model, comparable, law_for
+from tnsim.analysis.problem import Method, Model, comparable, law_for
 from tnsim.measure.expect import expect
 from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure
@@ -52,7 +52,14 @@ class Paths:
         return ar.do("stack", tuple(ar.do("stack", tuple(row), axis=0) for row in rows), axis=0)
 
 
-def paths(a: Model, b: Model | None = None, *, under: Measure | None = None, progress: bool = True) -> Paths:
+def paths(
+    a: Model,
+    b: Model | None = None,
+    *,
+    method: Method,
+    under: Measure | None = None,
+    progress: bool = True,
+) -> Paths:
     """Split the inner product of two two-layer attention-only models over paths, layer by layer.
 
     Behind its first layer a model carries two things, what went past the attention and what came out of it; their
@@ -63,12 +70,18 @@ def paths(a: Model, b: Model | None = None, *, under: Measure | None = None, pro
     Args:
         a: a model of linear layers, two attention layers without biases, and linear layers.
         b: another; by default ``a`` itself.
+        method: ``"layerwise"``: an approximation is asked for by name, and there is no other method here.
         under: the law of the input; the standard normal by default.
         progress: show a bar if it takes more than two seconds.
 
     Raises:
-        ValueError: if a model is of another kind.
+        ValueError: if a model is of another kind, or for another method.
     """
+    if method != "layerwise":
+        raise ValueError(
+            f"paths are known layer by layer only, which is an approximation; method is {method!r}. "
+            'Write method="layerwise".'
+        )
     nets = comparable(a, a if b is None else b)
     law = law_for(nets, under)
     chains = [_parts(net) for net in nets]

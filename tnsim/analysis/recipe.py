@@ -120,9 +120,8 @@ def _thought_through(
         except RuntimeError as error:  # what torch says when an empty tensor is asked for values
             raise UntapedError(str(error)) from error
     recipe, cost = tape.recipe(_Survey(result).arrays), bill.total()
-    if not graph:  # where gradients are to come, nothing is let go on the way
-        cost = replace(cost, bytes=recipe.peak)
-    return Answer(cost, result, run, recipe, survey.key)
+    held = recipe.whole if graph else recipe.peak  # where gradients are to come, nothing is let go on the way
+    return Answer(replace(cost, bytes=held), result, run, recipe, survey.key)
 
 
 def _memory(x: torch.Tensor) -> tuple[int, float]:

@@ -12,7 +12,7 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.subtract import fuse
 from tnsim.analysis.cut import mean_and_cov, modes_of, sensitivity
-from tnsim.analysis.modes import Modes, combined
+from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
 from tnsim.measure.empirical import Empirical
@@ -97,11 +97,7 @@ def spectrum(
     if output is not None:
         (*first, (name, last)) = net.layers
         net = Network((*first, (name, last[output])), net.in_shape)
-    if net.models:
-        return combined(
-            [_single(net.pick(i), kind, under, top, method, budget, memory) for i in range(net.models)]
-        )
-    return _single(net, kind, under, top, method, budget, memory)
+    return of_each(net, lambda one: _single(one, kind, under, top, method, budget, memory))
 
 
 def _single(

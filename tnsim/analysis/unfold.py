@@ -2,7 +2,7 @@
 
 from tnsim.algebra.network import Network
 from tnsim.analysis.cut import modes_of, second_moment, sensitivity
-from tnsim.analysis.modes import Modes, combined
+from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import place_at
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
 from tnsim.measure.measure import Measure, MeasureError
@@ -70,11 +70,7 @@ def unfold(
         raise MeasureError(
             f"{under!r} compares tensors as they are stored; unfold under Symmetric() or Gaussian()."
         )
-    if net.models:
-        return combined(
-            [_single(net.pick(i), at, under, top, method, budget, memory) for i in range(net.models)]
-        )
-    return _single(net, at, under, top, method, budget, memory)
+    return of_each(net, lambda one: _single(one, at, under, top, method, budget, memory))
 
 
 def _single(

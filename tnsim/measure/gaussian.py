@@ -16,7 +16,7 @@ from tnsim.algebra.wires import MODEL, output_leg
 from tnsim.measure.bridges import Bridges
 from tnsim.measure.expect import expect
 from tnsim.measure.linked import has_links, linked_moment
-from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like
+from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like, unchecked
 from tnsim.measure.orbits import pairings_of
 from tnsim.measure.positions import check_gaussian, over_positions
 
@@ -205,10 +205,10 @@ class Gaussian(Wick):
             if ar.size(cov) not in (size, size * size):
                 raise MeasureError(f"cov has shape {ar.shape(cov)}; the model's input is {shape}.")
             cov = ar.do("reshape", cov, shape if ar.size(cov) == size and size > 1 else (*shape, *shape))
-        return _unchecked(mean, cov)
+        return unchecked(Gaussian, mean=mean, cov=cov, n_ctx=None, across=None)
 
     def _without_mean(self) -> "Gaussian":
-        return _unchecked(None, self.cov)
+        return unchecked(Gaussian, mean=None, cov=self.cov, n_ctx=None, across=None)
 
     def __repr__(self) -> str:
         parts = [] if self.n_ctx is None else [f"n_ctx={self.n_ctx}"]
@@ -280,14 +280,6 @@ class JointGaussian(Wick):
 
     def _without_mean(self) -> "JointGaussian":
         return replace(self, means=(None,) * len(self.means))
-
-
-def _unchecked(mean: Array | None, cov: Array | None) -> Gaussian:
-    """A law made of parts that were checked before."""
-    law = object.__new__(Gaussian)
-    for name, value in (("mean", mean), ("cov", cov), ("n_ctx", None), ("across", None)):
-        object.__setattr__(law, name, value)
-    return law
 
 
 def _array(x: Array) -> Array:

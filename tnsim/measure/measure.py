@@ -12,7 +12,7 @@ from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import SIDES, Leg, model_index
 
-__all__ = ["Block", "Bridge", "Closure", "Keep", "Measure", "MeasureError", "Whole", "as_like"]
+__all__ = ["Block", "Bridge", "Closure", "Keep", "Measure", "MeasureError", "Whole", "as_like", "unchecked"]
 
 Array = Any
 Keep = Literal["all", "diagonal", "sum"]
@@ -221,3 +221,11 @@ def as_like(x: Array, like: Array) -> Array:
     x = ar.astype(x, ar.get_dtype_name(like))
     device = getattr(like, "device", None)
     return x if device is None or getattr(x, "device", None) == device else ar.to_device(x, device)
+
+
+def unchecked(kind: type, **fields: Any) -> Any:
+    """A law (or anything that checks what it is made of) from parts that were checked before."""
+    law: Any = object.__new__(kind)
+    for name, value in fields.items():
+        object.__setattr__(law, name, value)
+    return law

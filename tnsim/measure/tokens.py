@@ -13,7 +13,7 @@ from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
 from tnsim.measure.expect import expect
 from tnsim.measure.gaussian import JointGaussian
-from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like
+from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like, unchecked
 
 __all__ = ["JointTokens", "MarkovChain", "Tokens"]
 
@@ -108,7 +108,7 @@ class Tokens(_OneHot):
             p = ar.do("stack", (p,) * n_ctx, axis=0)
         if ar.shape(p)[0] != n_ctx:
             raise MeasureError(f"p has {ar.shape(p)[0]} positions; the model reads {n_ctx}.")
-        return _unchecked(Tokens, p=p)
+        return unchecked(Tokens, p=p)
 
     def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
         yield from _partitions(tuple(positions))
@@ -234,7 +234,7 @@ class JointTokens(Measure):
             f @ g if g is not None else f for f, g in zip_longest(layers, self.fronts[: len(layers)])
         )
         if all(f.degree <= 1 for f in behind):
-            own = _unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
+            own = unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
             fronts = tuple(f.mapped(lambda x: x * 1.0) for f in behind)  # the law has arrays of its own
             return JointTokens(own, fronts)
         means: list[Block | None] = []
@@ -248,7 +248,8 @@ class JointTokens(Measure):
                 covs[a, a] = Block(cov.data, run)
                 continue
             means.append(Block(expect((f,), self.base, sides=(a,)), run))
-            covs[a, a] = Block(self._covariance(f, f, means[a], means[a], (a, a)), run)
+            own = Block(self._covariance(f, f, means[a], means[a], (a, a)), run)
+            covs[a, a] = own.symmetrised(len(f.codomain))
         if len(behind) > 1:
             runs = tuple(a for a, f in enumerate(behind) if f.models)
             covs[0, 1] = Block(self._covariance(behind[0], behind[1], means[0], means[1], (0, 1)), runs)
@@ -257,7 +258,7 @@ class JointTokens(Measure):
     def _covariance(
         self, f: Poly, g: Poly, mean: Block | None, other: Block | None, sides: tuple[int, int]
     ) -> Array:
-        """E[f gᵀ] − E[f] E[g]ᵀ; of a model with itself, symmetric to the last bit."""
+        """E[f gᵀ] − E[f] E[g]ᵀ."""
         assert mean is not None and other is not None
         second = expect((f, g), self.base, sides=sides)
         n, m = len(f.codomain), len(g.codomain)
@@ -267,14 +268,9 @@ class JointTokens(Measure):
             front = 1 if g.models else 0
             u = ar.do("reshape", u, (ar.shape(u)[0], *(1,) * front, *ar.shape(u)[1:]))
             v = ar.do("reshape", v, (*(1,) * (1 - front), *ar.shape(v)))
-        front = ar.ndim(second) - n - m
         at = ar.ndim(v) - m
         v = ar.do("reshape", v, (*ar.shape(v)[:at], *(1,) * n, *ar.shape(v)[at:]))
-        value = second - u * v
-        if f is not g or sides[0] != sides[1]:
-            return value
-        order = (*range(front), *range(front + n, front + 2 * n), *range(front, front + n))
-        return (value + ar.do("transpose", value, order)) / 2
+        return second - u * v
 
 
 def _partitions(items: tuple[str, ...]) -> Iterator[Blocks]:
@@ -300,10 +296,3 @@ def _check_frequencies(p: Array, name: str) -> None:
         raise MeasureError(f"{name} has shape {values.shape}; it has one entry for every token.")
     if not np.isfinite(values).all() or (values < 0).any() or np.abs(values.sum(-1) - 1).max() > 1e-6:
         raise MeasureError(f"{name} is no law: entries must be at least 0 and add up to 1.")
-
-
-def _unchecked(kind: type, **fields: Array) -> Any:
-    law: Any = object.__new__(kind)
-    for key, value in fields.items():
-        object.__setattr__(law, key, value)
-    return law
