@@ -122,7 +122,7 @@ class Point(Measure):
         if all(t.degree == 0 for t in factors) and float(self.switch) > 0:
             yield Closure(1.0, ())
 
-    def count(self, factors, exchange=False):
+    def count(self, factors, sides, exchange=False):
         return 1
 
 
@@ -144,7 +144,7 @@ class Hidden(Measure):
         if all(t.degree == 0 for t in factors):
             yield Closure(self.box["weight"], ())
 
-    def count(self, factors, exchange=False):
+    def count(self, factors, sides, exchange=False):
         return 1
 
 

@@ -179,6 +179,15 @@ def test_models_of_different_width_and_depth():
         tnsim.similarity(a, b, method="layerwise")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_deep_models_of_unlike_parts(order):
+    """With and without residual: hidden states have parts of other orders, each model's its own."""
+    kinds = (dict(d=2, width=2, hidden=2, residual=0.5), dict(d=2, width=2, hidden=2))[::order]
+    a, b = (network(3, **kind) for kind in kinds)
+    exact = [second_moment(u, v, 2, 16) for u, v in ((a, b), (a, a), (b, b))]
+    torch.testing.assert_close(tnsim.similarity(a, b), cosine(*exact), rtol=1e-9, atol=1e-9)
+
+
 def test_gradients_equal_finite_differences():
     D, L, R = weights(2, 3, 3)
     b = network(1)

@@ -27,6 +27,7 @@ Array = Any
 _OPTIMAL_UP_TO = 8  # tensors; beyond, an exhaustive path search takes longer than it saves
 _GREEDY_REPEATS = 32
 _MOST_SLICES = 65536
+_EFFORT = f"combo-{FLOPS_PER_WRITE / 2:g}"  # multiplications and writes, weighed as in Cost.effort
 _WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
 
 
@@ -204,7 +205,7 @@ def _sliced(tree: ctg.ContractionTree, limit: float) -> ctg.ContractionTree:
 def _searched(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...]
 ) -> ctg.ContractionTree:
-    """A greedy tree; where the contraction is dear enough to pay for it, a searched one."""
+    """A greedy tree; where the contraction is dear enough to pay for it, the one of least effort that is found."""
 
     def search(optimize: Any) -> ctg.ContractionTree:
         return ctg.array_contract_tree(inputs, output, size_dict=dict(enumerate(sizes)), optimize=optimize)
@@ -214,10 +215,11 @@ def _searched(
         return tree
 
     def path() -> tuple[tuple[int, ...], ...]:
-        few = len(inputs) <= _OPTIMAL_UP_TO
-        best = search(
-            "optimal" if few else ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False)
-        )
+        if len(inputs) <= _OPTIMAL_UP_TO:
+            best = search(ctg.OptimalOptimizer(minimize=_EFFORT))
+        else:
+            best = search(ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False))
+            best = best.subtree_reconfigure(_OPTIMAL_UP_TO, minimize=_EFFORT, seed=0)
         return tuple(map(tuple, best.get_path()))
 
     return search(kept_path(inputs, output, sizes, path))

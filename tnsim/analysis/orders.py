@@ -119,9 +119,9 @@ class _Crossing(Measure):
             if closure.crossings == self.order:
                 yield closure
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """At most as many as of the law."""
-        return self.law.count(factors, exchange)
+        return self.law.count(factors, sides, exchange)
 
     def whole(self, factors: Sequence[Poly], sides: Sequence[int], outs: Sequence[Leg]) -> Iterator[Whole]:
         """That of the law."""

@@ -59,7 +59,7 @@ class Empirical(Measure):
         block = Block(self.x)
         return JointEmpirical((block, block)).closures(factors, sides, exchange)
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """Always 1."""
         return 1
 
@@ -88,7 +88,7 @@ class JointEmpirical(Measure):
                 bridges.append(Bridge(((f, k),), (), (self.samples[side].tensor((BATCH, *leg), "DATA"),)))
         yield Closure(1 / self._n, tuple(bridges))
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """Always 1."""
         return 1
 

@@ -127,7 +127,7 @@ def _count(factors: Sequence[Poly], measure: Measure, keep: Keep, sides: Sequenc
     count: float
     try:
         count = sum(
-            measure.count([t[k] for t, k in zip(terms, numbers, strict=True)], exchange)
+            measure.count([t[k] for t, k in zip(terms, numbers, strict=True)], sides, exchange)
             for numbers, _, exchange in _choices(factors, keep, sides)
         )
     except TooManyPairings as error:

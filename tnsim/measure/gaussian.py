@@ -54,9 +54,10 @@ class Wick(Measure):
                 bridges.append(Bridge((place,), (), (mean.tensor(factors[place[0]].legs[place[1]], "MEAN"),)))
             yield Closure(weight, tuple(bridges))
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """Pairings up to exchanges."""
-        return len(pairings_of(factors, leave=self.mean_of(0) is not None, exchange=exchange))
+        leave = any(self.mean_of(side) is not None for side in sides)
+        return len(pairings_of(factors, leave=leave, exchange=exchange))
 
     def _bridge(
         self, factors: Sequence[Term], sides: Sequence[int], p: tuple[int, int], q: tuple[int, int]

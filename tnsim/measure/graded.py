@@ -89,9 +89,9 @@ class Graded(Measure):
             bridges = [Bridge((place,), (), (x,)) for place, x in zip(places, nodes, strict=True)]
             yield Closure(weight, (*bridges, *(Bridge((), (), (x,)) for x in bonds)), diagram.crossings)
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """How many diagrams there are."""
-        return len(self._diagrams(factors, (0, len(self.states.parts) - 1), exchange))
+        return len(self._diagrams(factors, sides, exchange))
 
     def _diagrams(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool) -> tuple[Diagram, ...]:
         if len(factors) == 1 and not self._within:

@@ -131,7 +131,7 @@ class Measure(ABC):
         """
 
     @abstractmethod
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """How many closures there are, without listing them where that is long."""
 
     def whole(self, factors: Sequence[Poly], sides: Sequence[int], outs: Sequence[Leg]) -> Iterator[Whole]:

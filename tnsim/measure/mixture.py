@@ -62,9 +62,9 @@ class Mixture(Measure):
             for closure in law.closures(factors, sides, exchange):
                 yield replace(closure, weight=weight * closure.weight)
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """Those of all components."""
-        return sum(law.count(factors, exchange) for law in self.laws)
+        return sum(law.count(factors, sides, exchange) for law in self.laws)
 
     def at_once(
         self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool

@@ -34,7 +34,7 @@ class Symmetric(Measure):
             for weight, pairs, _ in pairings_of(factors, across=True, exchange=exchange):
                 yield Closure(weight / factorial(factors[0].degree), tuple(_wire(factors, *p) for p in pairs))
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """At most n! for equal degrees n, else 0."""
         return len(pairings_of(factors, across=True, exchange=exchange)) if _same_degree(factors) else 0
 
@@ -57,7 +57,7 @@ class Frobenius(Measure):
             pairs = (((0, k), (1, k)) for k in range(factors[0].degree))
             yield Closure(1.0, tuple(_wire(factors, *p) for p in pairs))
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """1 for equal degrees, else 0."""
         return int(_same_degree(factors))
 

@@ -37,7 +37,7 @@ class _OneHot(Measure):
                 tokens.append(here[0])
             yield Closure(1.0, (Bridge((), tuple(joins), tuple(self._law(tokens))),))
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """How many ways there are."""
         positions = tuple({leg[0] for t in factors for leg in t.legs})
         return sum(1 for _, _ in zip(self._coincidences(positions), range(10**6), strict=False))
@@ -211,9 +211,9 @@ class JointTokens(Measure):
         """As those of the tokens, at the input."""
         return self.base.closures(factors, sides, exchange)
 
-    def count(self, factors: Sequence[Term], exchange: bool = False) -> int:
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """As that of the tokens, at the input."""
-        return self.base.count(factors, exchange)
+        return self.base.count(factors, sides, exchange)
 
     def at_once(
         self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
