@@ -17,6 +17,7 @@ from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
 from tnsim.measure.bridges import Bridges
 from tnsim.measure.measure import Keep, Measure
+from tnsim.measure.mirror import halved
 from tnsim.measure.orbits import TooManyPairings
 
 __all__ = ["MOST_CLOSURES", "Keep", "expect", "placed", "plan"]
@@ -55,7 +56,8 @@ def plan(
         closures = measure.closures(choice, sides, exchange)
         wanted = (c for c in closures if c.crossings or not connected)
         for factor, tensors, joins in bridges.closed(choice, wanted):
-            yield Contraction(tensors, (*front, *kept), identify((*joined, *joins)), weight * factor)
+            c = Contraction(tensors, (*front, *kept), identify((*joined, *joins)), weight * factor)
+            yield from halved(c) if exchange else (c,)
 
 
 def expect(

@@ -175,6 +175,7 @@ class Graded(Measure):
         """A tensor for every part of a diagram, on the leg that reads it, its bonds, and what is left open; and what
         lies on the bonds, where that is not in the parts already."""
         groups: list[list[Group]] = [[] for _ in ends]
+        carry = self.states.base.cov_of(0, 0) is not None
         inds: list[list[str]] = [[] for _ in ends]
         split = [
             end.factored and order == 2 and self.states.parts[end.side].factors is not None
@@ -184,7 +185,7 @@ class Graded(Measure):
         for a, b, m in diagram.bonds:
             if not (split[a] or split[b]):
                 name = index(f"bond{a}_{b}x{m}", "d")  # with its size, so that equal names fit
-                groups[a].append((m, ends[b].side))
+                groups[a].append((m, ends[b].side if carry else None))
                 groups[b].append((m, None))
                 inds[a].append(name)
                 inds[b].append(name)
