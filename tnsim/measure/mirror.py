@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import autoray as ar
 import quimb.tensor as qtn
@@ -94,7 +95,7 @@ def _blocks(c: Contraction, x: str, y: str) -> Iterator[Contraction]:
     }
     count = min(_BLOCKS, int(sizes[x]))
     edges = [int(sizes[x]) * k // count for k in range(count + 1)]
-    parts = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [slice(a, b) for a, b in pairwise(edges)]
     for i, own in enumerate(parts):
         for j, other in enumerate(parts[i:], start=i):
             cut = tuple(_cut(t, c.joins, {x: own, y: other}) for t in c.tensors)
