@@ -14,7 +14,7 @@ from tnsim.measure.batch import Linked
 from tnsim.measure.chains import Chains, chain_flops
 from tnsim.measure.links import End, entries
 
-__all__ = ["CHUNK", "Ends", "Moments", "product_flops", "rows_of"]
+__all__ = ["CHUNK", "Ends", "Moments", "bytes_of_one", "product_flops", "rows_of"]
 
 Array = Any
 
@@ -122,11 +122,7 @@ class Ends:
 
     def _chunk(self) -> int:
         """How many products fit into memory at once."""
-        c = max(map(self.size, range(len(self._where))), default=1)
-        scalars = sum(len(t.product.pairs) for t in self._terms)
-        singles = sum(len(t.product.singles) for t in self._terms)
-        matrices = 8 + singles * singles + 4 * scalars * (singles + scalars) + 6 * scalars * 2**scalars
-        return max(1, min(_LARGEST, int(CHUNK / (8.0 * c * c * matrices))))
+        return max(1, min(_LARGEST, int(CHUNK / bytes_of_one(self._terms))))
 
     def _gathered(self, e: int, f: int, tables: Sequence[np.ndarray]) -> Array | None:
         """The covariance of two ends for every pair of products; ``None`` if all are zero."""
@@ -266,6 +262,15 @@ class Ends:
             size = ar.do("sum", ar.do("abs", ar.stop_gradient(value)), axis=1)
             self._made[e] = (value, np.asarray(ar.to_numpy(size)) != 0)
         return (*self._made[e], s.address(tables[self._where[e][0]], x.batch))
+
+
+def bytes_of_one(terms: Sequence[Linked]) -> float:
+    """Memory of the small matrices of one product with another."""
+    c = max((t.sizes[e.inner] for t in terms for e in t.product.ends if e.inner), default=1)
+    scalars = sum(len(t.product.pairs) for t in terms)
+    singles = sum(len(t.product.singles) for t in terms)
+    matrices = 8 + singles * singles + 4 * scalars * (singles + scalars) + 6 * scalars * 2**scalars
+    return 8.0 * c * c * matrices
 
 
 def product_flops(terms: Sequence[Linked]) -> float:

@@ -7,7 +7,7 @@ import autoray as ar
 import numpy as np
 
 from tnsim.measure.batch import Linked
-from tnsim.measure.ends import CHUNK, Ends, Moments, rows_of
+from tnsim.measure.ends import CHUNK, Ends, Moments, bytes_of_one, rows_of
 from tnsim.measure.links import entries
 
 __all__ = ["product_bytes", "product_moment"]
@@ -87,4 +87,5 @@ def product_bytes(terms: Sequence[Linked]) -> float:
         sum(entries(e.batch, t.sizes) * t.sizes.get(e.inner or "", 1) for e in t.product.ends) for t in terms
     ]
     kept = [entries(t.kept, t.sizes) * rows_of(t) for t in terms]
-    return 8.0 * (wide[0] * wide[-1] + 3 * kept[0] * kept[-1]) + 2 * CHUNK
+    every = float(np.prod([entries(t.product.batch, t.sizes) for t in terms])) * bytes_of_one(terms)
+    return 8.0 * (wide[0] * wide[-1] + 3 * kept[0] * kept[-1]) + min(every, 2 * CHUNK)
