@@ -1,0 +1,1 @@
+"""A small language model through training: what each measure sees, and under which law of the input."""
