@@ -7,7 +7,7 @@ from paper_figures.common.cache import Cache
 from paper_figures.common.sheet import caption, sheet
 from paper_figures.robustness.setting import LAWS
 from tnsim.view import PALETTE, heatmap
-from tnsim.view.style import MUTED, SIZES, styled
+from tnsim.view.style import MUTED, PAPER, SIZES, styled
 
 __all__ = ["plot"]
 
@@ -77,7 +77,7 @@ def _summary(cache: Cache) -> Figure:
     ax.set_yticks(at, names)
     ax.set(xlabel="r of functional and tensor similarity", xlim=(None, 1.01))
     ax.grid(axis="y", linewidth=0.4)
-    ax.legend(loc="upper left", fontsize=SIZES["small"])
+    ax.legend(loc="upper left", fontsize=SIZES["small"], frameon=True, framealpha=1, edgecolor=PAPER)
     heatmap(
         cache["cross"], axes["cross"], labels=names, vmin=0, vmax=1, origin="upper", annotate=True, colorbar=False,
         title="r of functional similarity on inputs of one law (row)\nwith that on own inputs (column)",
