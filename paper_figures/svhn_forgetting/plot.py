@@ -82,8 +82,15 @@ def _progress(cache: Cache) -> Figure:
         {"tensor, class 9": cache["slice_curves"][9], "head's row 9": cache["row_curves"][9]},
         ax,
         boundaries=edges,
+        phases=["localise:", *_named(cache)],
         xlabel="step (thin lines: the other classes)",
         ylabel="class slices\nto the end of +9",
         ylim=(float(lowest) - 0.05, 1.05),
     )
     return fig
+
+
+def _named(cache: Cache) -> list[str]:
+    """The class that `localise` names for every stage but the first."""
+    said = dict(part.split(": ") for part in cache.facts["named"].split(", "))
+    return [said[name] for name in NAMES[1:]]
