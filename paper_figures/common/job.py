@@ -39,6 +39,11 @@ class Job:
         """A GPU for full size where there is one."""
         return torch.device("cuda" if self.size == "full" and torch.cuda.is_available() else "cpu")
 
+    @property
+    def threads(self) -> int:
+        """For training: one, with which small batches are fastest; at full size as many as torch takes."""
+        return torch.get_num_threads() if self.size == "full" else 1
+
     def images(self, side: int = 8) -> Dataset:
         """The images: from the data file, or the embedded digits at a side of so many pixels."""
         return load_npz(self.data) if self.data else load_digits(size=side)

@@ -1,11 +1,38 @@
-"""All pairs of a list of models by the measures in use today, vectorised."""
+"""All pairs of a list of models: as tensors, and by the measures in use today."""
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["block_mean", "cka", "output_cosines", "weight_cosines"]
+import tnsim
+from paper_figures.common.job import Job
+
+__all__ = ["block_mean", "cka", "gram", "output_cosines", "weight_cosines"]
+
+
+def gram(
+    job: Job, models: Sequence[tnsim.Network], labels: Sequence[Any], name: str = "gram", **options: Any
+) -> tnsim.Gram:
+    """Inner products of all pairs, which go on where they were interrupted.
+
+    Args:
+        job: what they are for.
+        models: to be compared.
+        labels: one for every model.
+        name: of the file with what is done, in the job's folder.
+        **options: of `tnsim.gram`, such as `under` and `method`.
+    """
+    return tnsim.gram(
+        models,
+        labels=labels,
+        progress=job.progress,
+        budget=math.inf,
+        checkpoint=job.folder / f"{name}.safetensors",
+        **options,
+    )
 
 
 def weight_cosines(models: Sequence[nn.Module]) -> Tensor:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 import tnsim
 from paper_figures.common.cache import Cache
 from paper_figures.common.job import Job
-from paper_figures.common.matrices import block_mean, output_cosines
+from paper_figures.common.matrices import block_mean, gram, output_cosines
 from paper_figures.grokking.setting import NAMES, grid, model
 from tnsim.lab import Run, logits
 
@@ -59,15 +59,8 @@ def compute(job: Job) -> Cache:
     )
     marginals = used.mean(1)  # over outputs; every row adds up to 1
     unit = nn.functional.normalize(marginals, dim=1)
-    gram = tnsim.gram(
-        [tnsim.convert(m.double()) for m in modules],
-        under=tnsim.Symmetric(),
-        labels=run.steps,
-        progress=job.progress,
-        budget=math.inf,
-        checkpoint=job.folder / "gram.safetensors",
-    )
-    tensor = gram.similarity()
+    nets = [tnsim.convert(m.double()) for m in modules]
+    tensor = gram(job, nets, run.steps, under=tnsim.Symmetric()).similarity()
     starts = [0, *tnsim.segment(tensor, len(NAMES)).boundaries]
     curves = {name: np.array(run.curve(name)) for name in run.metrics[0]}
     arrays = curves | {

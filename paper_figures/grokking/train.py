@@ -1,6 +1,5 @@
 """One run, long after everything is memorised."""
 
-import torch
 from torch import nn
 
 from paper_figures.common.job import Job
@@ -25,7 +24,7 @@ def train(job: Job) -> Run:
         return row
 
     batches = epochs(x[parts["train"]], y[parts["train"]], min(s.batch, len(parts["train"])), s.seed)
-    with threads(1 if job.size != "full" else torch.get_num_threads()):
+    with threads(job.threads):
         return fit(
             model(job).to(job.device),
             [Stage(s.steps, batches, s.lr, s.weight_decay)],

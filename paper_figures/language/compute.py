@@ -11,7 +11,7 @@ from tqdm import tqdm
 import tnsim
 from paper_figures.common.cache import Cache
 from paper_figures.common.job import Job
-from paper_figures.common.matrices import output_cosines, weight_cosines
+from paper_figures.common.matrices import gram, output_cosines, weight_cosines
 from paper_figures.language.setting import GRAMS, LAWS, Settings, model, text
 from paper_figures.language.text import Corpus
 from tnsim.lab import Run, logits
@@ -116,16 +116,8 @@ def compute(job: Job) -> Cache:
     }
     for name, law in tqdm(laws.items(), "laws", disable=not job.progress):
         shown = [Rescaled(m, s.positions) for m in modules] if name == "rescaled" else modules
-        gram = tnsim.gram(
-            [tnsim.convert(m, example) for m in shown],
-            under=law,
-            method="layerwise",
-            labels=steps,
-            progress=job.progress,
-            budget=math.inf,
-            checkpoint=job.folder / f"gram-{name}.safetensors",
-        )
-        matrices[name] = gram.similarity()
+        nets = [tnsim.convert(m, example) for m in shown]
+        matrices[name] = gram(job, nets, steps, f"gram-{name}", under=law, method="layerwise").similarity()
     sampled = {name: pooled_cosines(modules, drawn(name, words, s)) for name in LAWS}
 
     arrays = {name: np.asarray(value) for name, value in matrices.items()}

@@ -1,6 +1,5 @@
 """One run on windows of text."""
 
-import torch
 from torch import Generator, Tensor, nn
 
 from paper_figures.common.job import Job
@@ -31,7 +30,7 @@ def train(job: Job) -> Run:
     def metrics(m: nn.Module) -> dict[str, float]:
         return {f"{part}_loss": float(_loss(m(ids[:, :-1]), ids[:, 1:])) for part, ids in parts.items()}
 
-    with threads(1 if job.size != "full" else torch.get_num_threads()):
+    with threads(job.threads):
         return fit(
             model(job).to(job.device),
             [Stage(s.steps, fresh(draw, s.seed), s.lr, s.weight_decay, schedule, (0.9, 0.95), 1.0)],

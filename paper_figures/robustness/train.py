@@ -1,6 +1,5 @@
 """All models of all laws at once: one optimiser step for everyone, on batches of their own."""
 
-import torch
 from torch import Tensor, nn
 
 from paper_figures.common.job import Job
@@ -19,7 +18,7 @@ def _loss(answer: Tensor, y: Tensor) -> Tensor:
 def train(job: Job) -> Run:
     """Train, or go on with what was interrupted."""
     s = job.settings
-    with threads(1 if job.size != "full" else torch.get_num_threads()):
+    with threads(job.threads):
         return fit(
             model(job),
             [Stage(s.steps, fresh(lambda dice: draw(job, dice)), s.lr)],

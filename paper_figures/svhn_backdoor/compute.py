@@ -1,6 +1,5 @@
 """Similarities of the checkpoints, and what the difference across the switch consists of."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -12,7 +11,7 @@ from tqdm import tqdm
 import tnsim
 from paper_figures.common.cache import Cache
 from paper_figures.common.job import Job
-from paper_figures.common.matrices import block_mean, output_cosines, weight_cosines
+from paper_figures.common.matrices import block_mean, gram, output_cosines, weight_cosines
 from paper_figures.svhn_backdoor.setting import TARGET, data, model, trigger
 from tnsim.lab import Run, logits
 
@@ -33,23 +32,27 @@ def delta(matrix: Tensor, clean: int) -> float:
     return block_mean(matrix, late, late) - block_mean(matrix, early, late)
 
 
-def localised(nets: Sequence[tnsim.Network], at: int, mask: Tensor) -> dict[str, str]:
+def localised(nets: Sequence[tnsim.Network], at: int, mask: Tensor) -> tuple[dict[str, str], Tensor]:
     """What a blind search says of the change from the last clean checkpoint to the end, knowing the clean run.
 
     Args:
         nets: the checkpoints.
         at: position of the last clean one.
         mask: the trigger's pixels, to count the hits.
+
+    Returns:
+        In words, and the score of every class, shape (2, classes); the second row is for the clean step before.
     """
     found = tnsim.localise(nets[at], nets[-1], history=nets[max(0, at - _HISTORY) : at])
     pixels = int(mask.sum())
     hits = int(mask[found.top(pixels)].sum())
     said = f"class {found.output}" if found.localised else "nothing"
     calm = tnsim.localise(nets[at - 1], nets[at], history=nets[max(0, at - 1 - _HISTORY) : at - 1])
-    return {
+    words = {
         "localised": f"{said}, {hits} of {pixels} pixels",
         "control": f"class {calm.output}" if calm.localised else "nothing",
     }
+    return words, torch.stack([found.outputs, calm.outputs])
 
 
 def compute(job: Job) -> Cache:
@@ -67,18 +70,11 @@ def compute(job: Job) -> Cache:
         clean.append(logits(m, everything))
         stamped.append(logits(m, mark.stamp(everything)))
     nets = [tnsim.convert(m.double()) for m in modules]
-    gram = tnsim.gram(
-        nets,
-        under=tnsim.Symmetric(),
-        labels=run.steps,
-        progress=job.progress,
-        budget=math.inf,
-        checkpoint=job.folder / "gram.safetensors",
-    )
-    slices = gram.slices()
+    products = gram(job, nets, run.steps, under=tnsim.Symmetric())
+    slices = products.slices()
     matrices = {
         "weights": weight_cosines(modules),
-        "tensor": gram.similarity(),
+        "tensor": products.similarity(),
         "poisoned": output_cosines(stamped),
         "nines": output_cosines([f[labels == TARGET] for f in clean]),
         "clean": output_cosines(clean),
@@ -91,6 +87,7 @@ def compute(job: Job) -> Cache:
     shares = tnsim.attribute(before, after, to="inputs", output=TARGET, under=tnsim.Symmetric())
     energy = tnsim.attribute(before, after, to="outputs", under=tnsim.Symmetric())
     jumps = 1 - slices[:, at, at + 1]
+    said, scores = localised(nets, at, mark.mask)
     others = [k for k in range(images.classes) if k != TARGET]
 
     deltas = {f"delta_{name}": delta(m, at + 1) for name, m in matrices.items()}
@@ -108,7 +105,7 @@ def compute(job: Job) -> Cache:
     sample = int(good.double().argmax())
     facts = (
         deltas
-        | localised(nets, at, mark.mask)
+        | said
         | {
             "delta_others": float(np.median([by_class[k] for k in others])),
             "order": "yes" if in_order else "no",
@@ -130,7 +127,7 @@ def compute(job: Job) -> Cache:
         "mask": mark.mask.view(images.shape),
         "modes": torch.stack(modes),
         "shares": shares.view(images.shape),
-        "jumps": jumps,
+        "scores": scores,
         "delta_by_class": np.array(by_class),
         **{name: np.array(run.curve(name)) for name in run.metrics[0]},
     }

@@ -10,7 +10,7 @@ from paper_figures.common.cache import Cache
 from paper_figures.common.sheet import WIDTH, caption, sheet
 from paper_figures.svhn_backdoor.setting import TARGET
 from tnsim.view import DIVERGING, PALETTE, curves, heatmap, image
-from tnsim.view.style import MUTED, SIZES, styled
+from tnsim.view.style import INK, MUTED, SIZES, styled
 
 __all__ = ["plot"]
 
@@ -93,7 +93,7 @@ def _third(axes: dict[str, Axes], cache: Cache) -> None:
         if k != TARGET:
             ax.plot(ranks, values, color=MUTED, linewidth=0.8, alpha=0.6)
     ax.plot(ranks, modes[TARGET], "o-", color=PALETTE[1], markersize=3, linewidth=1)
-    ax.set(title="the difference's spectrum", xlabel="mode", ylabel="|eigenvalue|", ylim=(0, None))
+    ax.set(title="the change: spectrum", xlabel="mode", ylabel="|eigenvalue|", ylim=(0, None))
     caption(ax, f"class {TARGET}", x=0.3, y=0.85, color=PALETTE[1])
     caption(ax, "the others", x=0.55, y=0.2)
     mask = cache["mask"] != 0
@@ -101,11 +101,9 @@ def _third(axes: dict[str, Axes], cache: Cache) -> None:
     shares = cache["shares"] / cache["shares"].sum()
     image(shares, ax=axes["found"], outline=mask, title="found: inputs' shares")
     ax = axes["score"]
-    jumps = cache["jumps"]
-    ax.bar(range(len(jumps)), jumps, color=[PALETTE[1] if k == TARGET else MUTED for k in range(len(jumps))])
-    ax.set(
-        title="jump at the switch",
-        xlabel="class",
-        ylabel="1 − similarity",
-        xticks=range(len(jumps)),
-    )
+    switch, before = cache["scores"]
+    classes = range(len(switch))
+    ax.bar(classes, switch, color=[PALETTE[1] if k == TARGET else MUTED for k in classes])
+    ax.plot(classes, before, "_", color=INK, markersize=9, label="step before")
+    ax.set(title="localise: scores", xlabel="class", ylabel="× median of the others", xticks=classes)
+    ax.legend(loc="upper left", fontsize=SIZES["small"], handlelength=1)

@@ -1,6 +1,5 @@
 """Clean steps, then poisoned ones, with one optimiser."""
 
-import torch
 from torch import nn
 
 from paper_figures.common.job import Job
@@ -25,7 +24,7 @@ def train(job: Job) -> Run:
             "attack_success": attack_success(m, mark, here.x_test, here.y_test),
         }
 
-    with threads(1 if job.size != "full" else torch.get_num_threads()):
+    with threads(job.threads):
         return fit(
             model(job, images).to(job.device),
             [Stage(s.steps, batches, s.lr, s.weight_decay)],

@@ -1,6 +1,5 @@
 """Similarities of the checkpoints: as tensors, class by class, on data, and of raw weights."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,7 +10,7 @@ from tqdm import tqdm
 import tnsim
 from paper_figures.common.cache import Cache
 from paper_figures.common.job import Job
-from paper_figures.common.matrices import cka, weight_cosines
+from paper_figures.common.matrices import cka, gram, weight_cosines
 from paper_figures.svhn_forgetting.setting import NAMES, REFERENCE, STAGES, data, ends, model
 from tnsim.lab import Run, logits
 
@@ -34,16 +33,10 @@ def compute(job: Job) -> Cache:
     answers = [logits(m, images.x_test) for m in tqdm(modules, "validation", disable=not job.progress)]
     fits = [logits(m, images.x_train[:_SAMPLES]) for m in tqdm(modules, "training", disable=not job.progress)]
     nets = [tnsim.convert(m.double()) for m in modules]
-    gram = tnsim.gram(
-        nets,
-        labels=run.steps,
-        progress=job.progress,
-        budget=math.inf,
-        checkpoint=job.folder / "gram.safetensors",
-    )
-    slices = gram.slices()
+    products = gram(job, nets, run.steps)
+    slices = products.slices()
     matrices = {
-        "tensor": gram.similarity(),
+        "tensor": products.similarity(),
         "cka": cka([a[:_SAMPLES] for a in answers]),
         "weights": weight_cosines(modules),
     }
