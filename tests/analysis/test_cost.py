@@ -5,6 +5,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import cotengra as ctg
 import pytest
 import quimb.tensor as qtn
 import torch
@@ -15,7 +16,9 @@ import tnsim
 from tnsim.algebra import CostError
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.price import capped, pricing
+from tnsim.analysis.problem import Problem
 from tnsim.measure import Gaussian, Symmetric
+from tnsim.measure.graded import Graded
 
 MODELS = {
     "one layer": dict(depth=1, d=40, hidden=48, out=24),
@@ -45,6 +48,29 @@ def test_flops_are_within_a_factor_of_three(kind, how):
         tnsim.similarity(a, b, **args)
     spent = counter.get_total_flops()  # products of matrices only
     assert spent / 3 < said < 3 * spent, f"said {said:.2e}, spent {spent:.2e}"
+
+
+def counted(monkeypatch):
+    """A list that grows by one tree with every contraction."""
+    done, contract = [], ctg.ContractionTree.contract
+    monkeypatch.setattr(
+        ctg.ContractionTree, "contract", lambda tree, *a, **kw: done.append(tree) or contract(tree, *a, **kw)
+    )
+    return done
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", MODELS)
+def test_as_many_networks_are_contracted_as_was_said(kind, how, monkeypatch):
+    a, b = network(**MODELS[kind]), network(**MODELS[kind])
+    args = dict(HOW[how])
+    if args.get("under") is True:
+        args["under"] = Gaussian(cov=torch.eye(a.in_shape[0], dtype=torch.float64) * 2)
+    done = counted(monkeypatch)
+    said = tnsim.cost(a, b, **args).contractions
+    assert not done
+    tnsim.similarity(a, b, **args)
+    assert said / 3 < len(done) < 3 * said, f"said {said}, done {len(done)}"
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
@@ -107,6 +133,16 @@ def test_a_sliced_contraction_keeps_its_open_indices():
     expected = matrix.value()
     with capped(matrix.cost().bytes / 4):
         torch.testing.assert_close(matrix.value(), expected)
+
+
+def test_where_the_fastest_form_does_not_fit_a_smaller_one_is_taken():
+    a, b = (network(2, d=24, width=24, hidden=24, out=5) for _ in range(2))
+    plain, price = tnsim.similarity(a, b), tnsim.cost(a, b)
+    with capped(price.bytes / 4):
+        assert isinstance(Problem.of((a, b), None, "exact").law, Gaussian)  # composed
+    assert isinstance(Problem.of((a, b), None, "exact").law, Graded)
+    tight = tnsim.similarity(a, b, memory=price.bytes / 4)
+    torch.testing.assert_close(tight, plain, rtol=1e-10, atol=1e-10)
 
 
 def test_a_similarity_is_sliced_where_that_is_enough_and_refused_where_not():

@@ -11,9 +11,10 @@ import autoray as ar
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost, CostError, price, pricing
+from tnsim.algebra.price import Cost, CostError, Exceeded, current_cap, price, pricing
 from tnsim.algebra.symmetrise import Form, symmetrise
-from tnsim.measure.expect import Keep, expect
+from tnsim.analysis.recipe import answer
+from tnsim.measure.expect import Keep, count_closures, expect
 from tnsim.measure.graded import Graded
 from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure
@@ -25,6 +26,7 @@ Chain = Sequence[Poly]  # layers, first to last
 Reduced = tuple[tuple[Poly, ...], Measure]
 
 _FORMS: tuple[Form, ...] = ("polarised", "dense")
+_MANY = 100  # closures; to plan more of them in slices takes longer than there is patience
 _LARGEST = 2**30  # bytes of the coefficients of one order
 
 
@@ -51,8 +53,8 @@ def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:
 
     Shallow models are composed, and so are those with scores (attention): their closures are summed as they stand.
     Other deep ones (degree above 2) are either composed as well, with the exchange of legs made structural, or the law
-    is carried exactly through all layers but the last (:class:`Graded`), whichever takes less effort. The choice
-    depends on shapes only, and is made once for every structure.
+    is carried exactly through all layers but the last (:class:`Graded`), whichever takes less effort of those that
+    fit into memory. The choice depends on shapes only, and is made once for every structure.
     """
     deep = max(prod(f.degree for f in layers) for layers in chains) > 2
     scores = law.within and any(has_links(f) for layers in chains for f in layers)
@@ -67,16 +69,19 @@ def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:
 def _choice(chains: Sequence[Chain], law: Measure) -> Choice:
     degree = max(prod(f.degree for f in layers) for layers in chains)
     enough = 10 ** (7 + degree / 2)  # comparing takes longer: composed, 4 legs have ten closures, 8 hundreds
-    best, least = Choice(), inf
+    room = 2 * current_cap()
+    best, least, large = Choice(), inf, True
     for choice in (*_graded_choices(chains, law), *(Choice(form) for form in _FORMS)):
-        if choice.form is not None and least < enough:
+        if choice.form is not None and least < enough and not large:
             break
         try:
-            effort = price(partial(_product, chains, law, choice), least).effort
-        except CostError:
+            if choice.form is not None and _closures(chains, law, choice) > _MANY:
+                continue
+            cost = answer(_product, (chains, law, choice), inf if large else least).cost
+        except (CostError, Exceeded):
             continue
-        if effort < least:
-            best, least = choice, effort
+        if (cost.bytes > room, cost.effort) < (large, least):
+            best, least, large = choice, cost.effort, cost.bytes > room
     return best
 
 
@@ -84,6 +89,12 @@ def _product(chains: Sequence[Chain], law: Measure, choice: Choice) -> Any:
     factors, law = _in_form(chains, law, choice)
     pair = (factors[0], factors[-1])
     return expect(pair, law, _keep(pair), sides=(0, len(factors) - 1))
+
+
+def _closures(chains: Sequence[Chain], law: Measure, choice: Choice) -> float:
+    factors, law = _in_form(chains, law, choice)
+    pair = (factors[0], factors[-1])
+    return count_closures(pair, law, _keep(pair), (0, len(factors) - 1))
 
 
 def _keep(pair: Sequence[Poly]) -> Keep:
@@ -144,6 +155,7 @@ def _key(chains: Sequence[Chain], law: Measure) -> Hashable:
         type(law).__name__,
         shapes,
         runs,
+        current_cap(),
         ar.get_dtype_name(chains[0][0].like),
         tuple(tuple(f.signature() for f in layers) for layers in chains),
     )

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
 from tnsim.algebra.price import Cost, CostError, current_cap, pricing
-from tnsim.algebra.tape import Recipe, Tape, UntapedError, taping
+from tnsim.algebra.tape import Recipe, Tape, UntapedError, current_tape, taping
 from tnsim.measure.measure import Measure
 
 __all__ = ["Answer", "answer"]
@@ -153,6 +153,8 @@ class _Writing(TorchFunctionMode):
         if name in _IN_PLACE or (name.endswith("_") and not name.endswith("__")):
             raise UntapedError(f"{name} changes a tensor in place.")
         value = fn(*args, **named)
+        if current_tape() is not self._tape:  # a question inside the question, with a tape of its own
+            return value
         if fn is torch.empty:  # a placeholder: what it stands for is noted by whoever makes it
             return value
         several = isinstance(value, tuple | list) and any(isinstance(x, torch.Tensor) for x in value)
@@ -190,7 +192,7 @@ class _Survey:
             return (slice, x.start, x.stop, x.step)
         if _is_open(x):
             return (type(x), *((k, self._of(v)) for k, v in vars(x).items()))
-        if isinstance(x, _PLAIN):
+        if isinstance(x, _PLAIN) or (isinstance(x, frozenset) and all(isinstance(y, _PLAIN) for y in x)):
             return (type(x), x)
         raise UntapedError(f"a {type(x).__name__} may change unseen.")
 

@@ -20,7 +20,7 @@ from tnsim.measure.measure import Keep, Measure
 from tnsim.measure.mirror import halved
 from tnsim.measure.orbits import TooManyPairings
 
-__all__ = ["MOST_CLOSURES", "Keep", "expect", "placed", "plan"]
+__all__ = ["MOST_CLOSURES", "Keep", "count_closures", "expect", "placed", "plan"]
 
 Array = Any
 MOST_CLOSURES = 50_000
@@ -91,7 +91,7 @@ def expect(
     value = measure.at_once(factors, keep, sides, connected)
     if value is not None:
         return value
-    todo = _count(factors, measure, keep, sides)
+    todo = count_closures(factors, measure, keep, sides)
     models = [f.models or measure.run_of(side) for f, side in zip(factors, sides, strict=False)]
     shape = tuple(n for i, n in enumerate(models) if n and sides[i] not in sides[:i])
     outs = [f.out_shape for f in factors]
@@ -123,8 +123,12 @@ def _choices(
             yield numbers, 1 + (numbers[0] < numbers[1]), numbers[0] == numbers[1]
 
 
-def _count(factors: Sequence[Poly], measure: Measure, keep: Keep, sides: Sequence[int]) -> float:
-    """How many closures there are; refuse before millions of them are listed."""
+def count_closures(factors: Sequence[Poly], measure: Measure, keep: Keep, sides: Sequence[int]) -> float:
+    """How many closures there are.
+
+    Raises:
+        CostError: if there are too many to list.
+    """
     terms = [f.terms for f in factors]
     count: float
     try:
