@@ -16,7 +16,19 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term, canonical, fresh, retensor
 from tnsim.algebra.wires import index, output_leg, space
 
-__all__ = ["along", "attach", "fuse", "rename", "reorder", "repeat", "split", "sum_out", "tidy", "tie"]
+__all__ = [
+    "along",
+    "attach",
+    "fuse",
+    "is_local",
+    "rename",
+    "reorder",
+    "repeat",
+    "split",
+    "sum_out",
+    "tidy",
+    "tie",
+]
 
 Array = Any
 
@@ -177,6 +189,20 @@ def along(f: Poly, axes: Sequence[tuple[str, int]]) -> Poly:
             )
         )
     return Poly(tuple(terms), (*axes, *f.domain), (*axes, *f.codomain))
+
+
+def is_local(f: Poly, k: int) -> bool:
+    """Whether places along axis k are mapped each for itself: every output there reads its own place alone.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra import poly
+        >>> is_local(along(poly("W[out,in0]", W=np.ones((2, 3))), [("s", 4)]), 0)
+        True
+    """
+    if k >= min(len(f.domain), len(f.codomain)) or f.domain[k] != f.codomain[k]:
+        return False
+    return all(leg[k] == t.out[k] for t in f.terms for leg in t.legs)
 
 
 def tidy(f: Poly) -> Poly:

@@ -197,12 +197,12 @@ def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:
 
 def _laws(net: Network, law: Measure, method: Method) -> list[Measure]:
     """What every pair with these models shares."""
-    return hidden_laws(net, law) if method == "layerwise" else []
+    return hidden_laws(net, law, "diagonal") if method == "layerwise" else []
 
 
 def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, method: Method) -> Array:
     """Per-output inner products of two stacks, shape ``(P, Q, n_out)``."""
-    product = Problem.of(nets, law, method, laws).product(0, 1, "diagonal")
+    product = Problem.of(nets, law, method, laws, "diagonal").product(0, 1, "diagonal")
     return ar.do("reshape", product, (*ar.shape(product)[:2], -1))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import autoray as ar
 import torch
 
+from tnsim.algebra.axes import is_local
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
@@ -18,7 +19,7 @@ from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.linked import has_links
-from tnsim.measure.measure import Measure
+from tnsim.measure.measure import Measure, each_axis
 
 __all__ = [
     "BUDGET",
@@ -99,11 +100,13 @@ class Problem:
         factors: one polynomial for every model.
         law: the (joint) law of their inputs.
         units: for every model the exponent e of a factor 2ᵉ in front of its polynomial; none if there are none.
+        keep: what may be asked of products; of what is not asked for, the law may know nothing.
     """
 
     factors: tuple[Poly, ...]
     law: Measure
     units: tuple[Any, ...] = ()
+    keep: Keep = "all"
 
     @classmethod
     def of(
@@ -112,6 +115,7 @@ class Problem:
         under: Measure | None,
         method: Method,
         known: Sequence[Sequence[Measure]] = (),
+        keep: Keep = "all",
     ) -> "Problem":
         """Reduce models under a law.
 
@@ -124,6 +128,8 @@ class Problem:
             under: the law of the input.
             method: how.
             known: for every network the laws of its hidden states alone (:func:`hidden_laws`), if at hand.
+            keep: what will be asked of products. Where it is ``"diagonal"`` or ``"sum"``, layer by layer only equal
+                positions are needed of the layers behind the last attention, and others are left out.
 
         Raises:
             ValueError: for an unknown method, or models of different depth layer by layer.
@@ -142,10 +148,10 @@ class Problem:
                 )
             *steps, last = zip(*(net.polys for net in nets), strict=True)
             units: tuple[Any, ...] = ()
-            for k, layers in enumerate(steps):
-                law, units = _pushed(law, layers, units, [laws[k] for laws in known])[1:]
+            for k, (layers, apart) in enumerate(zip(steps, _apart(nets, keep), strict=True)):
+                law, units = _pushed(law, layers, units, [laws[k] for laws in known], apart)[1:]
             last, units = _rescaled(last, units)
-            return cls(*law.eased(last), units)
+            return cls(*law.eased(last), units, keep)
         law, rest = _carried(law, nets)
         factors, law = law.centred([layers[0] for layers in rest])
         chains = [(f, *layers[1:]) for f, layers in zip(factors, rest, strict=True)]
@@ -157,6 +163,8 @@ class Problem:
 
     def product(self, i: int, j: int, keep: Keep, progress: bool = False, units: bool = True) -> Any:
         """E[fᵢ ⊗ fⱼ]; without ``units`` in the models' own units, in which cosines are the same and nothing overflows."""
+        if keep == "all" and self.keep != "all":
+            raise ValueError(f"this problem was reduced to what keep={self.keep!r} needs.")
         pair = (self.factors[i], self.factors[j])
         value = expect(pair, self.law, keep, sides=(i, j), progress=progress)
         if not (units and self.units):
@@ -167,25 +175,43 @@ class Problem:
         return value * ar.do("reshape", gain, (*ar.shape(gain), *(1,) * (ar.ndim(value) - ar.ndim(gain))))
 
 
-def hidden_laws(net: Network, under: Measure | None) -> list[Measure]:
-    """The laws of a network's hidden states, layer by layer: what all pairs with this network have in common."""
+def hidden_laws(net: Network, under: Measure | None, keep: Keep = "all") -> list[Measure]:
+    """The laws of a network's hidden states, layer by layer: what all pairs with this network have in common.
+
+    Args:
+        net: a network.
+        under: the law of the input.
+        keep: what will be asked of products, as in :meth:`Problem.of`.
+    """
     law = law_for([net], under)
     laws = []
     units: tuple[Any, ...] = ()
-    for f in net.polys[:-1]:
-        alone, law, units = _pushed(law, (f,), units, ())
+    for f, apart in zip(net.polys[:-1], _apart([net], keep), strict=True):
+        alone, law, units = _pushed(law, (f,), units, (), apart)
         laws.append(alone)
     return laws
 
 
 def _pushed(
-    law: Measure, layers: Sequence[Poly], units: Sequence[Any], known: Sequence[Measure]
+    law: Measure, layers: Sequence[Poly], units: Sequence[Any], known: Sequence[Measure], apart: Sequence[int]
 ) -> tuple[Measure, Measure, tuple[Any, ...]]:
     """The law behind a layer, as it is and in units of its size, and these units."""
     layers, units = _rescaled(layers, units)
-    law = law.push(layers, known)
+    law = law.push(layers, known, apart)
     own, more = law.normalised()
     return law, own, tuple(a + b for a, b in zip(units, more, strict=True)) if units else more
+
+
+def _apart(nets: Sequence[Network], keep: Keep) -> list[tuple[int, ...]]:
+    """For every hidden state the axes along which only equal places are read from there on."""
+    layers = list(zip(*(net.polys for net in nets), strict=True))
+    kept = each_axis(keep, len(nets[0].polys[-1].codomain))
+    axes = {k for k, way in enumerate(kept) if way != "all"}
+    found = []
+    for behind in layers[:0:-1]:
+        axes = {k for k in axes if all(is_local(f, k) for f in behind)}
+        found.append(tuple(sorted(axes)))
+    return found[::-1]
 
 
 def _rescaled(layers: Sequence[Poly], units: Sequence[Any]) -> tuple[tuple[Poly, ...], tuple[Any, ...]]:

@@ -30,13 +30,13 @@ _ROUNDING = 100  # times the precision of the dtype
 
 def squared(nets: Pair, law: Measure, method: Method, output: Any, keep: Keep) -> Array:
     """‖a − b‖² as ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩, for every output (``"diagonal"``) or in sum."""
-    problem = Problem.of(nets, law, method).output(output)
+    problem = Problem.of(nets, law, method, keep=keep).output(output)
     return problem.product(0, 0, keep) - 2 * problem.product(0, 1, keep) + problem.product(1, 1, keep)
 
 
 def _apart(nets: Pair, law: Measure, method: Method) -> tuple[Array, Array]:
     """‖a_k − b_k‖² of every output, and what it is a difference of: ‖a_k‖² + ‖b_k‖²."""
-    problem = Problem.of(nets, law, method)
+    problem = Problem.of(nets, law, method, keep="diagonal")
     own = problem.product(0, 0, "diagonal") + problem.product(1, 1, "diagonal")
     return own - 2 * problem.product(0, 1, "diagonal"), own
 

@@ -169,12 +169,12 @@ def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, meth
 
 def _product(nets: Sequence[Network], law: Measure, method: Method, output: Any, keep: Keep) -> Array:
     """⟨a, b⟩, or its parts."""
-    return Problem.of(nets, law, method).output(output).product(0, 1, keep)
+    return Problem.of(nets, law, method, keep=keep).output(output).product(0, 1, keep)
 
 
 def _products(
     nets: Sequence[Network], law: Measure, method: Method, output: Any
 ) -> tuple[Array, Array, Array]:
     """⟨a, b⟩, ⟨a, a⟩ and ⟨b, b⟩, in the models' own units."""
-    problem = Problem.of(nets, law, method).output(output)
+    problem = Problem.of(nets, law, method, keep="sum").output(output)
     return tuple(problem.product(i, j, "sum", units=False) for i, j in ((0, 1), (0, 0), (1, 1)))

@@ -101,7 +101,9 @@ class JointEmpirical(Measure):
         """Samples go through any layer exactly."""
         return True
 
-    def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> "JointEmpirical":
+    def push(
+        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
+    ) -> "JointEmpirical":
         """The samples behind one more layer."""
         return JointEmpirical(tuple(self._behind(side, f) for side, f in enumerate(layers)))
 

@@ -13,6 +13,7 @@ from tnsim.algebra.wires import identify
 from tnsim.measure.batch import Linked
 from tnsim.measure.chains import Chains, chain_flops
 from tnsim.measure.links import End, entries
+from tnsim.measure.measure import Block
 
 __all__ = ["CHUNK", "Ends", "Moments", "bytes_of_one", "product_flops", "rows_of"]
 
@@ -29,12 +30,11 @@ class Moments:
 
     Attributes:
         means: one for every side, shape ``in_shape``, or ``None`` for zero.
-        covs: for sides (0, 0), (0, 1) and (1, 1): ``(*in_shape, *in_shape)``, ``in_shape`` for a diagonal, or ``None``
-            for the identity.
+        covs: for sides (0, 0), (0, 1) and (1, 1), of one model; ``None`` for the identity.
     """
 
     means: tuple[Array | None, Array | None]
-    covs: Mapping[tuple[int, int], Array | None]
+    covs: Mapping[tuple[int, int], Block | None]
 
 
 class Ends:
@@ -151,24 +151,30 @@ class Ends:
         places = self._places(e, f)
         left = [s.address(tables[self._where[e][0]], (x.leg[k],)) for k in places]
         right = [t.address(tables[self._where[f][0]], (y.leg[k],)) for k in places]
-        joins = self._support(s.side, t.side, tuple(places))
-        if joins is None:
-            return np.logical_and.reduce(
-                [u == v for u, v in zip(left, right, strict=True)], initial=True
-            ) & np.ones(len(tables[0]), dtype=bool)
-        return joins[(*left, *right)] & np.ones(len(tables[0]), dtype=bool)
+        _, shared = self._law_cov(s.side, t.side)
+        live = np.ones(len(tables[0]), dtype=bool)
+        for u, v in (
+            pair for pair, k in zip(zip(left, right, strict=True), places, strict=True) if k in shared
+        ):
+            live &= u == v
+        free = [n for n, k in enumerate(places) if k not in shared]
+        joins = self._support(s.side, t.side, tuple(places[n] for n in free))
+        if joins is not None:
+            live &= joins[(*(left[n] for n in free), *(right[n] for n in free))]
+        return live
 
     def _support(self, a: int, b: int, places: tuple[int, ...]) -> np.ndarray | None:
-        """Which positions the covariance joins; ``None`` where it is diagonal: only equal ones."""
-        cov = self._law_cov(a, b)
-        n = self._axes
-        if cov is None or ar.ndim(cov) == n:
+        """Which positions the covariance joins, along axes on which it is not diagonal; ``None`` for all."""
+        cov, _ = self._law_cov(a, b)
+        if cov is None or not places:
             return None
         key = ("support", a, b, places)
         if key not in self._made:
-            kept = {*places, *(n + k for k in places)}
-            data = np.asarray(ar.to_numpy(ar.stop_gradient(cov)))
-            self._made[key] = np.any(data != 0, axis=tuple(k for k in range(2 * n) if k not in kept))
+            first, second = cov.places(self._axes)
+            kept = [*(first[k] for k in places), *(second[k] for k in places)]
+            data = np.asarray(ar.to_numpy(ar.stop_gradient(cov.data)))
+            data = np.any(data != 0, axis=tuple(k for k in range(data.ndim) if k not in kept))
+            self._made[key] = data.transpose(np.argsort(np.argsort(kept)))
         found: np.ndarray = self._made[key]
         return found
 
@@ -176,9 +182,10 @@ class Ends:
         """Positions that are independent: axes of the input along which the covariance is diagonal."""
         a, b = self._end(e)[0].side, self._end(f)[0].side
         found = []
+        _, shared = self._law_cov(a, b)
         for k in self._places(e, f):
-            joins = self._support(a, b, (k,))
-            if joins is None or not joins[~np.eye(len(joins), dtype=bool)].any():
+            joins = None if k in shared else self._support(a, b, (k,))
+            if k in shared or (joins is not None and not joins[~np.eye(len(joins), dtype=bool)].any()):
                 found.append(k)
         return found
 
@@ -197,15 +204,15 @@ class Ends:
         joins: list[tuple[str, str]] = []
         if self._where[e][0] == self._where[f][0]:
             joins += [(ix, second[ix]) for ix in x.batch if ix in y.batch]
-        cov = self._law_cov(s.side, t.side)
+        cov, shared = self._law_cov(s.side, t.side)
         leg = tuple(second[ix] for ix in y.leg)
-        if cov is None or ar.ndim(cov) == n:
+        if len(shared) == n:
             joins += list(zip(x.leg, leg, strict=True))
             tensors = [*s.form(e - self._offset[self._where[e][0]])]
-            tensors += [] if cov is None else [qtn.Tensor(cov, x.leg)]
+            tensors += [] if cov is None else [qtn.Tensor(cov.data, x.leg)]
         else:
             apart = self._apart(e, f)
-            joins += [(x.leg[k], leg[k]) for k in apart]
+            joins += [(x.leg[k], leg[k]) for k in sorted({*apart, *shared})]
             tensors = [self._half(e, t.side, tuple(apart), leg)]
         tensors += [qtn.Tensor(z.data, tuple(second[ix] for ix in z.inds)) for z in t.form(q)]
         own = tuple(second[ix] for ix in self._own(e, f))
@@ -218,16 +225,20 @@ class Ends:
         """A form with a full covariance on it, made once for all forms that it meets."""
         s, x, p = self._end(e)
         n = len(leg)
-        ports = tuple(f"port{k}" for k in range(n) if k not in apart)
         key = ("half", e, side, apart)
         if key not in self._made:
-            cov, inds = self._law_cov(s.side, side), [*x.leg, *(f"port{k}" for k in range(n))]
+            cov, shared = self._law_cov(s.side, side)
+            assert cov is not None
+            ports = tuple(f"port{k}" for k in range(n) if k not in apart and k not in shared)
+            data, inds = cov.data, [*x.leg, *(f"port{k}" for k in range(n) if k not in shared)]
             for k in apart:
-                first, other = inds.index(x.leg[k]), inds.index(f"port{k}")
-                cov = ar.do("diagonal", cov, axis1=first, axis2=other)
-                inds = [ix for ix in inds if ix not in (x.leg[k], f"port{k}")] + [x.leg[k]]
-            output = (*x.batch, *((x.inner,) if x.inner else ()), *ports)
-            value = Contraction((*s.form(p), qtn.Tensor(cov, tuple(inds))), output).value()
+                if k not in shared:
+                    first, other = inds.index(x.leg[k]), inds.index(f"port{k}")
+                    data = ar.do("diagonal", data, axis1=first, axis2=other)
+                    inds = [ix for ix in inds if ix not in (x.leg[k], f"port{k}")] + [x.leg[k]]
+            own = (*x.batch, *((x.inner,) if x.inner else ()))
+            output = (*own, *(x.leg[k] for k in shared if x.leg[k] not in own), *ports)
+            value = Contraction((*s.form(p), qtn.Tensor(data, tuple(inds))), output).value()
             self._made[key] = qtn.Tensor(value, output)
         half = self._made[key]
         names = {f"port{k}": leg[k] for k in range(n)}
@@ -238,13 +249,12 @@ class Ends:
         """How many axes the input has."""
         return max(len(end.leg) for t in self._terms for end in t.product.ends)
 
-    def _law_cov(self, a: int, b: int) -> Array | None:
-        """The covariance with the axes of side a first."""
+    def _law_cov(self, a: int, b: int) -> tuple[Block | None, tuple[int, ...]]:
+        """The covariance with the axes of side a first, and axes along which it is diagonal."""
         cov = self._law.covs[min(a, b), max(a, b)]
-        if cov is None or a <= b or ar.ndim(cov) == self._axes:
-            return cov
-        n = self._axes
-        return ar.do("transpose", cov, (*range(n, 2 * n), *range(n)))
+        if cov is None:
+            return None, tuple(range(self._axes))
+        return (cov if a <= b else cov.turned(self._axes)), cov.shared(self._axes)
 
     def _mean(self, e: int, tables: Sequence[np.ndarray]) -> tuple[Array, np.ndarray, np.ndarray] | None:
         s, x, p = self._end(e)

@@ -16,7 +16,7 @@ from tnsim.algebra.price import CostError, scope
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
 from tnsim.measure.bridges import Bridges
-from tnsim.measure.measure import Keep, Measure
+from tnsim.measure.measure import Keep, Measure, each_axis, kept_shape, read_outputs
 from tnsim.measure.mirror import halved
 from tnsim.measure.orbits import TooManyPairings
 
@@ -44,8 +44,7 @@ def plan(
     ]
     outs = [terms[0].out for terms in onsides]
     front = tuple(dict.fromkeys(run for run, n in zip(runs, models, strict=True) if n))
-    joined = [] if keep == "all" else [(outs[0][i], o) for out in outs[1:] for i, o in enumerate(out)]
-    kept = {"all": tuple(ix for out in outs for ix in out), "diagonal": outs[0], "sum": ()}[keep]
+    joined, kept = read_outputs(outs, keep)
     for whole in measure.whole(factors, sides, outs):
         if whole.order or not connected:
             yield Contraction(whole.tensors, (*front, *kept), identify(joined), whole.weight)
@@ -75,7 +74,7 @@ def expect(
         factors: one or two polynomials. Stacked ones put their run axes in front of the result.
         measure: the law of the input, bound to the factors' arrays.
         keep: ``"all"`` output axes of both; ``"diagonal"``: the same output of both, shape of one output;
-            ``"sum"``: summed over outputs.
+            ``"sum"``: summed over outputs. A tuple says so for every output axis apart.
         sides: for every factor the model it belongs to (both may belong to the same).
         connected: leave out closures in which no bridge runs between the two factors. For a Gaussian law
             that is the covariance instead of the second moment.
@@ -95,7 +94,7 @@ def expect(
     models = [f.models or measure.run_of(side) for f, side in zip(factors, sides, strict=False)]
     shape = tuple(n for i, n in enumerate(models) if n and sides[i] not in sides[:i])
     outs = [f.out_shape for f in factors]
-    shape += {"all": tuple(n for o in outs for n in o), "diagonal": outs[0], "sum": ()}[keep]
+    shape += kept_shape(outs, keep)
     total = None
     contractions = plan(factors, measure, keep, sides, connected, bridges)
     with scope():
@@ -115,7 +114,8 @@ def _choices(
     In the product of a model with itself, terms s, t and t, s give each other's transpose: where only the
     diagonal is kept they are the same number, and are computed once.
     """
-    self_pair = len(factors) == 2 and factors[0] is factors[1] and sides[0] == sides[1] and keep != "all"
+    whole = "all" in each_axis(keep, len(factors[0].codomain))
+    self_pair = len(factors) == 2 and factors[0] is factors[1] and sides[0] == sides[1] and not whole
     for numbers in product(*(range(len(f.terms)) for f in factors)):
         if not self_pair:
             yield numbers, 1, False

@@ -9,6 +9,7 @@ import autoray as ar
 import numpy as np
 import quimb.tensor as qtn
 
+from tnsim.algebra.axes import is_local
 from tnsim.algebra.build import identity
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
@@ -69,11 +70,12 @@ class Wick(Measure):
         cov = self.cov_of(sides[p[0]], sides[q[0]])
         if cov is None:
             return Bridge((p, q), tuple(zip(left, right, strict=True)), symmetric=True)
-        if ar.ndim(cov.data) - len(cov.models) == len(left):
-            return Bridge((p, q), tuple(zip(left, right, strict=True)), (cov.tensor(left, "COV"),), True)
+        shared = cov.shared(len(left))
+        joins = tuple((left[k], right[k]) for k in shared)
+        second = tuple(ix for k, ix in enumerate(right) if k not in shared)
         own = self.cov_of(0, 0)
-        alike = sides[p[0]] == sides[q[0]] or (own is not None and cov.data is own.data)
-        return Bridge((p, q), (), (cov.tensor((*left, *right), "COV"),), alike)
+        alike = sides[p[0]] == sides[q[0]] or not second or (own is not None and cov.data is own.data)
+        return Bridge((p, q), joins, (cov.tensor((*left, *second), "COV"),), alike)
 
     def at_once(
         self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
@@ -118,12 +120,18 @@ class Wick(Measure):
         """Affine maps of a Gaussian are Gaussian; worth it unless they widen the space."""
         return all(f.degree <= 1 and np.prod(f.out_shape) <= np.prod(f.in_shape) for f in layers)
 
-    def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> "JointGaussian":
+    def push(
+        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
+    ) -> "JointGaussian":
         """The Gaussian with the exact mean and covariance of the outputs.
 
         Mean and covariance are kept apart: the covariance is the sum of the closures that connect the two factors,
-        never a difference of large numbers. Exact for affine layers; pushed further, an approximation.
+        never a difference of large numbers. Exact for affine layers; pushed further, an approximation. Along axes
+        that are ``apart``, and along those of independent places that every layer maps for itself, it is diagonal.
         """
+        joined = tuple(sorted({*apart, *self._independent(layers)}))
+        axes = len(layers[0].codomain)
+        keep: Keep = tuple("diagonal" if k in joined else "all" for k in range(axes))
         layers, law = self.eased(layers)
         bridges = Bridges()
         means: list[Block | None] = []
@@ -133,17 +141,24 @@ class Wick(Measure):
             if isinstance(alone, JointGaussian):
                 mean, cov = alone.means[0], alone.covs[0, 0]
                 means.append(None if mean is None else Block(mean.data, run))
-                covs[a, a] = Block(cov.data, run)
+                covs[a, a] = Block(cov.data, run, cov.joined)
             else:
                 means.append(Block(expect((f,), law, sides=(a,), bridges=bridges), run))
-                own = Block(expect((f, f), law, sides=(a, a), connected=True, bridges=bridges), run)
-                covs[a, a] = own.symmetrised(len(f.codomain))
+                own = expect((f, f), law, keep, (a, a), connected=True, bridges=bridges)
+                covs[a, a] = Block(own, run, joined).symmetrised(axes)
             for b, g in enumerate(layers[a + 1 :], start=a + 1):
                 other = (b,) if g.models or law.run_of(b) else ()
-                covs[a, b] = Block(
-                    expect((f, g), law, sides=(a, b), connected=True, bridges=bridges), (*run, *other)
-                )
+                across = expect((f, g), law, keep, (a, b), connected=True, bridges=bridges)
+                covs[a, b] = Block(across, (*run, *other), joined)
         return JointGaussian(tuple(means), covs)
+
+    def _independent(self, layers: Sequence[Poly]) -> tuple[int, ...]:
+        """Axes of independent places that every layer maps for itself."""
+        axes = len(layers[0].domain)
+        every = range(len(layers))
+        blocks = [self.cov_of(a, b) for a in every for b in every if a <= b]
+        shared = set(range(axes)).intersection(*(block.shared(axes) for block in blocks if block is not None))
+        return tuple(k for k in sorted(shared) if all(is_local(f, k) for f in layers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +272,7 @@ class JointGaussian(Wick):
                 apart = sides[0] != sides[1] and block.models == sides
                 gain = gain[:, None] * other[None, :] if apart else gain * other
             axes = ar.ndim(block.data) - ar.ndim(gain)
-            return Block(block.data * ar.do("reshape", gain, (*ar.shape(gain), *(1,) * axes)), block.models)
+            return replace(block, data=block.data * ar.do("reshape", gain, (*ar.shape(gain), *(1,) * axes)))
 
         means = tuple(None if m is None else scaled(m, side) for side, m in enumerate(self.means))
         covs = {sides: scaled(block, *sides) for sides, block in self.covs.items()}
@@ -267,10 +282,9 @@ class JointGaussian(Wick):
         """Half the logarithm of the mean square of the entries, to base 2, as a whole number."""
         cov = self.covs[side, side]
         front = len(cov.models)
-        shape = ar.shape(cov.data)[front:]
-        n = int(np.prod(shape[: len(shape) // 2]))
-        matrix = ar.do("reshape", cov.data, (*ar.shape(cov.data)[:front], n, n))
-        square = ar.do("sum", ar.do("diagonal", matrix, axis1=-2, axis2=-1), axis=-1)
+        variances = cov.diagonal((ar.ndim(cov.data) - front + len(cov.joined)) // 2)
+        n = int(np.prod(ar.shape(variances)[front:]))
+        square = ar.do("sum", ar.do("reshape", variances, (*ar.shape(variances)[:front], n)), axis=-1)
         mean = self.means[side]
         if mean is not None:
             flat = ar.do("reshape", mean.data, (*ar.shape(mean.data)[:front], n))

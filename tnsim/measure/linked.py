@@ -21,7 +21,7 @@ from tnsim.measure.batch import Linked
 from tnsim.measure.ends import Moments, product_flops
 from tnsim.measure.families import Factor, Sheet, families
 from tnsim.measure.links import product_of
-from tnsim.measure.measure import Block, Keep
+from tnsim.measure.measure import Block, Keep, Kept, each_axis, kept_shape, read_outputs
 from tnsim.measure.products import product_bytes, product_moment
 
 __all__ = ["has_links", "linked_moment"]
@@ -82,12 +82,14 @@ def linked_moment(
         connected,
         len(factors) == 2 and factors[0] is factors[1] and sides[0] == sides[1],
         tuple((side, None if m is None else (number(m.data), m.models)) for side, m in means.items()),
-        tuple((pair, None if c is None else (number(c.data), c.models)) for pair, c in covs.items()),
+        tuple(
+            (pair, None if c is None else (number(c.data), c.models, c.shared(len(factors[0].domain))))
+            for pair, c in covs.items()
+        ),
     )
     front = tuple(n for k, n in enumerate(models) if n and sides[k] not in sides[:k])
-    outs = [f.out_shape for f in factors]
-    shape = {"all": tuple(n for o in outs for n in o), "diagonal": outs[0], "sum": ()}[keep]
-    return performed(_evaluated, (task, arrays), (*front, *shape), factors[0].like, task.cost(arrays))
+    shape = (*front, *kept_shape([f.out_shape for f in factors], keep))
+    return performed(_evaluated, (task, arrays), shape, factors[0].like, task.cost(arrays))
 
 
 @dataclass(frozen=True)
@@ -101,21 +103,20 @@ class _Task:
     connected: bool
     alone: bool
     means: tuple[tuple[int, tuple[int, tuple[int, ...]] | None], ...]
-    covs: tuple[tuple[tuple[int, int], tuple[int, tuple[int, ...]] | None], ...]
+    covs: tuple[tuple[tuple[int, int], tuple[int, tuple[int, ...], tuple[int, ...]] | None], ...]
 
     def law(self, arrays: Sequence[Array], models: Mapping[int, int]) -> Moments:
         """The law of one model on every side."""
 
-        def of(entry: tuple[int, tuple[int, ...]] | None) -> Array | None:
-            if entry is None:
-                return None
-            data = arrays[entry[0]]
-            for side in entry[1]:
+        def of(number: int, sides: tuple[int, ...]) -> Array:
+            data = arrays[number]
+            for side in sides:
                 data = data[models[side]]
             return data
 
-        means = {side: of(x) for side, x in self.means}
-        return Moments((means.get(0), means.get(1)), {pair: of(x) for pair, x in self.covs})
+        means = {side: None if x is None else of(*x) for side, x in self.means}
+        covs = {pair: None if x is None else Block(of(*x[:2]), (), x[2]) for pair, x in self.covs}
+        return Moments((means.get(0), means.get(1)), covs)
 
     def runs(self) -> list[dict[int, int]]:
         """Every combination of models, in order: for every side its number."""
@@ -183,24 +184,29 @@ def _single(task: _Task, arrays: Sequence[Array], models: Mapping[int, int]) -> 
     for numbers in task.choices():
         pair = [terms[k] for terms, k in zip(linked, numbers, strict=True)]
         mirrored = task.alone and numbers[0] == numbers[1]
-        found = product_moment(pair, law, task.connected, mirrored)
+        found = product_moment(pair, law, task.connected, mirrored, task.keep)
         if found is None:
             continue
         value = _read(pair, *found, task.keep)
         if task.alone and not mirrored:
-            value = value + _transposed(value) if task.keep == "all" else 2 * value
+            value = value + _transposed(value, each_axis(task.keep, len(pair[0].term.out)))
         total = value if total is None else total + value
     if total is not None:
         return total
     first = linked[0][0].term
     outs = [tuple(terms[0].sizes[ix] for ix in terms[0].term.out) for terms in linked]
-    shape = {"all": tuple(n for o in outs for n in o), "diagonal": outs[0], "sum": ()}[task.keep]
-    return ar.do("zeros", shape, like=first.tensors[0].data)
+    return ar.do("zeros", kept_shape(outs, task.keep), like=first.tensors[0].data)
 
 
-def _transposed(x: Array) -> Array:
-    n = ar.ndim(x) // 2
-    return ar.do("transpose", x, (*range(n, 2 * n), *range(n)))
+def _transposed(x: Array, keep: Sequence[Kept]) -> Array:
+    """The outputs of both factors exchanged, where both are kept."""
+    own = [k for k in keep if k != "sum"]
+    order, at = list(range(ar.ndim(x))), len(own)
+    for axis, k in enumerate(own):
+        if k == "all":
+            order[axis], order[at] = at, axis
+            at += 1
+    return ar.do("transpose", x, tuple(order)) if "all" in own else x
 
 
 def _read(pair: Sequence[Linked], data: Array, inds: Sequence[str], keep: Keep) -> Array:
@@ -213,8 +219,7 @@ def _read(pair: Sequence[Linked], data: Array, inds: Sequence[str], keep: Keep) 
     for t in pair:
         ones = [ix for ix in t.term.out if ix not in have]
         tensors += [qtn.Tensor(ar.do("ones", (t.sizes[ix],), like=data), (ix,)) for ix in ones]
-    joins = [] if keep == "all" else [(outs[0][i], o) for out in outs[1:] for i, o in enumerate(out)]
-    kept = {"all": tuple(ix for out in outs for ix in out), "diagonal": outs[0], "sum": ()}[keep]
+    joins, kept = read_outputs(outs, keep)
     return Contraction(tuple(tensors), kept, identify(joins)).value()
 
 

@@ -88,10 +88,13 @@ class Mixture(Measure):
         """Whether all components do."""
         return all(law.carries(layers) for law in self.laws)
 
-    def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> "Mixture":
+    def push(
+        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
+    ) -> "Mixture":
         """The mixture of the components' laws behind a layer."""
         own = [[m.laws[k] if isinstance(m, Mixture) else None for m in known] for k in range(len(self.laws))]
-        return replace(self, laws=tuple(law.push(layers, m) for law, m in zip(self.laws, own, strict=True)))
+        pushed = (law.push(layers, m, apart) for law, m in zip(self.laws, own, strict=True))
+        return replace(self, laws=tuple(pushed))
 
     def _one(self, law: Measure, factors: Sequence[Poly], keep: Keep, sides: Sequence[int]) -> Array:
         """Under one component. Means are moved into the factors side by side."""

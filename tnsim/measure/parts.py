@@ -171,10 +171,14 @@ class States:
 
         def matrix() -> tuple[Array, tuple[int, ...]]:
             front = ar.shape(block.data)[: len(block.models)]
-            if prod(ar.shape(block.data)[len(front) :]) == rows * columns:
-                x = ar.do("reshape", block.data, (*front, rows, columns))
-            else:
-                x = ar.do("reshape", block.data, (*front, rows, 1)) * ar.do("eye", rows, like=block.data)
+            count = ar.ndim(block.data) - len(front)
+            full = prod(ar.shape(block.data)[len(front) :]) == rows * columns and not block.joined
+            x = (
+                block.data
+                if full
+                else block.dense((count + len(block.joined)) // 2 if block.joined else count)
+            )
+            x = ar.do("reshape", x, (*front, rows, columns))
             axes = (*range(len(front)), len(front) + 1, len(front))
             return (x if a <= b else ar.do("transpose", x, axes)), block.models
 

@@ -9,14 +9,15 @@ import numpy as np
 from tnsim.measure.batch import Linked
 from tnsim.measure.ends import CHUNK, Ends, Moments, bytes_of_one, rows_of
 from tnsim.measure.links import entries
+from tnsim.measure.measure import Keep, each_axis
 
-__all__ = ["product_bytes", "product_moment"]
+__all__ = ["product_bytes", "product_moment", "shared_outputs"]
 
 Array = Any
 
 
 def product_moment(
-    terms: Sequence[Linked], law: Moments, connected: bool, mirrored: bool = False
+    terms: Sequence[Linked], law: Moments, connected: bool, mirrored: bool = False, keep: Keep = "all"
 ) -> tuple[Array, tuple[str, ...]] | None:
     """Expectations of the links of two terms, summed over what no output reads.
 
@@ -25,19 +26,27 @@ def product_moment(
         law: mean and covariance of their inputs.
         connected: the covariance instead of the second moment.
         mirrored: the second is the first under other names, and the law treats them alike: half of the work is done.
+        keep: what is kept of the outputs. Where it is not all, products of different positions do not meet.
 
     Returns:
-        An array and its indices: kept batch and open index of f, then those of g; ``None`` if it is zero.
+        An array and its indices; ``None`` if it is zero.
     """
     f, g = terms[0], terms[1] if len(terms) > 1 else None
     forms = Ends(f, g, law)
     left, right = f.table, np.zeros((1, 0), dtype=np.int64) if g is None else g.table
-    i, j = (x.ravel() for x in np.meshgrid(np.arange(len(left)), np.arange(len(right)), indexing="ij"))
+    both = [] if g is None else shared_outputs(f, g, keep)
+    i, j = _meeting(f, left, g, right, both)
     if mirrored:
         i, j = i[i <= j], j[i <= j]
-    places = [f.kept, () if g is None else g.kept]
+    places = [
+        tuple(ix for ix in t.kept if ix not in [b[k] for b in both]) if t else ()
+        for k, t in enumerate((f, g))
+    ]
+    equal = tuple(a for a, _ in both)
+    n_both = entries(equal, f.sizes)
     n_left, n_right = (entries(inds, t.sizes) if t else 1 for inds, t in zip(places, (f, g), strict=True))
-    targets = f.address(left, places[0])[i] * n_right + (0 if g is None else g.address(right, places[1])[j])
+    targets = f.address(left, (*equal, *places[0]))[i] * n_right
+    targets = targets + (0 if g is None else g.address(right, places[1])[j])
     weight = _gathered(f, left)[i] * (1.0 if g is None else _gathered(g, right)[j])
     if mirrored:
         weight = weight * ar.do("asarray", np.where(i == j, 0.5, 1.0), like=weight)
@@ -53,19 +62,36 @@ def product_moment(
         where.append(places_here)
     if not found:
         return None
-    total = _sum_by(ar.do("concatenate", tuple(found), axis=0), np.concatenate(where), n_left * n_right)
-    inds: list[str] = []
-    shape: list[int] = []
+    count = n_both * n_left * n_right
+    total = _sum_by(ar.do("concatenate", tuple(found), axis=0), np.concatenate(where), count)
+    inds = list(equal)
     r, s = ar.shape(total)[1:]
-    total = ar.do("transpose", ar.do("reshape", total, (n_left, n_right, r, s)), (0, 2, 1, 3))
+    total = ar.do("transpose", ar.do("reshape", total, (n_both, n_left, n_right, r, s)), (0, 1, 3, 2, 4))
     if mirrored:
-        total = total + ar.do("transpose", total, (2, 3, 0, 1))
+        total = total + ar.do("transpose", total, (0, 3, 4, 1, 2))
     for t, kept in zip((f, g), places, strict=True):
         if t is not None:
             inds += [*kept, *([t.product.open] if t.product.open else [])]
     sizes = {**f.sizes, **({} if g is None else g.sizes)}
     shape = [sizes[ix] for ix in inds]
     return ar.do("reshape", total, tuple(shape)), tuple(inds)
+
+
+def shared_outputs(f: Linked, g: Linked, keep: Keep) -> list[tuple[str, str]]:
+    """Outputs of which only equal ones are kept, and that number products of both."""
+    kept = each_axis(keep, len(f.term.out))
+    pairs = zip(f.term.out, g.term.out, kept, strict=False)
+    return [(a, b) for a, b, k in pairs if k != "all" and a in f.kept and b in g.kept]
+
+
+def _meeting(
+    f: Linked, left: np.ndarray, g: Linked | None, right: np.ndarray, both: Sequence[tuple[str, str]]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the products that meet: all pairs with equal values of some indices."""
+    mine = f.address(left, [a for a, _ in both])
+    other = np.zeros(len(right), dtype=np.int64) if g is None else g.address(right, [b for _, b in both])
+    i, j = np.nonzero(mine[:, None] == other[None, :])
+    return i, j
 
 
 def _gathered(t: Linked, rows: np.ndarray) -> Array:

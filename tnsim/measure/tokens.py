@@ -228,7 +228,9 @@ class JointTokens(Measure):
         """Models stacked on one side."""
         return self.fronts[side].models if self.fronts else None
 
-    def push(self, layers: Sequence[Poly], known: Sequence[Measure | None] = ()) -> Measure:
+    def push(
+        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
+    ) -> Measure:
         """The law of the outputs: tokens still, behind linear layers; else the Gaussian of the same mean and covariance."""
         behind = tuple(
             f @ g if g is not None else f for f, g in zip_longest(layers, self.fronts[: len(layers)])
@@ -245,7 +247,7 @@ class JointTokens(Measure):
             if isinstance(alone, JointGaussian):
                 mean, cov = alone.means[0], alone.covs[0, 0]
                 means.append(None if mean is None else Block(mean.data, run))
-                covs[a, a] = Block(cov.data, run)
+                covs[a, a] = Block(cov.data, run, cov.joined)
                 continue
             means.append(Block(expect((f,), self.base, sides=(a,)), run))
             own = Block(self._covariance(f, f, means[a], means[a], (a, a)), run)
