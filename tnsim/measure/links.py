@@ -69,7 +69,7 @@ def product_of(wiring: Wiring, sizes: tuple[tuple[str, int], ...]) -> Product:
     """
     size = dict(sizes)
     tensors, legs, out = wiring
-    forms = _absorbed(tensors, legs, out, _forms(tensors, legs, out))
+    forms = _absorbed(tensors, legs, out, _forms(tensors, legs, out), size)
     used = {p for e in forms for p in e.parts}
     rest = tuple(n for n in range(len(tensors)) if n not in used)
     kept = [_kept(e, tensors) for e in forms]
@@ -121,29 +121,36 @@ def _forms(tensors: Sequence[Sequence[str]], legs: Sequence[Leg], out: Leg) -> l
 
 
 def _absorbed(
-    tensors: Sequence[Sequence[str]], legs: Sequence[Leg], out: Leg, forms: Sequence[End]
+    tensors: Sequence[Sequence[str]],
+    legs: Sequence[Leg],
+    out: Leg,
+    forms: Sequence[End],
+    size: Mapping[str, int],
 ) -> list[End]:
-    """Weights take in what hangs on them alone, such as a rotation of a head's features."""
+    """Weights take in what hangs on them alone, such as a rotation of a head's features.
+
+    Where two weights could take a tensor, the one whose form grows least does: the rotation of a key depends on the
+    position of the key, and taken in by the query it would make a query for every pair of positions.
+    """
     forms = list(forms)
     fixed = set(out) - {ix for leg in legs for ix in leg}
-    found = True
-    while found:
-        found = False
+    while True:
         used = {p for e in forms for p in e.parts}
+        choices = []
         for n, inds in enumerate(tensors):
             if n in used or fixed & set(inds):
                 continue
             for k, form in enumerate(forms):
-                mine = set(_kept(form, tensors)) & set(inds) - set(out) - {ix for leg in legs for ix in leg}
+                kept = _kept(form, tensors)
+                mine = set(kept) & set(inds) - set(out) - {ix for leg in legs for ix in leg}
                 others = [t for m, t in enumerate(tensors) if m != n and m not in form.parts]
-                joint = tuple(ix for ix in mine if not any(ix in t for t in others))
+                joint = tuple(ix for ix in inds if ix in mine and not any(ix in t for t in others))
                 if form.parts and joint:
-                    forms[k] = replace(form, parts=(*form.parts, n), summed=(*form.summed, *joint))
-                    found = True
-                    break
-            if found:
-                break
-    return forms
+                    choices.append((prod(size[ix] for ix in inds if ix not in kept), n, k, joint))
+        if not choices:
+            return forms
+        _, n, k, joint = min(choices)
+        forms[k] = replace(forms[k], parts=(*forms[k].parts, n), summed=(*forms[k].summed, *joint))
 
 
 def _kept(e: End, tensors: Sequence[Sequence[str]]) -> tuple[str, ...]:
