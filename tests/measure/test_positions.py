@@ -9,7 +9,7 @@ from tnsim.algebra import Network, identity
 from tnsim.algebra.axes import is_local
 from tnsim.analysis.problem import Problem, hidden_laws, law_for
 from tnsim.measure import Gaussian, expect
-from tnsim.measure.measure import Block
+from tnsim.measure.block import Block
 
 KINDS = {
     "attention only": dict(blocks=("attn", "attn")),

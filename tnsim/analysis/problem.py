@@ -19,7 +19,8 @@ from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.linked import has_links
-from tnsim.measure.measure import Measure, each_axis
+from tnsim.measure.measure import Measure
+from tnsim.measure.outputs import each_axis
 
 __all__ = [
     "BUDGET",
@@ -163,10 +164,23 @@ class Problem:
 
     def product(self, i: int, j: int, keep: Keep, progress: bool = False, units: bool = True) -> Any:
         """E[fᵢ ⊗ fⱼ]; without ``units`` in the models' own units, in which cosines are the same and nothing overflows."""
+        return self.products([(i, j)], keep, progress, units)[0]
+
+    def products(
+        self, asked: Sequence[tuple[int, int]], keep: Keep, progress: bool = False, units: bool = True
+    ) -> list[Any]:
+        """As :meth:`product`, for several pairs (i, j), i ≤ j: what they share is done once."""
         if keep == "all" and self.keep != "all":
             raise ValueError(f"this problem was reduced to what keep={self.keep!r} needs.")
-        pair = (self.factors[i], self.factors[j])
-        value = expect(pair, self.law, keep, sides=(i, j), progress=progress)
+        values = self.law.several(self.factors, asked, keep)
+        if values is None:
+            values = [
+                expect((self.factors[i], self.factors[j]), self.law, keep, sides=(i, j), progress=progress)
+                for i, j in asked
+            ]
+        return [self._in_units(x, i, j, units) for x, (i, j) in zip(values, asked, strict=True)]
+
+    def _in_units(self, value: Any, i: int, j: int, units: bool) -> Any:
         if not (units and self.units):
             return value
         gain = 2.0 ** self.units[i]

@@ -11,13 +11,16 @@ from dataclasses import dataclass, is_dataclass, replace
 from math import inf
 from typing import Any
 
+import numpy as np
 import quimb.tensor as qtn
 import torch
 from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
 from tnsim.algebra.price import Cost, CostError, current_cap, pricing
+from tnsim.algebra.support import support, supported
 from tnsim.algebra.tape import Recipe, Tape, UntapedError, current_tape, taping
+from tnsim.algebra.wires import space
 from tnsim.measure.measure import Measure
 
 __all__ = ["Answer", "answer"]
@@ -113,7 +116,8 @@ def _thought_through(
     with tqdm(desc="planning", unit=" steps", delay=2, leave=False, disable=not progress) as bar:
         tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update, _memory)
         try:
-            with pricing(budget) as bill, taping(tape), _Writing(tape, device):
+            masks = {id(empty[k]): mask for k, mask in survey.masks.items()}
+            with pricing(budget) as bill, taping(tape), _Writing(tape, device), supported(masks):
                 result = run(*shadow)
         except (CostError, UntapedError):
             raise
@@ -165,7 +169,7 @@ class _Writing(TorchFunctionMode):
 
 
 class _Survey:
-    """What an object is made of: its tensors, each counted once, and a key of everything else.
+    """What an object is made of: its tensors, each counted once, where masks are zero, and a key of everything else.
 
     Raises:
         UntapedError: if it holds anything else that may change.
@@ -173,6 +177,7 @@ class _Survey:
 
     def __init__(self, given: Any):
         self.arrays: list[torch.Tensor] = []
+        self.masks: dict[int, np.ndarray] = {}
         self._numbers: dict[int, int] = {}
         self.key = self._of(given)
 
@@ -183,7 +188,7 @@ class _Survey:
                 self.arrays.append(x)
             return (self._numbers[id(x)], tuple(x.shape), x.dtype)
         if isinstance(x, qtn.Tensor):
-            return (x.inds, tuple(x.tags), self._of(x.data))
+            return (x.inds, tuple(x.tags), self._of(x.data), self._mask(x))
         if isinstance(x, tuple | list):
             return (type(x), *map(self._of, x))
         if isinstance(x, Mapping):
@@ -195,6 +200,16 @@ class _Survey:
         if isinstance(x, _PLAIN) or (isinstance(x, frozenset) and all(isinstance(y, _PLAIN) for y in x)):
             return (type(x), x)
         raise UntapedError(f"a {type(x).__name__} may change unseen.")
+
+    def _mask(self, x: qtn.Tensor) -> Any:
+        """Where a tensor over positions alone is zero: that decides what is to be done, and belongs to the key."""
+        if not isinstance(x.data, torch.Tensor) or "I" in x.tags or not x.inds:
+            return None
+        if any(space(ix) not in ("s", "m") for ix in x.inds):
+            return None
+        found = support(x.data)
+        self.masks[self._numbers[id(x.data)]] = found
+        return None if found.all() else found.tobytes()
 
 
 def _filled(x: Any, old: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> Any:

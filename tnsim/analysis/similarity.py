@@ -177,4 +177,5 @@ def _products(
 ) -> tuple[Array, Array, Array]:
     """⟨a, b⟩, ⟨a, a⟩ and ⟨b, b⟩, in the models' own units."""
     problem = Problem.of(nets, law, method, keep="sum").output(output)
-    return tuple(problem.product(i, j, "sum", units=False) for i, j in ((0, 1), (0, 0), (1, 1)))
+    ab, aa, bb = problem.products([(0, 1), (0, 0), (1, 1)], "sum", units=False)
+    return ab, aa, bb

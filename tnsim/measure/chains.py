@@ -14,17 +14,15 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import reduce, wraps
 from itertools import combinations
-from math import comb
 from typing import Any
 
-from tnsim.measure.small import cat, contracted, row, scaled, times, total, trace, turned
+from tnsim.measure.program import Recorder, Symbol
 
-__all__ = ["Chains", "chain_flops"]
+__all__ = ["Chains"]
 
-Array = Any
 Set = frozenset[int]
 State = tuple[
-    tuple[int, ...], Array
+    tuple[int, ...], Symbol
 ]  # ends at which chains have arrived, and the chains: rows by entries of ends
 EMPTY: Set = frozenset()
 
@@ -49,9 +47,10 @@ class Chains:
         sides: for every end the factor it belongs to, 0 or 1.
         pairs: links with two legs, as numbers of ends.
         singles: links with one leg, those of factor 0 first.
-        cov: the covariance of two ends, shape ``(n, c, c')``; ``None`` if it is zero.
-        mean: the mean of an end, shape ``(n, c)``; ``None`` if it is zero.
-        zeros: makes zeros of a shape.
+        sizes: how many entries every end has.
+        cov: the covariance of two ends, shape ``(c, c')``; ``None`` if it is zero.
+        mean: the mean of an end, a matrix of one row; ``None`` if it is zero.
+        recorder: where it is written down what to do.
     """
 
     def __init__(
@@ -60,18 +59,18 @@ class Chains:
         pairs: Sequence[tuple[int, int]],
         singles: Sequence[int],
         sizes: Sequence[int],
-        cov: Callable[[int, int], Array | None],
-        mean: Callable[[int], Array | None],
-        zeros: Callable[[tuple[int, int]], Array],
+        cov: Callable[[int, int], Symbol | None],
+        mean: Callable[[int], Symbol | None],
+        recorder: Recorder,
     ):
         self._sides, self._pairs, self._singles, self._sizes = sides, pairs, singles, sizes
-        self._cov, self._mean, self._zeros = cov, mean, zeros
+        self._cov, self._mean, self._recorder = cov, mean, recorder
         self._side = [{sides[u]} for u, _ in pairs]
         self._means = any(mean(e) is not None for e in range(len(sides)))
         self._memo: dict[Any, Any] = {}
 
-    def total(self, connected: bool = False) -> Array | None:
-        """The expectation, shape ``(n, r, r')`` with the open indices of both factors, 1 where there is none.
+    def total(self, connected: bool = False) -> Symbol | float | None:
+        """The expectation, shape ``(r, r')`` with the open indices of both factors, 1 where there is none.
 
         Args:
             connected: leave out pairings in which no pair runs between the two factors.
@@ -87,7 +86,7 @@ class Chains:
         return self._grid(legs, ((x, y), (y, x)))
 
     @_kept
-    def _leave(self, legs: tuple[int, ...], b: int) -> Array | None:
+    def _leave(self, legs: tuple[int, ...], b: int) -> Symbol | None:
         """From some exits to an end."""
         found = self._grid(legs, ((b, b),))
         return None if found is None else found[1]
@@ -98,17 +97,15 @@ class Chains:
         live = [column for column in columns if any(x is not None for x in column[1])]
         if not live:
             return None
-        parts = [
-            cat(
-                [
-                    self._zeros((self._sizes[e], self._sizes[q])) if x is None else x
-                    for e, x in zip(legs, blocks, strict=True)
-                ],
-                -2,
-            )
-            for _, blocks, q in live
+        parts = [self._below([self._sizes[e] for e in legs], blocks, self._sizes[q]) for _, blocks, q in live]
+        return tuple(p for p, *_ in live), self._recorder.cat(parts, 1)
+
+    def _below(self, heights: Sequence[int], blocks: Sequence[Symbol | None], width: int) -> Symbol:
+        """Blocks one below the other, zeros in place of ``None``."""
+        given = [
+            self._recorder.zeros((h, width)) if x is None else x for h, x in zip(heights, blocks, strict=True)
         ]
-        return tuple(p for p, *_ in live), cat(parts, -1)
+        return self._recorder.cat(given, 0)
 
     def _onward(self, before: Mapping[int, State], j: int) -> State | None:
         """All chains of a set, one link further."""
@@ -116,19 +113,19 @@ class Chains:
         for legs, x in before.values():
             step = self._step(legs, j)
             if step is not None:
-                moved.append((step[0], x @ step[1]))
+                moved.append((step[0], x, step[1]))
         if not moved:
             return None
-        if len({legs for legs, _ in moved}) == 1:
-            return moved[0][0], reduce(operator.add, (x for _, x in moved))
-        parts: dict[int, Array] = {}
-        for legs, x in moved:
-            at = 0
+        if len({legs for legs, *_ in moved}) == 1:
+            return moved[0][0], self._recorder.dot([(x, y) for _, x, y in moved])
+        parts: dict[int, Symbol] = {}
+        for legs, x, y in moved:
+            onward, at = self._recorder.dot([(x, y)]), 0
             for e in legs:
-                piece = x[:, :, at : at + self._sizes[e]]
+                piece = onward.columns(at, at + self._sizes[e])
                 parts[e] = parts[e] + piece if e in parts else piece
                 at += self._sizes[e]
-        return tuple(parts), cat(list(parts.values()), -1)
+        return tuple(parts), self._recorder.cat(list(parts.values()), 1)
 
     # ------------------------------------------------------------------ chains
 
@@ -150,36 +147,38 @@ class Chains:
         for p, q in ((x, y), (y, x)):
             column = [self._cov(a, q) for a, _ in rows]
             mean = self._mean(q) if self._means else None
-            column += [None if mean is None else mean[:, None]] if self._means else []
+            column += [mean] if self._means else []
             if any(value is not None for value in column):
-                heights = [*(h for _, h in rows), 1]
-                width = self._sizes[q]
-                filled = [
-                    self._zeros((h, width)) if value is None else value
-                    for value, h in zip(column, heights, strict=False)
-                ]
-                found.append(cat(filled, -2))
+                heights = [*(h for _, h in rows), 1][: len(column)]
+                found.append(self._below(heights, column, self._sizes[q]))
                 legs.append(p)
-        return (tuple(legs), cat(found, -1)) if found else None
+        return (tuple(legs), self._recorder.cat(found, 1)) if found else None
 
     @_kept
-    def _closed(self, through: Set, b: int | None) -> Array | None:
+    def _closed(self, through: Set, b: int | None) -> Symbol | None:
         """Chains through a set that end at single link b, or at a mean; all rows."""
-        states = self._states(through).values()
-        if b is not None:
-            return total(times(x, self._leave(legs, self._singles[b])) for legs, x in states)
-        ends = []
-        for legs, x in states:
-            means = row([self._mean(e) for e in legs], [self._sizes[e] for e in legs], self._zeros)
-            ends.append(None if means is None else times(x, turned(means)))
-        return total(ends)
+        pairs = []
+        for legs, x in self._states(through).values():
+            end = self._row_of_means(legs) if b is None else self._leave(legs, self._singles[b])
+            if end is not None:
+                pairs.append((x, end.turned if b is None else end))
+        return self._recorder.dot(pairs) if pairs else None
 
-    def _rows(self, a: int | None) -> slice:
+    def _row_of_means(self, legs: Sequence[int]) -> Symbol | None:
+        """Means of ends side by side."""
+        means = [self._mean(e) for e in legs]
+        if all(x is None for x in means):
+            return None
+        sizes = [self._sizes[e] for e in legs]
+        given = [self._recorder.zeros((1, n)) if x is None else x for x, n in zip(means, sizes, strict=True)]
+        return self._recorder.cat(given, 1)
+
+    def _rows(self, a: int | None) -> tuple[int, int]:
         """Where the chains that start at single link a, or at a mean, are found."""
         at = sum(self._sizes[e] for e in self._singles[: len(self._singles) - 1 if a is None else a])
-        return slice(at, at + (1 if a is None else self._sizes[self._singles[a]]))
+        return at, at + (1 if a is None else self._sizes[self._singles[a]])
 
-    def _path(self, a: int, b: int | None, through: Set) -> Array | None:
+    def _path(self, a: int, b: int | None, through: Set) -> Symbol | None:
         """The cumulant of single link a, the links in a set, and single link b if given; open indices in place."""
         e = self._singles[a]
         if b is not None:
@@ -188,23 +187,23 @@ class Chains:
                 value = self._cov(e, f)
             else:
                 closed = self._closed(through, b)
-                value = None if closed is None else closed[:, self._rows(a)]
+                value = None if closed is None else closed.rows(*self._rows(a))
             if value is None or self._sides[e] != self._sides[f]:
                 return value
             lies = self._sizes[f] > 1 if self._sides[e] == 0 else self._sizes[e] > 1
-            return turned(value) if lies else value
+            return value.turned if lies else value
         if not self._means:
             return None
         if not through:
             mean = self._mean(e)
-            value = None if mean is None else mean[:, :, None]
+            value = None if mean is None else mean.turned
         elif a < len(self._singles) - 1:
             closed = self._closed(through, None)
-            value = None if closed is None else closed[:, self._rows(a)]
+            value = None if closed is None else closed.rows(*self._rows(a))
         else:
             closed = self._closed(through, a)
-            value = None if closed is None else turned(closed[:, self._rows(None)])
-        return value if value is None or self._sides[e] == 0 else turned(value)
+            value = None if closed is None else closed.rows(*self._rows(None)).turned
+        return value if value is None or self._sides[e] == 0 else value.turned
 
     # ------------------------------------------------------------------ loops
 
@@ -219,24 +218,24 @@ class Chains:
         return {j: state for j, state in found.items() if state is not None}
 
     @_kept
-    def _cumulant(self, links: Set) -> Array | None:
+    def _cumulant(self, links: Set) -> Symbol | None:
         """The joint cumulant of links with two legs: all loops, and all chains between two means."""
         first = min(links)
         u, w = self._pairs[first]
         rest = links - {first}
-        parts: list[Array | None] = []
+        parts: list[Symbol | None] = []
         if not rest:
             own = self._cov(w, u)
-            parts.append(None if own is None else trace(own))
+            parts.append(None if own is None else own.trace)
         else:
             for legs, x in self._rounds(first, rest).values():
                 back = self._leave(legs, u)
                 if back is not None:
-                    parts.append(contracted(x, turned(back)))
+                    parts.append(x.contracted(back.turned))
         if self._means:
             closed = self._closed(links, None)
-            parts.append(None if closed is None else closed[:, self._rows(None)] / 2)
-        return total(parts)
+            parts.append(None if closed is None else closed.rows(*self._rows(None)) * 0.5)
+        return _total(parts)
 
     def _crosses(self, links: Set, singles: Sequence[int] = ()) -> bool:
         sides = {self._sides[self._singles[a]] for a in singles}.union(*(self._side[i] for i in links))
@@ -245,7 +244,7 @@ class Chains:
     # ------------------------------------------------------------------ partitions
 
     @_kept
-    def _numbers(self, links: Set, connected: bool) -> Array | float | None:
+    def _numbers(self, links: Set, connected: bool) -> Symbol | float | None:
         """The expectation of a product of links with two legs."""
         if not links:
             return None if connected else 1.0
@@ -255,11 +254,11 @@ class Chains:
             block = part | {first}
             rest = self._numbers(links - block, connected and not self._crosses(block))
             if rest is not None:
-                terms.append(scaled(self._cumulant(block), rest))
-        return total(terms)
+                terms.append(_scaled(self._cumulant(block), rest))
+        return _total(terms)
 
     @_kept
-    def _sum(self, singles: tuple[int, ...], links: Set, connected: bool) -> Array | float | None:
+    def _sum(self, singles: tuple[int, ...], links: Set, connected: bool) -> Symbol | float | None:
         """The expectation of a product of links of both kinds."""
         if not singles:
             return self._numbers(links, connected)
@@ -272,17 +271,18 @@ class Chains:
                 crossed = connected and not self._crosses(through, chosen)
                 rest = self._sum(left, links - through, crossed)
                 if rest is not None:
-                    terms.append(scaled(self._path(a, b, through), rest))
-        return total(terms)
+                    terms.append(_scaled(self._path(a, b, through), rest))
+        return _total(terms)
 
 
-def chain_flops(pairs: int, inner: int, rows: int) -> float:
-    """Floating-point operations of one product: ``pairs`` links with ``inner`` features, chains of ``rows`` rows."""
-    steps = sum(comb(pairs, k) * k * (pairs - k) for k in range(1, pairs))
-    wide = 2 * inner
-    return 2.0 * wide * wide * (
-        rows * steps + inner * steps / 2
-    ) + 2.0 * rows * wide * rows * pairs * 2 ** max(pairs - 1, 0)
+def _total(values: Any) -> Any:
+    """The sum of those that are not zero."""
+    given = [x for x in values if x is not None]
+    return reduce(operator.add, given) if given else None
+
+
+def _scaled(x: Symbol | None, factor: Symbol | float) -> Symbol | None:
+    return None if x is None else x if isinstance(factor, float) and factor == 1.0 else x * factor
 
 
 def _subsets(links: Set) -> Iterator[Set]:

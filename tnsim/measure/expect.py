@@ -16,9 +16,10 @@ from tnsim.algebra.price import CostError, scope
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
 from tnsim.measure.bridges import Bridges
-from tnsim.measure.measure import Keep, Measure, each_axis, kept_shape, read_outputs
+from tnsim.measure.measure import Measure
 from tnsim.measure.mirror import halved
 from tnsim.measure.orbits import TooManyPairings
+from tnsim.measure.outputs import Keep, each_axis, kept_shape, read_outputs
 
 __all__ = ["MOST_CLOSURES", "Keep", "count_closures", "expect", "placed", "plan"]
 

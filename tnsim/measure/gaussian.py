@@ -1,164 +1,19 @@
-"""Gaussian laws: legs are closed in pairs by the covariance (Isserlis 1918, Wick 1950)."""
+"""Gaussian laws: legs are closed in pairs by the covariance."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import zip_longest
+from dataclasses import dataclass
 from typing import Any
 
 import autoray as ar
 import numpy as np
-import quimb.tensor as qtn
 
-from tnsim.algebra.axes import is_local
-from tnsim.algebra.build import identity
-from tnsim.algebra.poly import Axes, Poly
-from tnsim.algebra.term import Term
-from tnsim.algebra.wires import MODEL, output_leg
-from tnsim.measure.bridges import Bridges
-from tnsim.measure.expect import expect
-from tnsim.measure.linked import has_links, linked_moment
-from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like, unchecked
-from tnsim.measure.orbits import pairings_of
+from tnsim.algebra.poly import Axes
+from tnsim.measure.measure import Block, MeasureError, as_like, unchecked
 from tnsim.measure.positions import check_gaussian, over_positions
+from tnsim.measure.wick import JointGaussian, Wick
 
 __all__ = ["Gaussian", "JointGaussian"]
 
 Array = Any
-
-
-class Wick(Measure):
-    """Closing legs in pairs: what all Gaussian laws share. Leftover legs carry the mean."""
-
-    within = True
-
-    def mean_of(self, side: int) -> Block | None:
-        """The mean of one side's input; ``None`` is zero."""
-        raise NotImplementedError
-
-    def cov_of(self, a: int, b: int) -> Block | None:
-        """The covariance between two sides' inputs; ``None`` is the identity."""
-        raise NotImplementedError
-
-    def closures(
-        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
-    ) -> Iterator[Closure]:
-        """Pairings up to exchanges; with a mean, partial pairings."""
-        meant = [self.mean_of(side) for side in sides]
-        leave = any(mean is not None for mean in meant)
-        for weight, pairs, alone in pairings_of(factors, leave=leave, exchange=exchange):
-            if any(meant[f] is None for f, _ in alone):
-                continue
-            bridges = [self._bridge(factors, sides, *pair) for pair in pairs]
-            for place in alone:
-                mean = meant[place[0]]
-                assert mean is not None
-                bridges.append(Bridge((place,), (), (mean.tensor(factors[place[0]].legs[place[1]], "MEAN"),)))
-            yield Closure(weight, tuple(bridges))
-
-    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
-        """Pairings up to exchanges."""
-        leave = any(self.mean_of(side) is not None for side in sides)
-        return len(pairings_of(factors, leave=leave, exchange=exchange))
-
-    def _bridge(
-        self, factors: Sequence[Term], sides: Sequence[int], p: tuple[int, int], q: tuple[int, int]
-    ) -> Bridge:
-        """Two legs joined by the covariance: by identification where that is the identity or diagonal."""
-        if sides[p[0]] > sides[q[0]]:
-            p, q = q, p
-        left, right = (factors[f].legs[leg] for f, leg in (p, q))
-        cov = self.cov_of(sides[p[0]], sides[q[0]])
-        if cov is None:
-            return Bridge((p, q), tuple(zip(left, right, strict=True)), symmetric=True)
-        shared = cov.shared(len(left))
-        joins = tuple((left[k], right[k]) for k in shared)
-        second = tuple(ix for k, ix in enumerate(right) if k not in shared)
-        own = self.cov_of(0, 0)
-        alike = sides[p[0]] == sides[q[0]] or not second or (own is not None and cov.data is own.data)
-        return Bridge((p, q), joins, (cov.tensor((*left, *second), "COV"),), alike)
-
-    def at_once(
-        self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
-    ) -> Array | None:
-        """Where terms have scores, chains and loops of links instead of single pairings."""
-        if not any(map(has_links, factors)):
-            return None
-        sides = sides[: len(factors)]
-        pairs = {(min(a, b), max(a, b)) for a in sides for b in sides}
-        return linked_moment(
-            factors,
-            {side: self.mean_of(side) for side in sides},
-            {pair: self.cov_of(*pair) for pair in sorted(pairs)},
-            [f.models or self.run_of(side) for f, side in zip(factors, sides, strict=True)],
-            keep,
-            sides,
-            connected,
-        )
-
-    def centred(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
-        """f(μ + z) as a polynomial in z, and the law of z; where scores make many terms of it, the mean stays."""
-        if any(map(has_links, layers)):
-            return tuple(layers), self
-        moved = []
-        for side, f in enumerate(layers):
-            mean = self.mean_of(side)
-            moved.append(f if mean is None else f @ _shift(mean, f))
-        return tuple(moved), self._without_mean()
-
-    def eased(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "Wick"]:
-        """With the mean where it costs least: moved into the layers, or left to the law.
-
-        Partial pairings of two bilinear terms differ in one matrix and are added up first; other layers have too many.
-        """
-        single = all(len(f.terms) == 1 and f.degree <= 2 for f in layers)
-        return (tuple(layers), self) if single else self.centred(layers)
-
-    def _without_mean(self) -> "Wick":
-        raise NotImplementedError
-
-    def carries(self, layers: Sequence[Poly]) -> bool:
-        """Affine maps of a Gaussian are Gaussian; worth it unless they widen the space."""
-        return all(f.degree <= 1 and np.prod(f.out_shape) <= np.prod(f.in_shape) for f in layers)
-
-    def push(
-        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
-    ) -> "JointGaussian":
-        """The Gaussian with the exact mean and covariance of the outputs.
-
-        Mean and covariance are kept apart: the covariance is the sum of the closures that connect the two factors,
-        never a difference of large numbers. Exact for affine layers; pushed further, an approximation. Along axes
-        that are ``apart``, and along those of independent places that every layer maps for itself, it is diagonal.
-        """
-        joined = tuple(sorted({*apart, *self._independent(layers)}))
-        axes = len(layers[0].codomain)
-        keep: Keep = tuple("diagonal" if k in joined else "all" for k in range(axes))
-        layers, law = self.eased(layers)
-        bridges = Bridges()
-        means: list[Block | None] = []
-        covs = {}
-        for a, (f, alone) in enumerate(zip_longest(layers, known)):
-            run = (a,) if f.models or law.run_of(a) else ()
-            if isinstance(alone, JointGaussian):
-                mean, cov = alone.means[0], alone.covs[0, 0]
-                means.append(None if mean is None else Block(mean.data, run))
-                covs[a, a] = Block(cov.data, run, cov.joined)
-            else:
-                means.append(Block(expect((f,), law, sides=(a,), bridges=bridges), run))
-                own = expect((f, f), law, keep, (a, a), connected=True, bridges=bridges)
-                covs[a, a] = Block(own, run, joined).symmetrised(axes)
-            for b, g in enumerate(layers[a + 1 :], start=a + 1):
-                other = (b,) if g.models or law.run_of(b) else ()
-                across = expect((f, g), law, keep, (a, b), connected=True, bridges=bridges)
-                covs[a, b] = Block(across, (*run, *other), joined)
-        return JointGaussian(tuple(means), covs)
-
-    def _independent(self, layers: Sequence[Poly]) -> tuple[int, ...]:
-        """Axes of independent places that every layer maps for itself."""
-        axes = len(layers[0].domain)
-        every = range(len(layers))
-        blocks = [self.cov_of(a, b) for a in every for b in every if a <= b]
-        shared = set(range(axes)).intersection(*(block.shared(axes) for block in blocks if block is not None))
-        return tuple(k for k in sorted(shared) if all(is_local(f, k) for f in layers))
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,74 +91,5 @@ class Gaussian(Wick):
         return f"Gaussian({', '.join(parts)})"
 
 
-@dataclass(frozen=True, eq=False)
-class JointGaussian(Wick):
-    """The joint Gaussian law of two models' hidden states: what :meth:`Wick.push` returns.
-
-    Attributes:
-        means: for every side its mean, or ``None``.
-        covs: for every pair of sides ``(a, b)``, a ≤ b, their covariance.
-    """
-
-    means: tuple[Block | None, ...]
-    covs: Mapping[tuple[int, int], Block]
-
-    def mean_of(self, side: int) -> Block | None:
-        """The mean of one side's hidden state."""
-        return self.means[side]
-
-    def cov_of(self, a: int, b: int) -> Block | None:
-        """The covariance of two sides' hidden states."""
-        return self.covs[a, b]
-
-    def run_of(self, side: int) -> int | None:
-        """Models stacked on one side."""
-        cov = self.covs[side, side]
-        return int(ar.shape(cov.data)[0]) if cov.models else None
-
-    def normalised(self) -> "tuple[JointGaussian, tuple[Array, ...]]":
-        """Hidden states in units of their root mean square, rounded to a power of two."""
-        exponents = tuple(self._exponent(side) for side in range(len(self.means)))
-
-        def scaled(block: Block, *sides: int) -> Block:
-            gain = 2.0 ** -exponents[sides[0]]
-            if len(sides) > 1:
-                other = 2.0 ** -exponents[sides[1]]
-                apart = sides[0] != sides[1] and block.models == sides
-                gain = gain[:, None] * other[None, :] if apart else gain * other
-            axes = ar.ndim(block.data) - ar.ndim(gain)
-            return replace(block, data=block.data * ar.do("reshape", gain, (*ar.shape(gain), *(1,) * axes)))
-
-        means = tuple(None if m is None else scaled(m, side) for side, m in enumerate(self.means))
-        covs = {sides: scaled(block, *sides) for sides, block in self.covs.items()}
-        return JointGaussian(means, covs), exponents
-
-    def _exponent(self, side: int) -> Array:
-        """Half the logarithm of the mean square of the entries, to base 2, as a whole number."""
-        cov = self.covs[side, side]
-        front = len(cov.models)
-        variances = cov.diagonal((ar.ndim(cov.data) - front + len(cov.joined)) // 2)
-        n = int(np.prod(ar.shape(variances)[front:]))
-        square = ar.do("sum", ar.do("reshape", variances, (*ar.shape(variances)[:front], n)), axis=-1)
-        mean = self.means[side]
-        if mean is not None:
-            flat = ar.do("reshape", mean.data, (*ar.shape(mean.data)[:front], n))
-            square = square + ar.do("sum", flat * flat, axis=-1)
-        size = ar.stop_gradient(square) / n
-        tiny = ar.do("where", size > 0, size, ar.do("ones_like", size))
-        return ar.do("round", ar.do("log2", tiny) / 2)
-
-    def _without_mean(self) -> "JointGaussian":
-        return replace(self, means=(None,) * len(self.means))
-
-
 def _array(x: Array) -> Array:
     return x if hasattr(x, "shape") else np.asarray(x, dtype=float)
-
-
-def _shift(mean: Block, f: Poly) -> Poly:
-    """x ↦ x + mean, with one mean for every model if the block has a run axis."""
-    out = output_leg([s for s, _ in f.domain])
-    run = (MODEL,) if mean.models else ()
-    term = Term((qtn.Tensor(mean.data, (*run, *out), tags="MEAN"),), (), out)
-    return identity(f.domain, f.like) + Poly((term,), f.domain, f.domain)

@@ -2,69 +2,25 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
-from tnsim.algebra.wires import SIDES, Leg, model_index
+from tnsim.algebra.wires import Leg
+from tnsim.measure.block import Block
+from tnsim.measure.outputs import Keep
 
-__all__ = [
-    "Block",
-    "Bridge",
-    "Closure",
-    "Keep",
-    "Kept",
-    "Measure",
-    "MeasureError",
-    "Whole",
-    "as_like",
-    "each_axis",
-    "kept_shape",
-    "read_outputs",
-    "unchecked",
-]
+__all__ = ["Block", "Bridge", "Closure", "Keep", "Measure", "MeasureError", "Whole", "as_like", "unchecked"]
 
 Array = Any
-Kept = Literal["all", "diagonal", "sum"]
-Keep = Kept | tuple[Kept, ...]  # the same for all output axes, or one for each
-
-
-def each_axis(keep: Keep, axes: int) -> tuple[Kept, ...]:
-    """What is kept of every output axis."""
-    return keep if isinstance(keep, tuple) else (keep,) * axes
 
 
 class MeasureError(ValueError):
     """A measure does not fit the model, or cannot do what was asked."""
-
-
-def read_outputs(outs: Sequence[Leg], keep: Keep) -> tuple[list[tuple[str, str]], Leg]:
-    """Which output indices of two factors are joined, and which of them stay."""
-    if keep == "all":
-        return [], tuple(ix for out in outs for ix in out)
-    kept = each_axis(keep, len(outs[0]))
-    joined = [
-        (first, second)
-        for out in outs[1:]
-        for first, second, k in zip(outs[0], out, each_axis(keep, len(out)), strict=True)
-        if k != "all"
-    ]
-    stay = tuple(ix for ix, k in zip(outs[0], kept, strict=True) if k != "sum")
-    for out in outs[1:]:
-        stay += tuple(ix for ix, k in zip(out, each_axis(keep, len(out)), strict=True) if k == "all")
-    return joined, stay
-
-
-def kept_shape(outs: Sequence[Sequence[int]], keep: Keep) -> tuple[int, ...]:
-    """The shape of what is kept of outputs of some shapes."""
-    shape = tuple(n for n, k in zip(outs[0], each_axis(keep, len(outs[0])), strict=True) if k != "sum")
-    for out in outs[1:]:
-        shape += tuple(n for n, k in zip(out, each_axis(keep, len(out)), strict=True) if k == "all")
-    return shape
 
 
 @dataclass(frozen=True)
@@ -104,78 +60,6 @@ class Closure:
         if self.order is not None:
             return self.order
         return sum(len({factor for factor, _ in bridge.legs}) > 1 for bridge in self.bridges)
-
-
-@dataclass(frozen=True, eq=False)
-class Block:
-    """An array of a law: one axis for the run index of every side in ``models``, then the axes of its legs.
-
-    A covariance of two legs may be diagonal along some axes: positions that are independent, or of which only equal
-    ones are ever asked for. Such an axis is there once, with those of the first leg.
-
-    Attributes:
-        data: the array.
-        models: sides (0 ket, 1 bra) whose run index comes first, in order.
-        joined: axes of a leg along which a covariance is diagonal.
-    """
-
-    data: Array
-    models: tuple[int, ...] = ()
-    joined: tuple[int, ...] = ()
-
-    def tensor(self, legs: Sequence[str], tag: str) -> qtn.Tensor:
-        """The block as a tensor on the given leg indices."""
-        return qtn.Tensor(self.data, (*(model_index(SIDES[s]) for s in self.models), *legs), tags=tag)
-
-    def shared(self, axes: int) -> tuple[int, ...]:
-        """Axes along which a covariance is diagonal, where legs have so many: all, if it has no more axes than a leg."""
-        return tuple(range(axes)) if ar.ndim(self.data) - len(self.models) == axes else self.joined
-
-    def places(self, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Where the axes of the first and of the second leg are found, besides run axes."""
-        front, shared = len(self.models), self.shared(axes)
-        second, at = [], front + axes
-        for k in range(axes):
-            second.append(front + k if k in shared else at)
-            at += k not in shared
-        return tuple(range(front, front + axes)), tuple(second)
-
-    def diagonal(self, axes: int) -> Array:
-        """The variances: run axes, then those of a leg."""
-        first, second = self.places(axes)
-        inds = list(range(ar.ndim(self.data)))
-        for a, b in zip(first, second, strict=True):
-            inds[b] = a
-        names = "abcdefghijklmnop"
-        equation = "".join(names[i] for i in inds) + "->" + names[: len(self.models) + axes]
-        return ar.do("einsum", equation, self.data)
-
-    def dense(self, axes: int) -> Array:
-        """The covariance with all axes of both legs."""
-        data, shared = self.data, self.shared(axes)
-        for k in sorted(shared):
-            n = ar.shape(data)[len(self.models) + k]
-            at = len(self.models) + axes + k
-            data = ar.do("reshape", data, (*ar.shape(data)[:at], 1, *ar.shape(data)[at:]))
-            eye = [1] * ar.ndim(data)
-            eye[len(self.models) + k] = eye[at] = n
-            data = data * ar.do("reshape", ar.do("eye", n, like=data), tuple(eye))
-        return data
-
-    def symmetrised(self, axes: int) -> "Block":
-        """A covariance of a side with itself is symmetric; rounding must not say otherwise.
-
-        Args:
-            axes: how many axes one leg has.
-        """
-        return replace(self, data=(self.data + self.turned(axes).data) / 2)
-
-    def turned(self, axes: int) -> "Block":
-        """A covariance with the axes of the second leg first."""
-        order = list(range(ar.ndim(self.data)))
-        for a, b in zip(*self.places(axes), strict=True):
-            order[a], order[b] = b, a
-        return replace(self, data=ar.do("transpose", self.data, tuple(order)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,6 +134,12 @@ class Measure(ABC):
             sides: for every factor the model whose law its input follows.
             connected: leave out closures in which no bridge runs between the two factors.
         """
+        return None
+
+    def several(
+        self, factors: Sequence[Poly], asked: Sequence[tuple[int, int]], keep: Keep
+    ) -> list[Array] | None:
+        """E[fᵢ ⊗ fⱼ] for several pairs of factors, one for every side, where it is shorter to do them at once."""
         return None
 
     def run_of(self, side: int) -> int | None:

@@ -1,101 +1,195 @@
 """Moments of products of links: all pairings of two terms of many legs under a Gaussian law."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import autoray as ar
 import numpy as np
 
-from tnsim.measure.batch import Linked
-from tnsim.measure.ends import CHUNK, Ends, Moments, bytes_of_one, rows_of
+from tnsim.algebra.contract import performed
+from tnsim.algebra.price import Cost
+from tnsim.measure.ends import Ends
 from tnsim.measure.links import entries
-from tnsim.measure.measure import Keep, each_axis
+from tnsim.measure.measure import as_like
+from tnsim.measure.outputs import Keep
+from tnsim.measure.plans import (
+    CACHE,
+    LEAST,
+    OVERHEAD,
+    Asked,
+    Group,
+    Plan,
+    distinct,
+    planned,
+    shared_outputs,
+)
 
-__all__ = ["product_bytes", "product_moment", "shared_outputs"]
+__all__ = ["product_moments"]
 
 Array = Any
 
 
-def product_moment(
-    terms: Sequence[Linked], law: Moments, connected: bool, mirrored: bool = False, keep: Keep = "all"
-) -> tuple[Array, tuple[str, ...]] | None:
-    """Expectations of the links of two terms, summed over what no output reads.
+def product_moments(
+    asked: Sequence[Asked], ends: Ends, connected: bool, keep: Keep = "all"
+) -> list[tuple[Array, tuple[str, ...]] | None]:
+    """Expectations of the links of terms, summed over what no output reads.
 
     Args:
-        terms: one term, or two with different index names.
-        law: mean and covariance of their inputs.
+        asked: which terms. Those of equal wiring are computed together.
+        ends: the ends of their links, and the law of their inputs.
         connected: the covariance instead of the second moment.
-        mirrored: the second is the first under other names, and the law treats them alike: half of the work is done.
         keep: what is kept of the outputs. Where it is not all, products of different positions do not meet.
 
     Returns:
-        An array and its indices; ``None`` if it is zero.
+        For everything asked an array and its indices, those of the second factor with a ``~`` in front; a run axis
+        comes first, for every model or pair of models. ``None`` if it is zero.
     """
-    f, g = terms[0], terms[1] if len(terms) > 1 else None
-    forms = Ends(f, g, law)
-    left, right = f.table, np.zeros((1, 0), dtype=np.int64) if g is None else g.table
-    both = [] if g is None else shared_outputs(f, g, keep)
-    i, j = _meeting(f, left, g, right, both)
-    if mirrored:
-        i, j = i[i <= j], j[i <= j]
-    places = [
-        tuple(ix for ix in t.kept if ix not in [b[k] for b in both]) if t else ()
-        for k, t in enumerate((f, g))
-    ]
-    equal = tuple(a for a, _ in both)
-    n_both = entries(equal, f.sizes)
-    n_left, n_right = (entries(inds, t.sizes) if t else 1 for inds, t in zip(places, (f, g), strict=True))
-    targets = f.address(left, (*equal, *places[0]))[i] * n_right
-    targets = targets + (0 if g is None else g.address(right, places[1])[j])
-    weight = _gathered(f, left)[i] * (1.0 if g is None else _gathered(g, right)[j])
-    if mirrored:
-        weight = weight * ar.do("asarray", np.where(i == j, 0.5, 1.0), like=weight)
-    found, where = [], []
-    for some in forms.alike(left, right, i, j, connected):
-        value = forms.chains(left[i[some]], right[j[some]]).total(connected)
-        if value is None:
-            continue
-        if isinstance(value, float):
-            value = ar.do("ones", (len(some), 1, 1), like=weight) * value
-        places_here, ids = np.unique(targets[some], return_inverse=True)
-        found.append(_sum_by(value * weight[some][:, None, None], ids, len(places_here)))
-        where.append(places_here)
-    if not found:
-        return None
-    count = n_both * n_left * n_right
-    total = _sum_by(ar.do("concatenate", tuple(found), axis=0), np.concatenate(where), count)
-    inds = list(equal)
-    r, s = ar.shape(total)[1:]
-    total = ar.do("transpose", ar.do("reshape", total, (n_both, n_left, n_right, r, s)), (0, 1, 3, 2, 4))
-    if mirrored:
-        total = total + ar.do("transpose", total, (0, 3, 4, 1, 2))
-    for t, kept in zip((f, g), places, strict=True):
+    found: list[tuple[Array, tuple[str, ...]] | None] = [None] * len(asked)
+    alike: dict[Any, list[int]] = {}
+    for n, one in enumerate(asked):
+        alike.setdefault(_likeness(one, ends), []).append(n)
+    for numbers in alike.values():
+        whole = planned([asked[n] for n in numbers], ends, connected, keep, False)
+        mirrored = sum(asked[n].combinations for n in numbers if asked[n].mirrored)
+        saved = whole.flops() * mirrored / whole.combinations / 2
+        halved = saved > OVERHEAD * len(whole.groups)
+        for half in (False, True) if halved else (False,):
+            some = [n for n in numbers if not halved or asked[n].mirrored == half]
+            if not some:
+                continue
+            ones = [asked[n] for n in some]
+            plan = planned(ones, ends, connected, keep, half) if halved else whole
+            if plan.groups:
+                for n, value in zip(some, _values(plan, ones, ends, half, keep), strict=True):
+                    found[n] = value
+    return found
+
+
+def _likeness(one: Asked, ends: Ends) -> Any:
+    """What terms that are computed together have in common."""
+    parts: list[Any] = []
+    for t in (one.f, one.g):
         if t is not None:
-            inds += [*kept, *([t.product.open] if t.product.open else [])]
-    sizes = {**f.sizes, **({} if g is None else g.sizes)}
-    shape = [sizes[ix] for ix in inds]
-    return ar.do("reshape", total, tuple(shape)), tuple(inds)
+            means = tuple(ends.has_mean(t, e) for e in range(len(t.product.ends)))
+            parts.append((t.wiring, t.table.tobytes(), means, ends.law.shared(t.side, t.side)))
+    across = None if one.g is None else ends.law.shared(one.f.side, one.g.side)
+    return tuple(parts), across
 
 
-def shared_outputs(f: Linked, g: Linked, keep: Keep) -> list[tuple[str, str]]:
-    """Outputs of which only equal ones are kept, and that number products of both."""
-    kept = each_axis(keep, len(f.term.out))
-    pairs = zip(f.term.out, g.term.out, kept, strict=False)
-    return [(a, b) for a, b, k in pairs if k != "all" and a in f.kept and b in g.kept]
+def _values(
+    plan: Plan, asked: Sequence[Asked], ends: Ends, halved: bool, keep: Keep
+) -> Iterator[tuple[Array, tuple[str, ...]]]:
+    """The results of everything asked, as arrays with names."""
+    arrays = _arrays(plan, asked, ends)
+    like = arrays[-1]
+    shape = (plan.combinations * plan.targets, *plan.shape)
+    size = 8.0 * plan.numbers()
+    cost = Cost(plan.flops(), size, 1, plan.flops() / 30)
+    total = performed(_run, (plan, arrays), shape, like, cost)
+    at = 0
+    for one in asked:
+        f, g = one.f, one.g
+        both = [] if g is None else shared_outputs(f, g, keep)
+        equal = [a for a, _ in both]
+        left = [ix for ix in f.kept if ix not in equal]
+        right = [] if g is None else [ix for ix in g.kept if ix not in [b for _, b in both]]
+        count = one.combinations
+        n_right = 1 if g is None else entries(right, g.sizes)
+        sizes = (count, entries(equal, f.sizes), entries(left, f.sizes), n_right, *plan.shape)
+        value = total[at * plan.targets : (at + count) * plan.targets]
+        value = ar.do("transpose", ar.do("reshape", value, sizes), (0, 1, 2, 4, 3, 5))
+        if halved:
+            value = value + ar.do("transpose", value, (0, 1, 4, 5, 2, 3))
+        inds = [*equal, *left, *([f.product.open] if f.product.open else [])]
+        named = [f.sizes[ix] for ix in inds]
+        if g is not None:
+            more = [*right, *([g.product.open] if g.product.open else [])]
+            inds += [f"~{ix}" for ix in more]
+            named += [g.sizes[ix] for ix in more]
+        yield ar.do("reshape", value, (count, *named)), tuple(inds)
+        at += count
 
 
-def _meeting(
-    f: Linked, left: np.ndarray, g: Linked | None, right: np.ndarray, both: Sequence[tuple[str, str]]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the products that meet: all pairs with equal values of some indices."""
-    mine = f.address(left, [a for a, _ in both])
-    other = np.zeros(len(right), dtype=np.int64) if g is None else g.address(right, [b for _, b in both])
-    i, j = np.nonzero(mine[:, None] == other[None, :])
-    return i, j
+def _arrays(plan: Plan, asked: Sequence[Asked], ends: Ends) -> list[Array]:
+    """Means and covariances of ends, and weights, of all models; a zero behind those that are not read everywhere."""
+    one = asked[0]
+    used = {k: name for group in plan.groups for name, (k, _) in group.inputs.items()}
+    padded = {k for group in plan.groups for k, at in group.inputs.values() if (at < 0).any()}
+    arrays: list[Array] = []
+    for k in range(len(plan.runs) - plan.n_weights):
+        name = used.get(k)
+        if name is None:
+            parts = []
+        elif len(name) == 2:
+            parts = [ends.mean(t, name[1]) for t in distinct(asked, name[0])]
+        elif name[0] == name[2]:
+            parts = [ends.cov(t, name[1], t, name[3], True) for t in distinct(asked, name[0])]
+        else:
+            parts = [ends.cov(x.terms[0], name[1], x.terms[1], name[3], False) for x in asked]
+        value = None if not parts else _cat(parts, 0)
+        if k in padded:
+            shape = ar.shape(value)
+            value = _cat([value, ar.do("zeros", (shape[0], 1, *shape[2:]), like=value)], 1)
+        arrays.append(value)
+    return arrays + [_cat([t.weights for t in distinct(asked, k)], 0) for k in range(len(one.terms))]
 
 
-def _gathered(t: Linked, rows: np.ndarray) -> Array:
-    return ar.do("reshape", t.weights, (-1,))[t.address(rows, t.product.batch)]
+def _cat(parts: Sequence[Array], axis: int) -> Array:
+    return parts[0] if len(parts) == 1 else ar.do("concatenate", tuple(parts), axis=axis)
+
+
+def _run(plan: Plan, arrays: Sequence[Array]) -> Array:
+    """All results, those of a combination of models together: shape ``(combinations · targets, r, r')``."""
+    like = arrays[-1]
+    found, where = [], []
+    for group in plan.groups:
+        count = len(group.targets)
+        peak = group.program.peak * ar.do("asarray", 1.0, like=like).itemsize
+        step = max(LEAST, int(CACHE / peak))
+        for at in range(0, count * plan.combinations, step):
+            run, some = np.divmod(np.arange(at, min(at + step, count * plan.combinations)), count)
+            targets, ids = np.unique(run * plan.targets + group.targets[some], return_inverse=True)
+            found.append(_again(_chunk, like, group, plan, run, some, ids, len(targets), *arrays))
+            where.append(targets)
+    total = plan.combinations * plan.targets
+    return _sum_by(_cat(found, 0), np.concatenate(where), total)
+
+
+def _again(fn: Any, like: Array, *args: Any) -> Array:
+    """``fn(*args)``; where gradients are to come, it is done once more then, and nothing is held until then."""
+    if getattr(like, "requires_grad", False) or any(getattr(x, "requires_grad", False) for x in args):
+        return ar.do("utils.checkpoint.checkpoint", fn, *args, use_reentrant=False, like="torch")
+    return fn(*args)
+
+
+def _chunk(
+    group: Group,
+    plan: Plan,
+    run: np.ndarray,
+    some: np.ndarray,
+    ids: np.ndarray,
+    count: int,
+    *arrays: Array,
+) -> Array:
+    """Some products, added up by target."""
+
+    def picked(k: int, at: np.ndarray) -> Array:
+        x = arrays[k]
+        n = ar.shape(x)[1]
+        return _rows(ar.do("reshape", x, (-1, *ar.shape(x)[2:])), plan.runs[k][run] * n + at[some] % n)
+
+    value = group.program.run(lambda name: picked(*group.inputs[name]), len(run), arrays[-1])
+    for k, at in enumerate(group.weights, start=len(arrays) - plan.n_weights):
+        value = value * picked(k, at)[:, None, None]
+    if group.share is not None:
+        value = value * as_like(group.share[some], value)[:, None, None]
+    return _sum_by(value, ids, count)
+
+
+def _rows(x: Array, numbers: np.ndarray) -> Array:
+    if hasattr(x, "index_select"):
+        return x.index_select(0, ar.do("asarray", numbers, like=x))
+    return x[numbers]
 
 
 def _sum_by(values: Array, ids: np.ndarray, n: int) -> Array:
@@ -105,13 +199,3 @@ def _sum_by(values: Array, ids: np.ndarray, n: int) -> Array:
         np.add.at(zeros, ids, values)
         return zeros
     return ar.do("index_add", zeros, 0, ar.do("asarray", ids, like=values), values)
-
-
-def product_bytes(terms: Sequence[Linked]) -> float:
-    """Memory of :func:`product_moment`: covariances of ends, and small matrices of a chunk."""
-    wide = [
-        sum(entries(e.batch, t.sizes) * t.sizes.get(e.inner or "", 1) for e in t.product.ends) for t in terms
-    ]
-    kept = [entries(t.kept, t.sizes) * rows_of(t) for t in terms]
-    every = float(np.prod([entries(t.product.batch, t.sizes) for t in terms])) * bytes_of_one(terms)
-    return 8.0 * (wide[0] * wide[-1] + 3 * kept[0] * kept[-1]) + min(every, 2 * CHUNK)
