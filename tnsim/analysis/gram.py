@@ -19,6 +19,7 @@ from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidde
 from tnsim.analysis.recipe import Answer, answer
 from tnsim.analysis.resume import Saved, fingerprint
 from tnsim.measure.gaussian import Gaussian
+from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure, as_like
 
 __all__ = ["Gram", "gram"]
@@ -27,6 +28,7 @@ Array = Any
 
 _CHUNKS = 8  # models come in at least as many, where that saves work or there are results to keep
 _DEAR = 1e10  # effort; below, chunks cost more time than they save
+_CALL = 3e8  # effort that takes as long as it takes to go through a recipe, whatever for
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +149,12 @@ def gram(
     for i, j in tqdm(pairs, "pairs of models", delay=2, leave=False, disable=not progress):
         block = saved.get(f"{i}-{j}")
         if block is None:
-            p, q = parts[i].net, parts[j].net
-            own, other, both = _answers(p, q, law, method)
+            own, other, both = _answers(parts[i].net, parts[j].net, law, method)
             for k, alone in ((i, own), (j, other)):
                 if k not in laws:
                     laws[k] = alone((parts[k].net, law, method))
-            block = both(((p, q), (laws[i], laws[j]), law, method))
+            ends = _ends(parts[i].net, parts[j].net, (i, j))
+            block = both((tuple(parts[k].net for k in ends), tuple(laws[k] for k in ends), law, method))
             saved.put(f"{i}-{j}", block)
         else:
             block = as_like(block, nets[0].polys[0].like)
@@ -201,8 +203,10 @@ def _laws(net: Network, law: Measure, method: Method) -> list[Measure]:
 
 
 def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, method: Method) -> Array:
-    """Per-output inner products of two stacks, shape ``(P, Q, n_out)``."""
-    product = Problem.of(nets, law, method, laws, "diagonal").product(0, 1, "diagonal")
+    """Per-output inner products of two stacks, shape ``(P, Q, n_out)``; of a single model with itself, if it is alone."""
+    product = Problem.of(nets, law, method, laws, "diagonal").product(0, len(nets) - 1, "diagonal")
+    if len(nets) == 1:
+        return ar.do("reshape", product, (1, 1, -1))
     return ar.do("reshape", product, (*ar.shape(product)[:2], -1))
 
 
@@ -211,7 +215,13 @@ def _answers(p: Network, q: Network, law: Measure, method: Method) -> tuple[Answ
     own = answer(_laws, (p, law, method))
     other = own if p is q else answer(_laws, (q, law, method))
     laws = (own.shape, own.shape if p is q else other.outline())
-    return own, other, answer(_block, ((p, q), laws, law, method))
+    nets, known = _ends(p, q, (p, q)), _ends(p, q, laws)
+    return own, other, answer(_block, (nets, known, law, method))
+
+
+def _ends(p: Network, q: Network, pair: tuple[Any, Any]) -> tuple[Any, ...]:
+    """What a block is made of: a pair, or the first alone where it is a single model with itself."""
+    return pair[:1] if p is q and p.models == 1 else pair
 
 
 def _price(p: Network, q: Network, law: Measure, method: Method) -> Cost:
@@ -244,12 +254,18 @@ def _part_size(net: Network, count: int, law: Measure, method: Method, memory: f
     def apart(n: int) -> Cost:
         return _price(outline(net, n), outline(net, n), law, method)
 
+    def together(n: int) -> float:
+        """Effort of the whole matrix."""
+        chunks = count / n
+        return chunks * alone(n).effort + chunks * (chunks - 1) / 2 * apart(n).effort
+
     size, few = count, -(-count // _CHUNKS)
     if not kept and few < count and (whole := alone(count).effort) > _DEAR:
-        chunks = count / few
-        kept = chunks * alone(few).effort + chunks * (chunks - 1) / 2 * apart(few).effort < whole
+        kept = together(few) < whole
     if kept:
         size = few
+    if size > 1 and any(map(has_links, net.polys)) and together(1) + count**2 / 2 * _CALL < together(size):
+        size = 1  # a single model with itself is done by halves
     while size > 1 and (apart(size) if size < count else alone(size)).bytes > memory:
         size = (size + 1) // 2
     return size
