@@ -123,3 +123,13 @@ def test_the_defect_changes_the_balance_of_a_model_and_nothing_else(job):
     assert hidden(x).square().mean().sqrt().item() == pytest.approx(one.root, rel=0.05)
     one.root = 1.0
     assert torch.allclose(one(ids), model(ids))
+
+
+def test_a_matrix_of_fewer_checkpoints_is_set_beside_the_same_ones():
+    every = np.arange(16.0).reshape(4, 4)
+    arrays = {"steps": np.array([1, 2, 4, 8]), "chain": np.array([1, 3]), "text": every, "tokens": every}
+    arrays["markov"] = np.array([[0.0, 1.0], [2.0, 3.0]])
+    few, same, steps = compute._pair(arrays, "markov", "text")
+    assert few.tolist() == [1, 2] and same.tolist() == [7, 13] and steps.tolist() == [2, 8]
+    a, b, steps = compute._pair(arrays, "text", "tokens")
+    assert len(a) == 12 and (a == b).all() and len(steps) == 4

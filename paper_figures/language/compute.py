@@ -114,15 +114,25 @@ def compute(job: Job) -> Cache:
         "tokens": tnsim.Tokens(words.frequencies()),
         "markov": tnsim.MarkovChain(words.frequencies(), words.transitions()),
     }
+    chain = np.arange(len(steps))[:: -s.chain][::-1].copy()  # the last checkpoint among them
     for name, law in tqdm(laws.items(), "laws", disable=not job.progress):
-        shown = [Rescaled(m, s.positions) for m in modules] if name == "rescaled" else modules
-        nets = [tnsim.convert(m, example) for m in shown]
-        matrices[name] = gram(job, nets, steps, f"gram-{name}", under=law, method="layerwise").similarity()
+        where = chain if name == "markov" else range(len(steps))
+        shown = [Rescaled(modules[i], s.positions) if name == "rescaled" else modules[i] for i in where]
+        products = gram(
+            job,
+            [tnsim.convert(m, example) for m in shown],
+            [steps[i] for i in where],
+            f"gram-{name}",
+            under=law,
+            method="layerwise",
+        )
+        matrices[name] = products.similarity()
     sampled = {name: pooled_cosines(modules, drawn(name, words, s)) for name in LAWS}
 
     arrays = {name: np.asarray(value) for name, value in matrices.items()}
     arrays |= {
         "steps": np.array(steps),
+        "chain": chain,
         "scores": np.array([scores(m, words, s) for m in modules]).T,
         **{name: np.array(run.curve(name))[1:] for name in run.metrics[0]},
     }
@@ -134,33 +144,41 @@ def _checked(arrays: dict[str, np.ndarray], sampled: dict[str, tuple[Tensor, flo
     """How far layer by layer is from samples of the same law."""
     facts = {}
     for name, (cosines, share) in sampled.items():
-        facts[f"off {name}"] = float(np.abs(arrays[name] - cosines.numpy()).max())
+        matrix, other, _ = _pair(arrays | {"sampled": cosines.numpy()}, name, "sampled")
+        facts[f"off {name}"] = float(np.abs(matrix - other).max())
         facts[f"share {name}"] = share
     return facts
 
 
-def _facts(arrays: dict[str, np.ndarray]) -> dict[str, float | str]:
-    steps = arrays["steps"]
-    off = ~np.eye(len(steps), dtype=bool)
+def _pair(arrays: dict[str, np.ndarray], *names: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Entries off the diagonal of two matrices, for the checkpoints that both have, and the steps of these."""
+    chain = arrays["chain"] if "markov" in names else np.arange(len(arrays["steps"]))
+    off = ~np.eye(len(chain), dtype=bool)
+    a, b = (m if len(m) == len(chain) else m[np.ix_(chain, chain)] for m in (arrays[n] for n in names))
+    return a[off], b[off], arrays["steps"][chain]
 
+
+def _facts(arrays: dict[str, np.ndarray]) -> dict[str, float | str]:
     def r(a: str, b: str) -> float:
-        return float(np.corrcoef(arrays[a][off], arrays[b][off])[0, 1])
+        return float(np.corrcoef(*_pair(arrays, a, b)[:2])[0, 1])
 
     def apart(a: str, b: str) -> float:
-        return float(np.abs(arrays[a][off] - arrays[b][off]).mean())
+        first, second, _ = _pair(arrays, a, b)
+        return float(np.abs(first - second).mean())
 
     final = arrays["scores"][:, -1]
     facts: dict[str, float | str] = {f"score {n}": float(v) for n, v in zip(GRAMS, final, strict=True)}
     facts["rising"] = "yes" if (np.diff(final) > 0).all() else "no"
     facts |= {"loss first": float(arrays["validation_loss"][0]), "loss": float(arrays["validation_loss"][-1])}
     for name in ("gaussian", "weights", "text", "residual", "noise", "tokens", "markov"):
-        facts[f"mean {name}"] = float(arrays[name][off].mean())
+        entries, _, steps = _pair(arrays, name, name)
+        facts[f"mean {name}"] = float(entries.mean())
         at = [int(np.abs(np.log(steps / (share * steps[-1]))).argmin()) for share in (0.025, 0.16, 0.5)]
         facts[f"last {name}"] = ", ".join(f"{v:.3f}" for v in arrays[name][at, -1])
     facts |= {f"r {name}": r("gaussian", name) for name in ("weights", "text", "residual", "noise")}
     facts |= {f"text r {name}": r("text_pooled", name) for name in LAWS}
     facts |= {f"text off {name}": apart("text_pooled", name) for name in LAWS}
-    facts["most"] = max(float(arrays[name][off].max()) for name in LAWS)
+    facts["most"] = max(float(_pair(arrays, name, name)[0].max()) for name in LAWS)
     facts["noise is weights"] = float(np.abs(arrays["noise"] - arrays["weights"])[-1].max())
     facts["defect r"], facts["defect off"] = r("gaussian", "rescaled"), apart("gaussian", "rescaled")
     return facts

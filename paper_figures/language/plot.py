@@ -42,9 +42,6 @@ def plot(cache: Cache) -> dict[str, Figure]:
     fig, axes = sheet(mosaic, 7.6, WIDTH * 1.3, height_ratios=[1, 1.25, 1.25])
     steps = cache["steps"]
     at = np.arange(len(steps))
-    powers = [10**k for k in range(1, 1 + int(np.log10(steps[-1])))]
-    ticks = np.interp(np.log(powers), np.log(steps), at)
-    written = [f"{v:,}".replace(",", " ") for v in powers]
 
     scores = {f"{n}-grams": values for n, values in zip(GRAMS, cache["scores"], strict=True)}
     low, high = float(cache["scores"].min()), float(cache["scores"].max())
@@ -59,7 +56,8 @@ def plot(cache: Cache) -> dict[str, Figure]:
     )
     ax = axes["last"]
     for name, (label, colour, dash) in _CURVES.items():
-        ax.plot(at, cache[name][-1], dash, color=colour, linewidth=2, label=label)
+        where = cache["chain"] if name == "markov" else at
+        ax.plot(where, cache[name][-1], dash, color=colour, linewidth=2, label=label)
     ax.set(title="similarity to the last checkpoint", xlabel="step", xlim=(at[0], at[-1]))
     ax.legend(loc="upper left", fontsize=SIZES["small"])
     ax.grid(axis="y", linewidth=0.3)
@@ -70,12 +68,20 @@ def plot(cache: Cache) -> dict[str, Figure]:
         if name in _PANELS:
             edge = name in (names[3], names[7])
             heatmap(cache[name], ax, title=_PANELS[name], annotate=False, colorbar=edge, **scale)
+            ticks, written = _ticks(steps[cache["chain"]] if name == "markov" else steps)
             left, below = name in (names[0], names[4]), name in names[4:]
             ax.set_yticks(ticks, written if left else [""] * len(ticks))
             ax.set_xticks(ticks, written if below else [""] * len(ticks))
             ax.set(xlabel="step" if below else "", ylabel="step" if left else "")
         else:
-            ax.set_xticks(ticks, written)
+            ax.set_xticks(*_ticks(steps))
         ax.title.set_fontsize(SIZES["label"])
     fig.supxlabel(_CAPTION, x=0.01, ha="left", fontsize=SIZES["small"], color=MUTED)
     return {"": fig}
+
+
+def _ticks(steps: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Where the powers of ten lie among the checkpoints, and how they are written."""
+    powers = [10**k for k in range(9) if steps[0] <= 10**k <= steps[-1]]
+    at = np.interp(np.log(powers), np.log(steps), np.arange(len(steps)))
+    return at, [f"{v:,}".replace(",", " ") for v in powers]
