@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import autoray as ar
-import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction
@@ -64,24 +63,11 @@ class Ends:
         """Axes of the input that number the forms of both ends: positions."""
         return [k for k, (i, j) in enumerate(zip(x.leg, y.leg, strict=True)) if i in x.batch and j in y.batch]
 
-    def live(
-        self, left: tuple[Linked, int, np.ndarray], right: tuple[Linked, int, np.ndarray]
-    ) -> np.ndarray | None:
-        """For which products the law joins two ends: positions that it keeps apart have to be equal. ``None`` for all.
-
-        Args:
-            left: a term, the number of an end, and products.
-            right: those of the other.
-        """
-        (s, e, rows), (t, f, others) = left, right
+    def apart(self, s: Linked, e: int, t: Linked, f: int) -> list[tuple[str, str]]:
+        """Positions of two ends that have to be equal, or the law does not join them: as pairs of indices."""
         x, y = s.product.ends[e], t.product.ends[f]
         shared = self.law.shared(s.side, t.side)
-        apart = [k for k in self.places(x, y) if k in shared]
-        if not apart or (s is t and rows is others and all(x.leg[k] == y.leg[k] for k in apart)):
-            return None
-        found = [s.address(rows, (x.leg[k],)) == t.address(others, (y.leg[k],)) for k in apart]
-        live: np.ndarray = np.logical_and.reduce(found)
-        return None if live.all() else live
+        return [(x.leg[k], y.leg[k]) for k in self.places(x, y) if k in shared]
 
     def first(self, s: Linked, e: int, t: Linked) -> tuple[str, ...]:
         """Indices that number the forms of the first of two ends."""

@@ -1,6 +1,6 @@
 """What to do for products of links: which of them meet, what is zero there, and where everything is found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -13,6 +13,7 @@ from tnsim.measure.chains import Chains
 from tnsim.measure.ends import Ends
 from tnsim.measure.links import entries
 from tnsim.measure.outputs import Keep, each_axis
+from tnsim.measure.patterns import patterns
 from tnsim.measure.program import Program, Recorder, Symbol
 
 __all__ = [
@@ -139,7 +140,8 @@ def planned(asked: Sequence[Asked], ends: Ends, connected: bool, keep: Keep, hal
     i, j, targets = i[order], j[order], targets[order]
     rows = [tables[0][i], tables[1][j]]
     names = [n for n in _names(one) if len(n) == 4 or ends.has_mean(one.terms[n[0]], n[1])]
-    live = {n: _live(one, n, rows, ends) for n in names}
+    made: dict[Any, Any] = {}
+    live = {n: _live(one, n, rows, ends, made) for n in names}
     structure = _structure(one)
     runs, numbers = _runs(asked, names)
     groups: list[Group] = []
@@ -148,17 +150,18 @@ def planned(asked: Sequence[Asked], ends: Ends, connected: bool, keep: Keep, hal
         program = _recorded(structure, alive, connected)
         return 0.0 if program is None else (1.0 + program.flops) * len(runs[0])
 
-    for some, alive in _patterns(live, len(i), flops):
+    for some, alive in patterns(live, len(i), flops, OVERHEAD):
         program = _recorded(structure, alive, connected)
         if program is None:
             continue
         inputs = {}
+        here: dict[Any, np.ndarray] = {}  # inputs that lie at the same places share one array of numbers
         for name in program.inputs:
-            at = _address(one, name, rows, ends)[some]
-            mask = live[name]
-            if mask is not None and not mask[some].all():
-                at = np.where(mask[some], at, -1)
-            inputs[name] = (numbers[name], at)
+            every, mask = _address(one, name, rows, ends, made), live[name]
+            key = (id(every), id(mask))
+            if key not in here:
+                here[key] = every[some] if mask is None else np.where(mask[some], every[some], -1)
+            inputs[name] = (numbers[name], here[key])
         weights = [f.address(tables[0], f.product.batch)[i[some]]]
         if g is not None:
             weights.append(g.address(tables[1], g.product.batch)[j[some]])
@@ -211,61 +214,40 @@ def _recorded(structure: Any, alive: frozenset[Any], connected: bool) -> Program
     return recorder.program(recorder.ones() if isinstance(total, float) else total)
 
 
-def _live(one: Asked, name: Any, rows: Sequence[np.ndarray], ends: Ends) -> np.ndarray | None:
+def _live(
+    one: Asked, name: Any, rows: Sequence[np.ndarray], ends: Ends, made: dict[Any, Any]
+) -> np.ndarray | None:
     """For which products an input may be other than zero; ``None`` for all."""
     if len(name) == 2:
         return None
     (k, e, m, f), terms = name, one.terms
-    return ends.live((terms[k], e, rows[k]), (terms[m], f, rows[m]))
+    pairs = ends.apart(terms[k], e, terms[m], f)
+    pairs = [(a, b) for a, b in pairs if k != m or a != b]
+    key = ("live", k, m, *pairs)
+    if key not in made:
+        mine, other = terms[k].address, terms[m].address
+        found = [mine(rows[k], (a,)) == other(rows[m], (b,)) for a, b in pairs]
+        mask = np.logical_and.reduce(found) if found else None
+        made[key] = None if mask is None or mask.all() else mask
+    live: np.ndarray | None = made[key]
+    return live
 
 
-def _patterns(
-    live: Mapping[Any, np.ndarray | None], count: int, flops: Callable[[frozenset[Any]], float]
-) -> list[tuple[np.ndarray, frozenset[Any]]]:
-    """Products in groups, and the inputs that are not zero there: as few operations as can be had with few groups.
-
-    Args:
-        live: for every input for which products it is not zero; ``None`` for all.
-        count: how many products there are.
-        flops: operations for one product with some inputs.
-    """
-    number = np.zeros(count, dtype=np.int64)
-    for mask in live.values():
-        if mask is not None:
-            number = np.unique(number * 2 + mask, return_inverse=True)[1]
-    groups = []
-    for value in range(number.max(initial=-1) + 1):
-        some = np.flatnonzero(number == value)
-        groups.append((some, frozenset(n for n, mask in live.items() if mask is None or mask[some[0]])))
-    groups = [(some, alive) for some, alive in groups if flops(alive) > 0]
-    while len(groups) > 1:
-        best, pair = OVERHEAD, None
-        for x, (some, alive) in enumerate(groups):
-            for y, (others, more) in enumerate(groups[:x]):
-                apart = len(some) * flops(alive) + len(others) * flops(more)
-                added = (len(some) + len(others)) * flops(alive | more) - apart
-                if added < best:
-                    best, pair = added, (x, y)
-        if pair is None:
-            break
-        x, y = pair
-        (some, alive), (others, more) = groups.pop(x), groups.pop(y)
-        groups.append((np.sort(np.concatenate([some, others])), alive | more))
-    return groups
-
-
-def _address(one: Asked, name: Any, rows: Sequence[np.ndarray], ends: Ends) -> np.ndarray:
+def _address(
+    one: Asked, name: Any, rows: Sequence[np.ndarray], ends: Ends, made: dict[Any, Any]
+) -> np.ndarray:
     """Where every product finds an input."""
-    terms = one.terms
-    s, e = terms[name[0]], name[1]
-    mine = s.address(
-        rows[name[0]], ends.first(s, e, terms[name[2]]) if len(name) == 4 else s.product.ends[e].batch
-    )
-    if len(name) == 2:
-        return mine
-    t, f = terms[name[2]], name[3]
-    own = ends.own(s, e, t, f, name[0] == name[2])
-    return mine * entries(own, t.sizes) + t.address(rows[name[2]], own)
+    k, m = name[0], name[2] if len(name) == 4 else name[0]
+    s, t = one.terms[k], one.terms[m]
+    first: tuple[str, ...] = s.product.ends[name[1]].batch
+    own: tuple[str, ...] = ()
+    if len(name) == 4:
+        first, own = ends.first(s, name[1], t), ends.own(s, name[1], t, name[3], k == m)
+    key = (k, first, m, own)
+    if key not in made:
+        made[key] = s.address(rows[k], first) * entries(own, t.sizes) + t.address(rows[m], own)
+    at: np.ndarray = made[key]
+    return at
 
 
 def distinct(asked: Sequence[Asked], k: int) -> list[Linked]:

@@ -173,10 +173,15 @@ def _chunk(
 ) -> Array:
     """Some products, added up by target."""
 
+    made: dict[Any, np.ndarray] = {}
+
     def picked(k: int, at: np.ndarray) -> Array:
         x = arrays[k]
         n = ar.shape(x)[1]
-        return _rows(ar.do("reshape", x, (-1, *ar.shape(x)[2:])), plan.runs[k][run] * n + at[some] % n)
+        key = (id(plan.runs[k]), id(at), n)
+        if key not in made:
+            made[key] = plan.runs[k][run] * n + at[some] % n
+        return _rows(ar.do("reshape", x, (-1, *ar.shape(x)[2:])), made[key])
 
     value = group.program.run(lambda name: picked(*group.inputs[name]), len(run), arrays[-1])
     for k, at in enumerate(group.weights, start=len(arrays) - plan.n_weights):
