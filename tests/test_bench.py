@@ -54,10 +54,11 @@ def test_closed_forms_are_the_similarity():
 
 
 def test_rows_run():
-    command = [sys.executable, str(BENCH / "run.py"), "--small", "a", "b", "c", "d"]
+    names = ["a", "b", "c", "d", "attention", "language", "positions"]
+    command = [sys.executable, str(BENCH / "run.py"), "--small", *names]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert {line.split(" ")[1] for line in done.stdout.splitlines()[4:]} == {"a", "b", "c", "d"}
+    assert {line.split(" ")[1] for line in done.stdout.splitlines()[4:]} == set(names)
 
 
 def test_unknown_rows_are_named():

@@ -73,6 +73,55 @@ def test_as_many_networks_are_contracted_as_was_said(kind, how, monkeypatch):
     assert said / 3 < len(done) < 3 * said, f"said {said}, done {len(done)}"
 
 
+TRANSFORMERS = {
+    "attention": dict(blocks=("attn", "attn")),
+    "no mask": dict(blocks=("attn", "attn"), mask=None),
+    "attention and MLP": dict(blocks=("attn", "mlp", "attn", "mlp")),
+    "biases": dict(blocks=("attn", "attn"), bias=True),
+}
+
+
+@pytest.mark.parametrize("kind", TRANSFORMERS)
+def test_flops_through_attention_are_within_a_factor_of_three(kind):
+    ids = torch.zeros(1, 3, dtype=torch.long)
+    options = dict(n_vocab=24, d_model=24, n_head=2, n_ctx=3, scale=0.5) | TRANSFORMERS[kind]
+    a, b = (tnsim.convert(tnsim.nn.Transformer(**options).double(), ids) for _ in range(2))
+    said = tnsim.cost(a, b, method="layerwise").flops
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        tnsim.similarity(a, b, method="layerwise")
+    spent = counter.get_total_flops()
+    assert spent / 3 < said < 3 * spent, f"said {said:.2e}, spent {spent:.2e}"
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+@pytest.mark.parametrize("graph", [False, True], ids=["plain", "with gradients"])
+def test_memory_through_attention_is_within_a_factor_of_three(graph):
+    script = f"""
+        import torch, tnsim
+        torch.set_num_threads(1)
+        ids = torch.zeros(1, 4, dtype=torch.long)
+        def net():
+            model = tnsim.nn.Transformer(8, 64, 2, 4, ("attn", "attn"), scale=0.5).double()
+            return tnsim.convert(model.requires_grad_({graph}), ids)
+        a, b = net(), net()
+        def peak():
+            return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+        tnsim.similarity(*(tnsim.nn.BilinearLayer(2, 2, 2) for _ in range(2)))
+        said = tnsim.cost(a, b, method="layerwise").bytes
+        before = peak()
+        value = tnsim.similarity(a, b, method="layerwise")
+        if {graph}:
+            value.backward()
+        print(said, 1024 * (peak() - before))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    said, spent = map(float, done.stdout.split())
+    assert said > 2**25, "too small to be told apart from the interpreter"
+    assert spent / 3 < said < 3 * spent, f"said {said:.2e}, spent {spent:.2e}"
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 @pytest.mark.parametrize("gradients", [False, True])
 @pytest.mark.parametrize(
