@@ -141,11 +141,14 @@ def compute(job: Job) -> Cache:
 
 
 def _checked(arrays: dict[str, np.ndarray], sampled: dict[str, tuple[Tensor, float]]) -> dict[str, float]:
-    """How far layer by layer is from samples of the same law."""
+    """How far layer by layer is from samples of the same law, and these from text."""
     facts = {}
     for name, (cosines, share) in sampled.items():
-        matrix, other, _ = _pair(arrays | {"sampled": cosines.numpy()}, name, "sampled")
-        facts[f"off {name}"] = float(np.abs(matrix - other).max())
+        known = arrays | {"sampled": cosines.numpy()}
+        a, b, _ = _pair(known, name, "sampled")
+        facts[f"off {name}"] = float(np.abs(a - b).max())
+        a, b, _ = _pair(known, "sampled", "text_pooled")
+        facts[f"law off {name}"] = float(np.abs(a - b).mean())
         facts[f"share {name}"] = share
     return facts
 

@@ -166,6 +166,8 @@ CLAIMS = [
     Claim("mean difference from it: tensor, N(0, I)", "text off gaussian"),
     Claim("… tensor, Tokens", "text off tokens"),
     Claim("… tensor, MarkovChain", "text off markov"),
+    Claim("… samples of Tokens, without approximation", "law off tokens"),
+    Claim("… samples of MarkovChain, without approximation", "law off markov"),
     Claim("layer by layer less samples of the same law, largest: Tokens", "off tokens"),
     Claim("… MarkovChain", "off markov"),
     Claim("largest share of one sample in a squared norm: N(0, I)", "share gaussian", form="{:.4f}"),
