@@ -89,6 +89,28 @@ def test_intermediate_results_are_let_go():
     assert max(most) == 1  # what the step reads, and nothing before it
 
 
+def test_what_no_given_array_decides_is_done_once():
+    calls = []
+
+    def ones(n):
+        calls.append(n)
+        return np.ones(n)
+
+    def run(do, x):
+        small = do(operator.mul, do(ones, 2), 3.0)
+        large = do(ones, 10_000)
+        return [do(operator.add, small, x), do(np.sum, large, keepdims=True), small]
+
+    recipe = taped(run, np.ones(2))
+    calls.clear()
+    for value in (1.0, 2.0):
+        total, count, small = recipe([np.full(2, value)])
+        np.testing.assert_array_equal(total, [3 + value] * 2)
+        np.testing.assert_array_equal(small, [3.0, 3.0])
+        assert count == 10_000
+    assert calls == [2, 10_000, 10_000]  # what is large is not kept
+
+
 def test_arrays_from_nowhere_are_refused():
     tape = Tape([np.ones(2)], is_array)
     with pytest.raises(UntapedError, match=r"an array of shape \(3,\) comes from nowhere"):

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tqdm import tqdm
@@ -12,6 +12,8 @@ from tqdm import tqdm
 __all__ = ["Recipe", "Tape", "UntapedError", "current_tape", "taping"]
 
 Array = Any
+
+_SMALL = 2.0**16  # bytes of an array that is kept from one time to the next
 
 
 class UntapedError(RuntimeError):
@@ -37,6 +39,19 @@ class _Step:
     done: tuple[int, ...] = ()
     work: float = 0.0  # bytes it takes on the way, arguments and results included
 
+    def into(self, held: dict[int, Array]) -> None:
+        """Do it with the arrays that are held, keep the results with them, and let go of what is done."""
+        args = [held[x.number] if type(x) is _Slot else _filled(x, held) for x in self.args]
+        named = {k: _filled(x, held) for k, x in self.kwargs.items()} if self.kwargs else {}
+        value = self.fn(*args, **named)
+        if self.single:
+            held[self.results[0]] = value
+        else:
+            held.update(zip(self.results, value, strict=True))
+        del args, value, named  # held no longer than needed
+        for number in self.done:
+            del held[number]
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -48,12 +63,15 @@ class Recipe:
         peak: bytes of the arrays that are held at once on the way, besides those given.
         whole: bytes held in the end if nothing is let go, as where gradients are to come; what single steps take on
             the way included, for they keep that too.
+        fixed: operations that read no array that is given: what they make is small, made once, and kept.
     """
 
     steps: tuple[_Step, ...]
     results: tuple[int, ...]
     peak: float = 0.0
     whole: float = 0.0
+    fixed: tuple[_Step, ...] = ()
+    _constants: dict[int, Array] = field(default_factory=dict, repr=False, compare=False)
 
     def __call__(self, arrays: Sequence[Array], progress: bool = False) -> list[Array]:
         """Do it to ``arrays``. What is not needed any more is let go on the way.
@@ -62,17 +80,15 @@ class Recipe:
             arrays: as many as were given when the tape was written, with the same shapes.
             progress: show a bar if it takes more than two seconds.
         """
-        held: dict[int, Array] = dict(enumerate(arrays))
+        if self.fixed and not self._constants:
+            made: dict[int, Array] = {}
+            for step in self.fixed:
+                step.into(made)
+            read = {n for step in self.steps for n in _slots((step.args, step.kwargs))} | set(self.results)
+            self._constants.update((n, x) for n, x in made.items() if n in read)
+        held = {**self._constants, **dict(enumerate(arrays))}
         for step in tqdm(self.steps, "contracting", delay=2, leave=False, disable=not progress):
-            args = [_filled(x, held) for x in step.args]
-            value = step.fn(*args, **{k: _filled(x, held) for k, x in step.kwargs.items()})
-            if step.single:
-                held[step.results[0]] = value
-            else:
-                held.update(zip(step.results, value, strict=True))
-            del args, value  # held no longer than needed
-            for number in step.done:
-                del held[number]
+            step.into(held)
         return [held[number] for number in self.results]
 
 
@@ -145,7 +161,15 @@ class Tape:
             needed |= used
             kept.append(replace(step, done=tuple(sorted(last))))
         steps = tuple(reversed(kept))
-        return Recipe(steps, wanted, self._peak(steps), self._whole(steps))
+        known: set[int] = set()
+        fixed: list[_Step] = []
+        for step in steps:
+            small = all(self._memory[n][1] <= _SMALL for n in step.results)
+            if small and known.issuperset(_slots((step.args, step.kwargs))):
+                known.update(step.results)
+                fixed.append(replace(step, done=()))
+        others = tuple(step for step in steps if known.isdisjoint(step.results))
+        return Recipe(others, wanted, self._peak(steps), self._whole(steps), tuple(fixed))
 
     def _peak(self, steps: Sequence[_Step]) -> float:
         """Bytes that are held at once, besides the arrays given."""

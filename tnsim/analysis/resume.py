@@ -55,7 +55,8 @@ class Saved:
             ) from None
         if self._mark not in self._parts:
             raise ValueError(
-                f"{self._path} was made from other models or another law; delete it, or write another checkpoint=."
+                f"{self._path} was made from other models or another law, or by another version of tnsim; delete it, "
+                "or write another checkpoint=."
             )
 
     def get(self, name: str) -> torch.Tensor | None:
