@@ -108,6 +108,7 @@ def test_what_no_given_array_decides_is_done_once():
         np.testing.assert_array_equal(total, [3 + value] * 2)
         np.testing.assert_array_equal(small, [3.0, 3.0])
         assert count == 10_000
+        small += 1.0  # is the caller's own
     assert calls == [2, 10_000, 10_000]  # what is large is not kept
 
 

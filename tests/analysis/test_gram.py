@@ -122,3 +122,18 @@ def test_bad_input(call, message):
         tnsim.gram([network(1)] * 2, budget=10)
     with pytest.raises(IndexError, match="output 2 of 2"):
         tnsim.gram([network(1)] * 2).similarity(2)
+
+
+def test_checkpoints_of_a_transformer_one_by_one(tmp_path):
+    """Models in parts of their own, whose laws are then put together."""
+    nets = []
+    for seed in range(4):
+        torch.manual_seed(seed)
+        model = tnsim.nn.Transformer(
+            5, 4, 2, 2, ("attn", "mlp", "attn"), d_hidden=3, scale=0.5, bias="qk"
+        ).double()
+        ids = torch.zeros(1, 2, dtype=torch.long)
+        nets.append(tnsim.convert(model.eval().requires_grad_(False), ids))
+    found = tnsim.gram(nets, method="layerwise", checkpoint=tmp_path / "gram").similarity()
+    pairs = [[tnsim.similarity(a, b, method="layerwise") for b in nets] for a in nets]
+    torch.testing.assert_close(found, torch.stack([torch.stack(row) for row in pairs]), **TIGHT)

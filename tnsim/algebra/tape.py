@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import autoray as ar
 from tqdm import tqdm
 
 __all__ = ["Recipe", "Tape", "UntapedError", "current_tape", "taping"]
@@ -89,7 +90,9 @@ class Recipe:
         held = {**self._constants, **dict(enumerate(arrays))}
         for step in tqdm(self.steps, "contracting", delay=2, leave=False, disable=not progress):
             step.into(held)
-        return [held[number] for number in self.results]
+        kept = set(map(id, self._constants.values()))
+        results = [held[number] for number in self.results]
+        return [ar.do("copy", x) if id(x) in kept else x for x in results]  # nobody shares what is kept
 
 
 class Tape:
