@@ -37,6 +37,7 @@ class Matter:
         share: how much of the whole ``other`` does, where the whole would take too long.
         same: checks that the two results agree; to 1e-9 of their size by default.
         most: repetitions at most, for what takes long.
+        once: takes minutes: the run that is checked is the one that is timed, planning included.
         note: what else is to be said.
     """
 
@@ -50,6 +51,7 @@ class Matter:
     share: float = 1.0
     same: Callable[[Any, Any], None] | None = None
     most: int = 25
+    once: bool = False
     note: str | Callable[[], str] = ""
 
 
@@ -82,13 +84,19 @@ def row(name: str) -> Callable[[Callable[[bool], Iterator[Matter]]], Callable[[b
 
 def measured(name: str, matter: Matter, small: bool = False, patience: float = 8.0) -> Line:
     """Check that both ways agree, then let them run in turns for ``patience`` seconds, three times at least."""
-    if matter.other:
+    times: list[tuple[float, float, float]] = []
+    made: list[Any] = []
+    if matter.once and matter.other:
+        spent = [_time(lambda fn=fn: made.append(fn())) for fn in (matter.ours, matter.other)]
+        times.append((spent[0], spent[1] / matter.share, _peak_time()))
+        (matter.same or agree)(*made)
+    elif matter.other:
         (matter.same or agree)(matter.ours(), matter.other())
     elif matter.most > 1:
         matter.ours()  # what takes long and has nothing to agree with is not run twice
-    times: list[tuple[float, float, float]] = []
     start = perf_counter()
     least, most = min(1 if small else 3, matter.most), 2 if small else matter.most
+    least, most = (1, 1) if times else (least, most)
     with tqdm(desc=f"{name}: {matter.what}", total=most, leave=False, delay=1) as bar:
         while len(times) < least or (len(times) < most and perf_counter() - start < patience):
             times.append((_time(matter.ours), _time(matter.other) / matter.share, _peak_time()))

@@ -86,7 +86,7 @@ def language_models(small):
         "≤ 0.4",
         share=1 / pairs,
         same=lambda g, p: agree(g[0, 1], p),
-        most=1,
+        once=True,
     )
 
 
