@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import autoray as ar
@@ -72,7 +73,15 @@ class Recipe:
     peak: float = 0.0
     whole: float = 0.0
     fixed: tuple[_Step, ...] = ()
-    _constants: dict[int, Array] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def _constants(self) -> dict[int, Array]:
+        """What the fixed operations make, as far as others read it."""
+        made: dict[int, Array] = {}
+        for step in self.fixed:
+            step.into(made)
+        read = {n for step in self.steps for n in _slots((step.args, step.kwargs))} | set(self.results)
+        return {n: x for n, x in made.items() if n in read}
 
     def __call__(self, arrays: Sequence[Array], progress: bool = False) -> list[Array]:
         """Do it to ``arrays``. What is not needed any more is let go on the way.
@@ -81,12 +90,6 @@ class Recipe:
             arrays: as many as were given when the tape was written, with the same shapes.
             progress: show a bar if it takes more than two seconds.
         """
-        if self.fixed and not self._constants:
-            made: dict[int, Array] = {}
-            for step in self.fixed:
-                step.into(made)
-            read = {n for step in self.steps for n in _slots((step.args, step.kwargs))} | set(self.results)
-            self._constants.update((n, x) for n, x in made.items() if n in read)
         held = {**self._constants, **dict(enumerate(arrays))}
         for step in tqdm(self.steps, "contracting", delay=2, leave=False, disable=not progress):
             step.into(held)

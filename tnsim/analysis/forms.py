@@ -75,7 +75,7 @@ def _choice(chains: Sequence[Chain], law: Measure) -> Choice:
         if choice.form is not None and least < enough and not large:
             break
         try:
-            if choice.form is not None and _closures(chains, law, choice) > _MANY:
+            if choice.form is not None and count_closures(*_asked(chains, law, choice)) > _MANY:
                 continue
             cost = answer(_product, (chains, law, choice), inf if large else least).cost
         except (CostError, Exceeded):
@@ -85,16 +85,15 @@ def _choice(chains: Sequence[Chain], law: Measure) -> Choice:
     return best
 
 
+def _asked(chains: Sequence[Chain], law: Measure, choice: Choice) -> tuple[Any, ...]:
+    """An inner product in some form, as :func:`expect` is asked for it."""
+    factors, law = _in_form(chains, law, choice)
+    pair = (factors[0], factors[-1])
+    return pair, law, _keep(pair), (0, len(factors) - 1)
+
+
 def _product(chains: Sequence[Chain], law: Measure, choice: Choice) -> Any:
-    factors, law = _in_form(chains, law, choice)
-    pair = (factors[0], factors[-1])
-    return expect(pair, law, _keep(pair), sides=(0, len(factors) - 1))
-
-
-def _closures(chains: Sequence[Chain], law: Measure, choice: Choice) -> float:
-    factors, law = _in_form(chains, law, choice)
-    pair = (factors[0], factors[-1])
-    return count_closures(pair, law, _keep(pair), (0, len(factors) - 1))
+    return expect(*_asked(chains, law, choice))
 
 
 def _keep(pair: Sequence[Poly]) -> Keep:
