@@ -2,25 +2,13 @@
 
 import pytest
 import torch
+from modules import Forward, p
 from torch import nn
 
 from tnsim.convert import convert
 from tnsim.nn import BilinearClassifier, BilinearLayer, BilinearMLP
 
 torch.set_num_threads(1)
-
-
-class Forward(nn.Module):
-    """A module with the given children and the given forward."""
-
-    def __init__(self, fn, **children):
-        super().__init__()
-        for name, child in children.items():
-            setattr(self, name, child)
-        self.fn = fn
-
-    def forward(self, x):
-        return self.fn(self, x)
 
 
 class Square(nn.Module):
@@ -30,10 +18,6 @@ class Square(nn.Module):
 
 def lin(n=4, m=4):
     return nn.Linear(n, m)
-
-
-def p(*shape):
-    return nn.Parameter(torch.randn(shape))
 
 
 def blocks(n=2):

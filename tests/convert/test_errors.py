@@ -1,18 +1,10 @@
-"""What cannot be converted says what it is, where it stands, and what to write instead."""
-
-import subprocess
-import sys
+"""Code that is no polynomial of one input says what it is, where it stands, and what to write instead."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from modules import fails
 from torch import nn
-
-from tnsim.algebra import poly
-from tnsim.convert import ConvertError, convert, register
-from tnsim.nn import BilinearMLP
-
-torch.set_num_threads(1)
 
 
 class Inner(nn.Module):
@@ -44,15 +36,6 @@ class Act(nn.Module):
 
     def forward(self, x):
         return self.act(self.w(x))
-
-
-def fails(model, *parts, example=None, **options) -> str:
-    with pytest.raises(ConvertError) as info:
-        convert(model, example, **options)
-    message = str(info.value)
-    for part in parts:
-        assert part in message, f"{part!r} is missing from: {message}"
-    return message
 
 
 def outer(fn, *parts) -> str:
@@ -223,148 +206,3 @@ def test_not_a_module(thing):
 def test_torchscript():
     fails(torch.jit.script(nn.Linear(2, 2)), "TorchScript")
     fails(nn.Sequential(nn.Linear(2, 2), torch.jit.script(nn.Linear(2, 2))), '"1" is a TorchScript module')
-
-
-# ---------------------------------------------------------------------- weights
-
-
-def test_mixed_dtypes():
-    fails(
-        nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double()),
-        '"0.weight" is float32',
-        '"1.weight" is float64',
-    )
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_damaged_weights(bad):
-    model = BilinearMLP(4, 4, 4, 2, 1)
-    model.blocks[0].g.r.weight.data[1, 2] = bad
-    fails(model, 'parameter "blocks.0.g.r.weight" has 1 entries that are NaN or infinite')
-
-
-def test_damaged_buffers():
-    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval()
-    model[1].running_mean[0] = float("nan")
-    fails(model, 'layer "1" contains NaN')
-
-
-def test_integer_and_complex_parameters():
-    model = nn.Linear(2, 2)
-    model.k = nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
-    fails(model, 'parameter "k" has dtype int64', "buffer")
-    model.k = nn.Parameter(torch.tensor([1j, 2]))
-    fails(model, 'parameter "k" is complex')
-
-
-def test_weights_without_values():
-    fails(nn.LazyLinear(3), 'parameter "weight" has no shape yet')
-    fails(nn.Linear(3, 2, device="meta"), "meta device", "load the weights")
-
-
-@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64, "float64", None])
-def test_dtype_must_be_floating(dtype):
-    fails(nn.Linear(2, 2), "floating torch dtype", dtype=dtype)
-
-
-# ---------------------------------------------------------------------- shapes
-
-
-def test_images_need_an_example():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(8, 3))
-    fails(model, "cannot infer the input shape of Sequential", "example=torch.zeros(1, 784)")
-
-
-def test_an_open_width_needs_an_example():
-    class Sliced(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Linear(3, 2)
-
-        def forward(self, x):
-            return self.w(x[:, :3])
-
-    fails(Sliced(), "does not fix the number of its input features", "example=")
-    assert convert(Sliced(), torch.zeros(1, 7)).in_shape == (7,)
-
-
-def test_an_ambiguous_width_needs_an_example():
-    class Ambiguous(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.a, self.b = nn.Linear(3, 2), nn.Linear(5, 2)
-
-        def forward(self, x):
-            return self.a(x) if x.shape[-1] == 3 else self.b(x)
-
-    fails(Ambiguous(), "runs on inputs of", "5", "3", "example=")
-    assert convert(Ambiguous(), torch.zeros(1, 3)).in_shape == (3,)
-
-
-def test_a_module_without_weights_needs_an_example():
-    fails(nn.Flatten(), "cannot infer", "example=")
-
-
-def test_wrong_widths():
-    fails(nn.Linear(4, 2), "Linear in the root module", "(n, 5)", example=torch.zeros(1, 5))
-    model = nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 2))
-    fails(model, 'Linear at "1" does not take an input of shape (n, 3)', example=torch.zeros(1, 4))
-
-
-@pytest.mark.parametrize("example", [3, torch.tensor(1.0), "x"])
-def test_examples_are_batches(example):
-    fails(nn.Linear(4, 2), "is not a batch of inputs", example=example)
-
-
-def test_a_dense_convolution_that_is_too_large_is_refused():
-    fails(
-        nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.Flatten()),
-        "Conv2d would be a dense matrix of",
-        'at "0"',
-        "smaller",
-        example=torch.zeros(1, 1, 64, 64),
-    )
-
-
-# ---------------------------------------------------------------------- rules
-
-
-def test_rules_are_checked():
-    class Leaf(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Linear(4, 2)
-
-        def forward(self, x, y=None):
-            return self.w(x)
-
-    made = {}
-    register(Leaf)(lambda module: made["rule"](module))
-    model = nn.Sequential(Leaf(), nn.Linear(2, 2))
-
-    made["rule"] = lambda m: m.w.weight
-    fails(model, 'the rule for Leaf at "0" returns a', "must return a Poly", example=torch.zeros(4))
-    made["rule"] = lambda m: poly("W[out,in0]", W=m.w.weight) + m.w.bias
-    assert convert(model).degree == 1
-    made["rule"] = lambda m: poly("W[out,in0]", W=torch.ones(2, 5))
-    fails(model, "the rule for Leaf reads 5 features but is given 4", 'at "0"', example=torch.zeros(4))
-    made["rule"] = lambda m: poly("W[out,in0]", W=torch.ones(3, 4))
-    fails(model, "returns 3 features but its forward returns 2", example=torch.zeros(4))
-    made["rule"] = lambda m: poly("W[out,in0]", W=m.w.weight)  # forgets the bias
-    fails(model, "differs from Sequential", example=torch.zeros(4))
-
-    with pytest.raises(TypeError, match="class of modules"):
-        register(model)
-
-
-def test_the_function_and_the_package_share_a_name():
-    code = (
-        "import tnsim, torch\n"
-        "from tnsim.convert import ConvertError, register\n"
-        "assert callable(tnsim.convert) and tnsim.convert.register is register\n"
-        "import tnsim.convert as again\n"
-        "assert again is tnsim.convert\n"
-        "print(tnsim.convert(torch.nn.Linear(2, 2)).names)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "('linear',)", done.stderr
