@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import cotengra as ctg
@@ -11,10 +12,10 @@ import pytest
 import quimb.tensor as qtn
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from zoo import network, rand
+from zoo import linear, network, rand
 
 import tnsim
-from tnsim.algebra import CostError
+from tnsim.algebra import CostError, Network
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.price import capped, pricing
 from tnsim.analysis.problem import Problem
@@ -203,6 +204,18 @@ def test_where_the_fastest_form_does_not_fit_a_smaller_one_is_taken():
     assert isinstance(Problem.of((a, b), None, "exact").law, Graded)
     tight = tnsim.similarity(a, b, memory=price.bytes / 4)
     torch.testing.assert_close(tight, plain, rtol=1e-10, atol=1e-10)
+
+
+def test_hidden_units_behind_an_embedding_are_not_listed_as_heads_are():
+    """A dense layer behind an embedding has links, as attention has: 24³ products in these models, all pairs too many."""
+    a = network(2, d=24, width=24, hidden=24, out=24, embed=True)
+    a = replace(a, layers=(*a.layers, ("head", linear(24, 5))))
+    (_, embed), (_, first), *rest = a.layers
+    b = Network((("blocks.0", first @ embed), *rest))  # the same function without an embedding of its own
+    one = torch.ones((), dtype=torch.float64)
+    torch.testing.assert_close(tnsim.similarity(a, b), one)
+    torch.testing.assert_close(tnsim.similarity(a.collapse(), b.collapse()), one)
+    torch.testing.assert_close(tnsim.spectrum(a).values, tnsim.spectrum(b).values)
 
 
 def test_a_similarity_is_sliced_where_that_is_enough_and_refused_where_not():

@@ -9,6 +9,7 @@ from attention import Attention
 from zoo import rand
 
 import tnsim
+from tnsim.algebra import CostError, Network
 from tnsim.algebra.support import support, supported
 from tnsim.measure import Gaussian, expect, plans, products
 from tnsim.measure.block import Block
@@ -166,3 +167,11 @@ def test_placeholders_may_be_known_to_be_zero():
     with supported({id(x): mask}):
         assert (support(x) == mask).all()
     assert (support(torch.eye(2)) == mask).all() and support(x).all()
+
+
+def test_too_many_products_are_refused_before_they_are_listed():
+    """80² products each: all pairs of them are too many, those of equal positions are not."""
+    a, b = (Network((("attn", Attention(d=1, s=80, c=1, mask="none").poly()),)) for _ in range(2))
+    assert tnsim.cost(a, b, method="layerwise").flops < 1e9
+    with pytest.raises(CostError, match=r"a sum over up to 4e\+07 products of links is too long"):
+        tnsim.moments(a, b, method="layerwise", budget=math.inf)

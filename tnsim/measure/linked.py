@@ -6,31 +6,47 @@ taken over chains and loops of links instead (:mod:`tnsim.measure.chains`); the 
 
 from collections.abc import Sequence
 from itertools import product
+from math import prod
 from typing import Any
 
 import autoray as ar
+import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction, zeros
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import CostError
 from tnsim.algebra.term import Term, retensor
-from tnsim.algebra.wires import MODEL, identify
+from tnsim.algebra.wires import MODEL, identify, space
 from tnsim.measure.batch import Linked
 from tnsim.measure.ends import Ends, Moments
 from tnsim.measure.families import Factor, Sheet, families
-from tnsim.measure.links import product_of
+from tnsim.measure.links import entries, product_of
 from tnsim.measure.outputs import Keep, Kept, each_axis, kept_shape, read_outputs
-from tnsim.measure.plans import Asked
+from tnsim.measure.plans import Asked, shared_outputs
 from tnsim.measure.products import product_moments
 
 __all__ = ["has_links", "linked_moments"]
 
 Array = Any
+_MOST_UNITS = 256
+_MOST = 2.0**20  # products of a term
+_MOST_PAIRS = 2.0**24  # products of two terms: listed, they take some GiB
 
 
 def has_links(f: Poly) -> bool:
-    """Whether a term of the polynomial has a link with two legs: scores, as attention has."""
-    return any(_product(t).pairs for t in f.terms if t.degree > 1)
+    """Whether a term of the polynomial has a link with two legs: scores, as attention has.
+
+    Composed layers may have such links too, but then hidden units number the products. Where these are many, single
+    pairings are cheaper, and links do not count.
+    """
+    linked = [t for t in f.terms if t.degree > 1 and _product(t).pairs]
+    return bool(linked) and all(_units(t) <= _MOST_UNITS for t in linked)
+
+
+def _units(t: Term) -> int:
+    """How many products there are for given positions: heads, of attention."""
+    return entries([ix for ix in _product(t).batch if space(ix) != "s"], t.sizes)
 
 
 def linked_moments(
@@ -55,6 +71,9 @@ def linked_moments(
 
     Returns:
         For everything asked an array of shape ``([m,] [m',] *outputs)``.
+
+    Raises:
+        CostError: if there are too many pairs of products to list.
     """
     linked: dict[tuple[int, int], list[Linked]] = {}
     every: list[list[Linked]] = []
@@ -72,6 +91,7 @@ def linked_moments(
             pair = [x[k] for x, k in zip(terms, choice, strict=True)]
             same = alone and choice[0] == choice[1]
             one = Asked(pair[0], pair[1] if len(pair) > 1 else None, same)
+            _check_number(one, keep)
             wanted.append((n, one, alone and not same))
     found = product_moments([one for _, one, _ in wanted], Ends(law), connected, keep)
     totals: list[Array | None] = [None] * len(asked)
@@ -89,6 +109,27 @@ def linked_moments(
             total = zeros((*(int(m or 1) for m in runs.values()), *shape), factors[0].like)
         results.append(total)
     return results
+
+
+def _check_number(one: Asked, keep: Keep) -> None:
+    """Refuse what has too many products to list, before they are listed."""
+    counts = [entries(t.product.batch, t.sizes) for t in one.terms]
+    few = max(counts) <= _MOST and (prod(counts) <= _MOST_PAIRS or _met(one, keep) <= _MOST_PAIRS)
+    if not few:
+        raise CostError(
+            f"a sum over up to {prod(counts):.0e} products of links is too long to be written down. Ask for fewer "
+            "outputs with output=, or take models with fewer positions and heads."
+        )
+
+
+def _met(one: Asked, keep: Keep) -> float:
+    """How many pairs of products there are, without masked ones and those of outputs that do not meet."""
+    both = [] if one.g is None else shared_outputs(one.f, one.g, keep)
+    counts = []
+    for k, t in enumerate(one.terms):
+        read = [pair[k] for pair in both]
+        counts.append(np.bincount(t.address(t.table, read), minlength=entries(read, t.sizes)).astype(float))
+    return float(np.prod(counts, axis=0).sum())
 
 
 def _axes(one: Asked, keep: Keep) -> int:
