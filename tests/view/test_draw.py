@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import quimb.tensor as qtn
-from drawings import STANDARD, bilinear, deep, with_residual
+from drawings import STANDARD, bilinear, deep, rand, with_residual
 
-from tnsim.algebra import identity, stack
+from tnsim.algebra import identity, poly, stack
 from tnsim.algebra.graph import to_graph
 from tnsim.view import draw, role_colour
 from tnsim.view.scene import scene_of
@@ -99,6 +99,19 @@ def test_names_on_request():
     assert "hid 32" in {t.get_text() for t in ax.texts}
     _, ax = draw(deep(1), sizes=False)
     assert not [t for t in ax.texts if (t.get_gid() or "").startswith("size")]
+
+
+def test_a_wire_to_the_output_passes_beside_the_other_wires():
+    equation = "Q[n,a,in0@q] K[n,a,in1@k] V[n,v,in2@k] M[q,k] O[out@q,n,v]"
+    parts = dict(Q=rand(2, 3, 5), K=rand(2, 3, 5), V=rand(2, 3, 5), M=rand(4, 4), O=rand(5, 2, 3))
+    _, ax = draw(poly(equation, **parts))
+    at = {dot.get_gid(): dot.get_xydata()[0] for dot in ax.lines}
+    assert at["hub q:s"][1] > at["hub k:s"][1]  # so that straight down is through k
+    for patch in ax.patches:
+        if patch.get_gid() == "index q:s":
+            (line,) = patch.get_path().to_polygons(closed_only=False)
+            points = matplotlib.path.Path(line).interpolated(50).vertices
+            assert np.linalg.norm(points - at["hub k:s"], axis=1).min() > 0.25
 
 
 # ---------------------------------------------------------------------- colours, layers, highlights

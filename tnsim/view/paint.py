@@ -158,10 +158,11 @@ def _curve(scene: nx.MultiGraph, at: dict[str, Point], a: str, b: str) -> Path:
     (x0, y0), (x1, y1) = sorted((at[a], at[b]))
     if _is_wire(scene, a, b) and OUT in (a, b) and x1 - x0 > 2 * WIDTH:
         low = min(y for _, y in at.values()) - 0.85
+        beside = x0 - 0.75 * _crossed(scene, at, (x0, y0))
         points = [
             (x0, y0),
-            (x0, low),
-            (x0, low),
+            (beside, y0 - 0.2),
+            (beside, low),
             (x0 + WIDTH, low),
             (x1 - WIDTH, low),
             (x1, low),
@@ -176,6 +177,12 @@ def _curve(scene: nx.MultiGraph, at: dict[str, Point], a: str, b: str) -> Path:
         half = 0.5 * min(x1 - x0, WIDTH)
         middle = [(x0 + half, y0), (x1 - half, y1)]
     return Path([(x0, y0), *middle, (x1, y1)], [Path.MOVETO, *[Path.CURVE4] * 3])
+
+
+def _crossed(scene: nx.MultiGraph, at: dict[str, Point], start: Point) -> bool:
+    """Whether another wire stands straight below: a line through it would seem to begin there."""
+    rail = [at[n] for n, wire in scene.nodes(data="wire") if wire]
+    return any(abs(x - start[0]) < 0.1 and y < start[1] for x, y in rail)
 
 
 def _along(path: Path, upright: bool) -> list[Spot]:
