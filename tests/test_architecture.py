@@ -25,7 +25,7 @@ ONLY = {  # a library, and where it may be imported
     "matplotlib": {"view"},
     "cotengra": {"algebra/contract.py"},
     "tensorly": {"analysis/decompose.py"},
-    "torch": {"nn", "lab", "convert", "analysis"},
+    "torch": {"nn", "lab", "convert", "analysis", "measure/workspace.py"},
     "sklearn": {"lab"},
 }
 LONGEST = 320

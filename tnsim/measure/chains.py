@@ -16,6 +16,7 @@ from functools import reduce, wraps
 from itertools import combinations
 from typing import Any
 
+from tnsim.measure.grid import Grid
 from tnsim.measure.program import Recorder, Symbol
 
 __all__ = ["Chains"]
@@ -48,8 +49,7 @@ class Chains:
         pairs: links with two legs, as numbers of ends.
         singles: links with one leg, those of factor 0 first.
         sizes: how many entries every end has.
-        cov: the covariance of two ends, shape ``(c, c')``; ``None`` if it is zero.
-        mean: the mean of an end, a matrix of one row; ``None`` if it is zero.
+        grid: their covariances and means.
         recorder: where it is written down what to do.
     """
 
@@ -59,14 +59,13 @@ class Chains:
         pairs: Sequence[tuple[int, int]],
         singles: Sequence[int],
         sizes: Sequence[int],
-        cov: Callable[[int, int], Symbol | None],
-        mean: Callable[[int], Symbol | None],
+        grid: Grid,
         recorder: Recorder,
     ):
         self._sides, self._pairs, self._singles, self._sizes = sides, pairs, singles, sizes
-        self._cov, self._mean, self._recorder = cov, mean, recorder
+        self._grid, self._recorder = grid, recorder
         self._side = [{sides[u]} for u, _ in pairs]
-        self._means = any(mean(e) is not None for e in range(len(sides)))
+        self._means = any(grid.mean(e) is not None for e in range(len(sides)))
         self._memo: dict[Any, Any] = {}
 
     def total(self, connected: bool = False) -> Symbol | float | None:
@@ -83,29 +82,14 @@ class Chains:
     def _step(self, legs: tuple[int, ...], j: int) -> State | None:
         """From some exits to those of link j that can be reached: it is entered at the other leg."""
         x, y = self._pairs[j]
-        return self._grid(legs, ((x, y), (y, x)))
+        live = [(p, q) for p, q in ((x, y), (y, x)) if any(self._grid.alive(e, q) for e in legs)]
+        block = self._grid.block(legs, [q for _, q in live])
+        return None if block is None else (tuple(p for p, _ in live), block)
 
     @_kept
     def _leave(self, legs: tuple[int, ...], b: int) -> Symbol | None:
         """From some exits to an end."""
-        found = self._grid(legs, ((b, b),))
-        return None if found is None else found[1]
-
-    def _grid(self, legs: Sequence[int], exits: Sequence[tuple[int, int]]) -> State | None:
-        """Covariances of ends with the partners of those exits of a link for which one of them is not zero."""
-        columns = [(p, [self._cov(e, q) for e in legs], q) for p, q in exits]
-        live = [column for column in columns if any(x is not None for x in column[1])]
-        if not live:
-            return None
-        parts = [self._below([self._sizes[e] for e in legs], blocks, self._sizes[q]) for _, blocks, q in live]
-        return tuple(p for p, *_ in live), self._recorder.cat(parts, 1)
-
-    def _below(self, heights: Sequence[int], blocks: Sequence[Symbol | None], width: int) -> Symbol:
-        """Blocks one below the other, zeros in place of ``None``."""
-        given = [
-            self._recorder.zeros((h, width)) if x is None else x for h, x in zip(heights, blocks, strict=True)
-        ]
-        return self._recorder.cat(given, 0)
+        return self._grid.block(legs, (b,))
 
     def _onward(self, before: Mapping[int, State], j: int) -> State | None:
         """All chains of a set, one link further."""
@@ -142,17 +126,18 @@ class Chains:
     def _start(self, j: int) -> State | None:
         """Rows: every single link but the last, then the mean."""
         x, y = self._pairs[j]
-        rows = [(a, self._sizes[a]) for a in self._singles[:-1]]
-        found, legs = [], []
-        for p, q in ((x, y), (y, x)):
-            column = [self._cov(a, q) for a, _ in rows]
-            mean = self._mean(q) if self._means else None
-            column += [mean] if self._means else []
-            if any(value is not None for value in column):
-                heights = [*(h for _, h in rows), 1][: len(column)]
-                found.append(self._below(heights, column, self._sizes[q]))
-                legs.append(p)
-        return (tuple(legs), self._recorder.cat(found, 1)) if found else None
+        rows = self._singles[:-1]
+        live = [
+            (p, q)
+            for p, q in ((x, y), (y, x))
+            if any(self._grid.alive(a, q) for a in rows) or self._grid.mean(q) is not None
+        ]
+        if not live:
+            return None
+        exits, entries = zip(*live, strict=True)
+        parts = [(self._grid.block(rows, entries), sum(self._sizes[a] for a in rows))] if rows else []
+        parts += [(self._row_of_means(entries), 1)] if self._means else []
+        return exits, self._grid.below(parts, sum(self._sizes[q] for q in entries))
 
     @_kept
     def _closed(self, through: Set, b: int | None) -> Symbol | None:
@@ -166,7 +151,7 @@ class Chains:
 
     def _row_of_means(self, legs: Sequence[int]) -> Symbol | None:
         """Means of ends side by side."""
-        means = [self._mean(e) for e in legs]
+        means = [self._grid.mean(e) for e in legs]
         if all(x is None for x in means):
             return None
         sizes = [self._sizes[e] for e in legs]
@@ -184,7 +169,7 @@ class Chains:
         if b is not None:
             f = self._singles[b]
             if not through:
-                value = self._cov(e, f)
+                value = self._grid.cov(e, f)
             else:
                 closed = self._closed(through, b)
                 value = None if closed is None else closed.rows(*self._rows(a))
@@ -195,7 +180,7 @@ class Chains:
         if not self._means:
             return None
         if not through:
-            mean = self._mean(e)
+            mean = self._grid.mean(e)
             value = None if mean is None else mean.turned
         elif a < len(self._singles) - 1:
             closed = self._closed(through, None)
@@ -225,7 +210,7 @@ class Chains:
         rest = links - {first}
         parts: list[Symbol | None] = []
         if not rest:
-            own = self._cov(w, u)
+            own = self._grid.cov(w, u)
             parts.append(None if own is None else own.trace)
         else:
             for legs, x in self._rounds(first, rest).values():

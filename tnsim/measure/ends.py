@@ -86,7 +86,7 @@ class Ends:
         return tuple(ix for ix in y.batch if ix not in joined and not (same and ix in x.batch))
 
     def cov(self, s: Linked, e: int, t: Linked, f: int, same: bool) -> Array:
-        """The covariance of two ends.
+        """The covariance of two ends; of all ends of two terms, if those of either are alike.
 
         Args:
             s: a term.
@@ -97,7 +97,7 @@ class Ends:
 
         Returns:
             Shape ``(models, forms, c, c')``: for every model or pair of models, numbered by the batch of the first
-            end, then by what the second's has besides.
+            end, then by what the second's has besides; of all ends by their numbers before.
         """
         stacked = s.stack is not None and t.stack is not None
         key: Any = (id(s), id(t), same) if stacked else (id(s), e, id(t), f, same)
@@ -107,12 +107,11 @@ class Ends:
             shape: tuple[int, ...] = (models, forms, self.size(s, e), self.size(t, f))
             if stacked:
                 value = self._stacked(s, t, same)
-                shape = (len(s.product.ends), len(t.product.ends), *shape)
+                shape = (models, len(s.product.ends) * len(t.product.ends) * forms, *shape[2:])
             else:
                 value = self._covariance(s, e, t, f, same)
             self._made[key] = (ar.do("reshape", value, shape), s, t)
-        value = self._made[key][0]
-        return value[e, f] if stacked else value
+        return self._made[key][0]
 
     def _stacked(self, s: Linked, t: Linked, same: bool) -> Array:
         """Covariances of all ends of two terms whose ends are alike: one contraction."""
@@ -146,7 +145,7 @@ class Ends:
         second = tuple(f"~{y.leg[k]}" for k in y.places if k not in shared or k not in x.places)
         more = () if same else tuple(f"~{ix}" for ix in y.others)
         first = (*(x.leg[k] for k in x.places), *x.others)
-        output = ("end", "~end", *runs, *first, *second, *more, "inner", "~inner")
+        output = (*runs, "end", "~end", *first, *second, *more, "inner", "~inner")
         return Contraction(tensors, output, identify(joins)).value()
 
     def _covariance(self, s: Linked, e: int, t: Linked, f: int, same: bool) -> Array:

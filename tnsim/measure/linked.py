@@ -18,12 +18,12 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import CostError
 from tnsim.algebra.term import Term, retensor
 from tnsim.algebra.wires import MODEL, identify, space
+from tnsim.measure.asked import Asked, shared_outputs
 from tnsim.measure.batch import Linked
 from tnsim.measure.ends import Ends, Moments
 from tnsim.measure.families import Factor, Sheet, families
 from tnsim.measure.links import entries, product_of
 from tnsim.measure.outputs import Keep, Kept, each_axis, kept_shape, read_outputs
-from tnsim.measure.plans import Asked, shared_outputs
 from tnsim.measure.products import product_moments
 
 __all__ = ["has_links", "linked_moments"]

@@ -8,21 +8,14 @@ import numpy as np
 
 from tnsim.algebra.contract import performed
 from tnsim.algebra.price import Cost
+from tnsim.measure.asked import Asked, distinct, shared_outputs
 from tnsim.measure.ends import Ends
+from tnsim.measure.groups import Chunk, rows
 from tnsim.measure.links import entries
-from tnsim.measure.measure import as_like
 from tnsim.measure.outputs import Keep
-from tnsim.measure.plans import (
-    CACHE,
-    LEAST,
-    OVERHEAD,
-    Asked,
-    Group,
-    Plan,
-    distinct,
-    planned,
-    shared_outputs,
-)
+from tnsim.measure.places import Source
+from tnsim.measure.plans import CACHE, OVERHEAD, Plan, planned
+from tnsim.measure.workspace import fits, workspace
 
 __all__ = ["product_moments"]
 
@@ -112,26 +105,27 @@ def _values(
 
 def _arrays(plan: Plan, asked: Sequence[Asked], ends: Ends) -> list[Array]:
     """Means and covariances of ends, and weights, of all models; a zero behind those that are not read everywhere."""
-    one = asked[0]
-    used = {k: name for group in plan.groups for name, (k, _) in group.inputs.items()}
-    padded = {k for group in plan.groups for k, at in group.inputs.values() if (at < 0).any()}
+    every = [places for group in plan.groups for places in group.inputs.values()]
+    used = {places.array for places in every}
+    padded = {places.array for places in every if places.padded}
     arrays: list[Array] = []
-    for k in range(len(plan.runs) - plan.n_weights):
-        name = used.get(k)
-        if name is None:
-            parts = []
-        elif len(name) == 2:
-            parts = [ends.mean(t, name[1]) for t in distinct(asked, name[0])]
-        elif name[0] == name[2]:
-            parts = [ends.cov(t, name[1], t, name[3], True) for t in distinct(asked, name[0])]
-        else:
-            parts = [ends.cov(x.terms[0], name[1], x.terms[1], name[3], False) for x in asked]
-        value = None if not parts else _cat(parts, 0)
+    for k, source in enumerate(plan.sources):
+        value = _cat(_parts(source, asked, ends), 0) if k in used else None
         if k in padded:
             shape = ar.shape(value)
             value = _cat([value, ar.do("zeros", (shape[0], 1, *shape[2:]), like=value)], 1)
         arrays.append(value)
-    return arrays + [_cat([t.weights for t in distinct(asked, k)], 0) for k in range(len(one.terms))]
+    return arrays + [_cat([t.weights for t in distinct(asked, k)], 0) for k in range(len(asked[0].terms))]
+
+
+def _parts(source: Source, asked: Sequence[Asked], ends: Ends) -> list[Array]:
+    """What is in an array, by models or pairs of models."""
+    kind, k, e, m, f = source
+    if kind == "mean":
+        return [ends.mean(t, e) for t in distinct(asked, k)]
+    if k == m:
+        return [ends.cov(t, e, t, f, True) for t in distinct(asked, k)]
+    return [ends.cov(x.terms[k], e, x.terms[m], f, False) for x in asked]
 
 
 def _cat(parts: Sequence[Array], axis: int) -> Array:
@@ -140,19 +134,11 @@ def _cat(parts: Sequence[Array], axis: int) -> Array:
 
 def _run(plan: Plan, arrays: Sequence[Array]) -> Array:
     """All results, those of a combination of models together: shape ``(combinations · targets, r, r')``."""
-    like = arrays[-1]
     found, where = [], []
-    for group in plan.groups:
-        count = len(group.targets)
-        peak = group.program.peak * ar.do("asarray", 1.0, like=like).itemsize
-        step = max(LEAST, int(CACHE / peak))
-        for at in range(0, count * plan.combinations, step):
-            run, some = np.divmod(np.arange(at, min(at + step, count * plan.combinations)), count)
-            targets, ids = np.unique(run * plan.targets + group.targets[some], return_inverse=True)
-            found.append(_again(_chunk, like, group, plan, run, some, ids, len(targets), *arrays))
-            where.append(targets)
-    total = plan.combinations * plan.targets
-    return _sum_by(_cat(found, 0), np.concatenate(where), total)
+    for chunk in plan.chunks(arrays[-1].itemsize):
+        found.append(_again(_value, arrays[-1], chunk, *arrays))
+        where.append(chunk.targets)
+    return _sum_by(_cat(found, 0), np.concatenate(where), plan.combinations * plan.targets)
 
 
 def _again(fn: Any, like: Array, *args: Any) -> Array:
@@ -162,39 +148,14 @@ def _again(fn: Any, like: Array, *args: Any) -> Array:
     return fn(*args)
 
 
-def _chunk(
-    group: Group,
-    plan: Plan,
-    run: np.ndarray,
-    some: np.ndarray,
-    ids: np.ndarray,
-    count: int,
-    *arrays: Array,
-) -> Array:
-    """Some products, added up by target."""
-
-    made: dict[Any, np.ndarray] = {}
-
-    def picked(k: int, at: np.ndarray) -> Array:
-        x = arrays[k]
-        n = ar.shape(x)[1]
-        key = (id(plan.runs[k]), id(at), n)
-        if key not in made:
-            made[key] = plan.runs[k][run] * n + at[some] % n
-        return _rows(ar.do("reshape", x, (-1, *ar.shape(x)[2:])), made[key])
-
-    value = group.program.run(lambda name: picked(*group.inputs[name]), len(run), arrays[-1])
-    for k, at in enumerate(group.weights, start=len(arrays) - plan.n_weights):
-        value = value * picked(k, at)[:, None, None]
-    if group.share is not None:
-        value = value * as_like(group.share[some], value)[:, None, None]
-    return _sum_by(value, ids, count)
-
-
-def _rows(x: Array, numbers: np.ndarray) -> Array:
-    if hasattr(x, "index_select"):
-        return x.index_select(0, ar.do("asarray", numbers, like=x))
-    return x[numbers]
+def _value(chunk: Chunk, *arrays: Array) -> Array:
+    """Products of a chunk, added up by target."""
+    program, like, count = chunk.group.program, arrays[-1], len(chunk.some)
+    if fits(arrays):
+        value = workspace(like, CACHE).run(program, lambda name: chunk.read(name, arrays), count)
+    else:
+        value = program.run(lambda name: rows(*chunk.read(name, arrays)), count, like)
+    return _sum_by(value * chunk.weight(arrays)[:, None, None], chunk.ids, len(chunk.targets))
 
 
 def _sum_by(values: Array, ids: np.ndarray, n: int) -> Array:

@@ -7,11 +7,14 @@ numbers, so it is recorded with symbols in place of arrays, and costs no thought
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import autoray as ar
 
-__all__ = ["Program", "Recorder", "Symbol"]
+from tnsim.measure.layout import Layout, laid_out
+
+__all__ = ["DO", "VIEWS", "Program", "Recorder", "Symbol"]
 
 Array = Any
 
@@ -31,6 +34,12 @@ class Symbol:
     shape: tuple[int, int]
 
     def __add__(self, other: "Symbol") -> "Symbol":
+        for total, term in ((self, other), (other, self)):
+            what, factors, *_ = self.recorder.steps[term.slot]
+            if what == "mul":  # a sum of products is taken in one go
+                return self.recorder.note(
+                    "addmul", (total, *map(self.recorder.symbol, factors)), (), self.shape
+                )
         return self.recorder.note("add", (self, other), (), self.shape)
 
     def __mul__(self, other: "Symbol | float") -> "Symbol":
@@ -84,6 +93,10 @@ class Recorder:
             self.known[key] = Symbol(self, len(self.steps) - 1, shape)
         return self.known[key]
 
+    def symbol(self, slot: int) -> Symbol:
+        """The result of a step."""
+        return Symbol(self, slot, self.steps[slot][3])
+
     def given(self, name: Any, shape: tuple[int, int]) -> Symbol:
         """An input."""
         return self.note("given", (), (name,), shape)
@@ -115,77 +128,114 @@ class Recorder:
         for slot in range(len(self.steps) - 1, -1, -1):
             if slot in needed:
                 needed.update(self.steps[slot][1])
-        last: dict[int, int] = {}
         kept = sorted(needed)
-        for slot in kept:
-            for arg in self.steps[slot][1]:
-                last[arg] = slot
-        done = {slot: tuple(a for a in set(self.steps[slot][1]) if last[a] == slot) for slot in kept}
-        steps = tuple((slot, *self.steps[slot], done[slot]) for slot in kept)
+        last = {arg: slot for slot in kept for arg in self.steps[slot][1]}
+        done: dict[int, list[int]] = {slot: [] for slot in kept}
+        for arg, slot in last.items():
+            done[slot].append(arg)
+        steps = tuple(Step(slot, *self.steps[slot], tuple(done[slot])) for slot in kept)
         return Program(steps, result.slot, result.shape)
 
 
-@dataclass(frozen=True)
+class Step(NamedTuple):
+    """One operation.
+
+    Attributes:
+        slot: the number of its result.
+        what: what is done.
+        args: to which results.
+        extra: with what else.
+        shape: rows and columns of the result.
+        done: results that are needed no more.
+    """
+
+    slot: int
+    what: str
+    args: tuple[int, ...]
+    extra: tuple[Any, ...]
+    shape: tuple[int, int]
+    done: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Program:
     """Recorded arithmetic.
 
     Attributes:
-        steps: for every step its number, what is done, to which results, with what else, the shape, and what is then
-            needed no more.
+        steps: operations, in order.
         result: the number of the result.
         shape: its shape.
     """
 
-    steps: tuple[tuple[int, str, tuple[int, ...], tuple[Any, ...], tuple[int, int], tuple[int, ...]], ...]
+    steps: tuple[Step, ...]
     result: int
     shape: tuple[int, int]
 
     @cached_property
     def inputs(self) -> list[Any]:
         """The names of what is given."""
-        return [extra[0] for _, what, _, extra, *_ in self.steps if what == "given"]
+        return [step.extra[0] for step in self.steps if step.what == "given"]
 
     @cached_property
     def flops(self) -> float:
         """Floating-point operations of one product."""
-        shapes = {slot: shape for slot, _, _, _, shape, _ in self.steps}
+        shapes = {step.slot: step.shape for step in self.steps}
         count = 0.0
-        for _, what, args, _, (rows, columns), _ in self.steps:
-            if what == "dot":
-                count += sum(2.0 * rows * columns * shapes[a][1] for a in args[::2])
-            elif what in ("add", "mul", "scale"):
-                count += rows * columns
-            elif what == "contract":
-                count += 2.0 * shapes[args[0]][0] * shapes[args[0]][1]
+        for step in self.steps:
+            if step.what == "dot":
+                count += sum(2.0 * prod(step.shape) * shapes[a][1] for a in step.args[::2])
+            elif step.what in ("add", "mul", "scale"):
+                count += prod(step.shape)
+            elif step.what == "addmul":
+                count += 2.0 * prod(step.shape)
+            elif step.what == "contract":
+                count += 2.0 * shapes[step.args[0]][0] * shapes[step.args[0]][1]
         return count
 
     @cached_property
+    def layout(self) -> Layout:
+        """Where results lie in one stretch of memory that they share: numbers for one product.
+
+        A part of a matrix, or its transpose, lies where the matrix lies.
+        """
+        owner: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for at, step in enumerate(self.steps):
+            owner[step.slot] = owner[step.args[0]] if step.what in VIEWS else step.slot
+            last |= dict.fromkeys((owner[slot] for slot in (step.slot, *step.args)), at)
+        del last[owner[self.result]]
+        shapes = {step.slot: step.shape for step in self.steps}
+        needs = []
+        for step in self.steps:
+            size = 0 if step.what in VIEWS else prod(step.shape)
+            passing = prod(shapes[step.args[0]]) if step.what == "contract" else 0
+            needs.append((step.slot, size, passing))
+        done: list[list[int]] = [[] for _ in self.steps]
+        for slot, at in last.items():
+            done[at].append(slot)
+        return laid_out(needs, done)
+
+    @property
     def peak(self) -> float:
         """Numbers that are held at once for one product."""
-        held = most = 0.0
-        size = {slot: float(shape[0] * shape[1]) for slot, _, _, _, shape, _ in self.steps}
-        for slot, *_, done in self.steps:
-            held += size[slot]
-            most = max(most, held)
-            held -= sum(size[d] for d in done)
-        return most
+        return float(self.layout.total)
 
     def run(self, given: Callable[[Any], Array], count: int, like: Array) -> Array:
-        """The result for a batch of ``count`` products.
+        """The result for a batch of ``count`` products, with arrays of its own for every step.
 
         Args:
-            given: makes an input from its name, shape ``(count, rows, columns)``.
+            given: makes an input from its name, in whatever shape.
             count: how many products.
             like: an array of the kind that is wanted.
         """
         held: dict[int, Array] = {}
         for slot, what, args, extra, shape, done in self.steps:
             if what == "given":
-                held[slot] = given(extra[0])
+                held[slot] = ar.do("reshape", given(extra[0]), (count, *shape))
             elif what in ("zeros", "ones"):
                 held[slot] = ar.do(what, (count, *shape), like=like)
             else:
-                held[slot] = _DO[what]([held[a] for a in args], *extra)
+                held[slot] = DO[what]([held[a] for a in args], *extra)
             for a in done:
                 del held[a]
         return held[self.result]
@@ -198,13 +248,17 @@ def _dot(args: list[Array]) -> Array:
     return total
 
 
-_DO: dict[str, Callable[..., Array]] = {
-    "add": lambda x: x[0] + x[1],
-    "mul": lambda x: x[0] * x[1],
-    "scale": lambda x, factor: x[0] * factor,
+VIEWS: dict[str, Callable[..., Array]] = {
     "turn": lambda x: x[0].swapaxes(1, 2),
     "rows": lambda x, start, stop: x[0][:, start:stop],
     "columns": lambda x, start, stop: x[0][:, :, start:stop],
+}
+DO: dict[str, Callable[..., Array]] = {
+    **VIEWS,
+    "add": lambda x: x[0] + x[1],
+    "mul": lambda x: x[0] * x[1],
+    "addmul": lambda x: x[0] + x[1] * x[2],
+    "scale": lambda x, factor: x[0] * factor,
     "trace": lambda x: x[0].diagonal(0, 1, 2).sum(-1)[:, None, None],
     "contract": lambda x: (x[0] * x[1]).reshape(x[0].shape[0], -1).sum(-1)[:, None, None],
     "cat": lambda x, axis: ar.do("concatenate", tuple(x), axis=axis + 1),

@@ -161,7 +161,8 @@ class Wick(Measure):
                 means.append(None if mean is None else Block(mean.data, run))
                 covs[a, a] = Block(cov.data, run, cov.joined)
             else:
-                means.append(Block(expect((f,), law, sides=(a,), bridges=bridges), run))
+                none = law._vanishes(f, a)
+                means.append(None if none else Block(expect((f,), law, sides=(a,), bridges=bridges), run))
                 own = expect((f, f), law, keep, (a, a), connected=True, bridges=bridges)
                 covs[a, a] = Block(own, run, joined).symmetrised(axes)
             for b, g in enumerate(layers[a + 1 :], start=a + 1):

@@ -1,0 +1,123 @@
+"""Grids: covariances of the ends of links as parts of larger matrices.
+
+A chain leaves a link at one of its legs and enters the next at one of its own, so what is read of all covariances are
+blocks of two rows and two columns. In a grid whose columns are ordered by where a chain comes *out*, they are
+neighbours, and a block is a part of the grid, not a copy.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tnsim.measure.program import Recorder, Symbol
+
+__all__ = ["Grid", "Whole", "wholes"]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Covariances of many ends in one matrix.
+
+    Attributes:
+        rows: numbers of ends.
+        columns: numbers of ends.
+        turned: the columns are of the first factor, and what is given is the transpose.
+    """
+
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+    turned: bool = False
+
+
+def wholes(
+    sides: Sequence[int], pairs: Sequence[tuple[int, int]], singles: Sequence[int], k: int, m: int
+) -> list[Whole]:
+    """The matrices of what chains read of factors k ≤ m: rows are left, columns are entered.
+
+    Chains start at all single links but the last, and end at all but the first, or at the last.
+    """
+
+    def order(side: int, entered: bool) -> tuple[int, ...]:
+        links = [(w, u) if entered else (u, w) for u, w in pairs if sides[u] == side]
+        ends = (singles[1:] or singles) if entered else singles[:-1]
+        return (*(e for link in links for e in link), *(e for e in ends if sides[e] == side))
+
+    found = [Whole(order(k, False), order(m, True))]
+    if k != m:
+        found.append(Whole(order(m, False), order(k, True), turned=True))
+    return [whole for whole in found if whole.rows and whole.columns]
+
+
+class Grid:
+    """Covariances and means of ends, as recorded matrices; ``None`` where they are zero.
+
+    Args:
+        sizes: how many entries every end has.
+        alive: whether the covariance of two ends, the first number not larger, may be other than zero.
+        given: the covariance of two ends, the first number not larger, by itself.
+        mean: the mean of an end, a matrix of one row.
+        together: the matrix of many covariances.
+        parts: which such matrices there are.
+        recorder: where it is written down what to do.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        alive: Callable[[int, int], bool],
+        given: Callable[[int, int], Symbol],
+        mean: Callable[[int], Symbol | None],
+        together: Callable[[Whole], Symbol],
+        parts: Sequence[Whole],
+        recorder: Recorder,
+    ):
+        self._sizes, self._alive, self._given, self.mean = sizes, alive, given, mean
+        self._together, self._parts, self._recorder = together, parts, recorder
+
+    def alive(self, e: int, f: int) -> bool:
+        """Whether two ends vary together."""
+        return self._alive(min(e, f), max(e, f))
+
+    def cov(self, e: int, f: int) -> Symbol | None:
+        """The covariance of two ends, shape ``(c, c')``."""
+        return self.block((e,), (f,))
+
+    def block(self, rows: Sequence[int], columns: Sequence[int]) -> Symbol | None:
+        """Covariances of some ends, one below the other, with others, side by side."""
+        if not any(self.alive(e, f) for e in rows for f in columns):
+            return None
+        found = self._part(rows, columns)
+        if found is not None:
+            return found
+        found = self._part(columns, rows)
+        if found is not None:
+            return found.turned
+        if len(rows) == len(columns) == 1:
+            (e,), (f,) = rows, columns
+            return self._given(e, f) if e <= f else self._given(f, e).turned
+        return self._recorder.cat([self._below(rows, f) for f in columns], 1)
+
+    def below(self, parts: Sequence[tuple[Symbol | None, int]], width: int) -> Symbol:
+        """Matrices of some heights one below the other, zeros in place of ``None``."""
+        return self._recorder.cat([self._recorder.zeros((h, width)) if x is None else x for x, h in parts], 0)
+
+    def _below(self, rows: Sequence[int], f: int) -> Symbol:
+        return self.below([(self.cov(e, f), self._sizes[e]) for e in rows], self._sizes[f])
+
+    def _part(self, rows: Sequence[int], columns: Sequence[int]) -> Symbol | None:
+        """A block of neighbours, as a part of a larger matrix."""
+        for whole in self._parts:
+            top, left = _start(whole.rows, rows), _start(whole.columns, columns)
+            if top is not None and left is not None:
+                size = self._sizes[rows[0]]
+                x = self._together(whole)
+                x = x.rows(top * size, (top + len(rows)) * size)
+                return x.columns(left * size, (left + len(columns)) * size)
+        return None
+
+
+def _start(whole: Sequence[int], some: Sequence[int]) -> int | None:
+    """Where some of the ends begin, if they are neighbours."""
+    if some[0] not in whole:
+        return None
+    at = whole.index(some[0])
+    return at if tuple(whole[at : at + len(some)]) == tuple(some) else None
