@@ -143,6 +143,24 @@ def test_pushing_gives_the_exact_mean_and_covariance_of_one_layer():
     assert torch.equal(law.cov_of(0, 0).data, law.cov_of(0, 0).data.T)
 
 
+@pytest.mark.parametrize(
+    "args", [{}, dict(cov=spd(2)), dict(mean=rand(2))], ids=["standard", "covariance", "mean"]
+)
+def test_a_mean_that_is_zero_is_not_carried_on(args):
+    cubic = poly(
+        "D[out,h] A[h,in0] B[h,in1] C[h,in2]", D=rand(2, 3), A=rand(3, 2), B=rand(3, 2), C=rand(3, 2)
+    )
+    odd = {"linear": poly("W[out,in0]", W=rand(2, 2)), "cubic": cubic + poly("W[out,in0]", W=rand(2, 2))}
+    even = {"bilinear": bilinear(2, 3, 2), "affine": bilinear(2, 3, 2, bias=True)}
+    law = Gaussian(**args).bound(cubic.domain, cubic.like)
+    for name, f in (odd | even).items():
+        behind = law.push((f, f))
+        none = behind.mean_of(0) is None
+        assert none == (name in odd and "mean" not in args), name
+        mean = second_moment(f, lambda x: torch.ones(len(x), 1, dtype=torch.float64), 2, 4, **args)[:, 0]
+        torch.testing.assert_close(torch.zeros(2).double() if none else behind.mean_of(0).data, mean, **TIGHT)
+
+
 def test_stacked_factors_give_all_pairs():
     nets = [network(1, bias=True, residual=0.5) for _ in range(3)]
     run = stack(nets).collapse()

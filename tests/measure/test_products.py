@@ -12,6 +12,7 @@ import tnsim
 from tnsim.algebra import CostError, Network
 from tnsim.algebra.support import support, supported
 from tnsim.measure import Gaussian, expect, plans, products
+from tnsim.measure.batch import Linked
 from tnsim.measure.block import Block
 from tnsim.measure.links import product_of
 from tnsim.measure.program import Recorder
@@ -51,8 +52,9 @@ def everything(f, g, law):
         dict(CACHE=4096.0, LEAST=3, OVERHEAD=0.0),
         dict(OVERHEAD=0.0),
         dict(OVERHEAD=1e30),
+        dict(stack=None),
     ],
-    ids=["one by one", "few at a time", "every pattern, by halves", "no pattern, in full"],
+    ids=["one by one", "few at a time", "every pattern, by halves", "no pattern, in full", "end by end"],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_groups_chunks_and_halves_change_nothing(kind, how, monkeypatch):
@@ -61,9 +63,9 @@ def test_groups_chunks_and_halves_change_nothing(kind, how, monkeypatch):
     laws = (full_law(f), apart)
     expected = [everything(f, g, law) for law in laws]
     for name, value in how.items():
-        for module in (plans, products):
-            if hasattr(module, name):
-                monkeypatch.setattr(module, name, value)
+        for place in (plans, products, Linked):
+            if hasattr(place, name):
+                monkeypatch.setattr(place, name, value)
     for law, values in zip(laws, expected, strict=True):
         for value, other in zip(everything(f, g, law), values, strict=True):
             torch.testing.assert_close(value, other, rtol=1e-11, atol=1e-12)
@@ -175,3 +177,27 @@ def test_too_many_products_are_refused_before_they_are_listed():
     assert tnsim.cost(a, b, method="layerwise").flops < 1e9
     with pytest.raises(CostError, match=r"a sum over up to 4e\+07 products of links is too long"):
         tnsim.moments(a, b, method="layerwise", budget=math.inf)
+
+
+@pytest.mark.parametrize("limit", [0, 2**40], ids=["made anew", "kept"])
+def test_small_plans_keep_where_everything_is_found(limit, monkeypatch):
+    monkeypatch.setattr(plans, "KEPT", limit)
+    monkeypatch.setattr(plans, "OVERHEAD", 0.0)
+    seen = []
+    chunks = plans.Plan.chunks
+    monkeypatch.setattr(plans.Plan, "chunks", lambda plan, n: seen.append([*chunks(plan, n)]) or seen[-1])
+    tnsim.analysis.recipe._ANSWERS.clear()
+    values = []
+    for _ in range(2):
+        a, b = (tnsim.convert(m, IDS) for m in language_models(2))
+        values.append(tnsim.similarity(a, b, method="layerwise"))
+    seen = [x for x in seen if x]
+    half = len(seen) // 2
+    assert half and len(seen) == 2 * half
+    same = [
+        x is y
+        for one, other in zip(seen[:half], seen[half:], strict=True)
+        for x, y in zip(one, other, strict=True)
+    ]
+    assert all(same) if limit else not any(same)
+    torch.testing.assert_close(values[0], values[1], rtol=0, atol=0)
