@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 import pytest
 
+from tnsim.algebra.price import Cost
 from tnsim.algebra.tape import Tape, UntapedError
 
 
@@ -130,17 +131,17 @@ def test_the_peak_is_what_is_held_at_once():
     tape = Tape([x], is_array, memory=memory)
 
     def noted(fn, *args, work=0.0):
-        tape.note(fn, args, {}, value := fn(*args), work)
+        tape.note(fn, args, {}, value := fn(*args), Cost(bytes=work))
         return value
 
     matrix = noted(np.outer, x, x)  # 80 kB
     sums = noted(np.sum, noted(np.transpose, matrix), 0)  # a view, and 0.8 kB
-    assert tape.recipe([sums]).peak == matrix.nbytes + sums.nbytes
+    assert tape.recipe([sums]).cost.bytes == matrix.nbytes + sums.nbytes
     again = noted(np.outer, sums, sums)  # the first matrix is gone by now
-    assert tape.recipe([again]).peak == matrix.nbytes + sums.nbytes
-    assert tape.recipe([again, matrix]).peak == 2 * matrix.nbytes + sums.nbytes
+    assert tape.recipe([again]).cost.bytes == matrix.nbytes + sums.nbytes
+    assert tape.recipe([again, matrix]).cost.bytes == 2 * matrix.nbytes + sums.nbytes
     busy = noted(np.negative, sums, work=1e6)
     recipe = tape.recipe([busy])
-    assert recipe.peak == 1e6  # what a step takes on the way has its argument in it
+    assert recipe.cost.bytes == 1e6  # what a step takes on the way has its argument in it
     assert recipe.whole == matrix.nbytes + 2 * sums.nbytes + (1e6 - sums.nbytes - busy.nbytes)
     assert tape.recipe([again]).whole == 2 * matrix.nbytes + sums.nbytes

@@ -1,4 +1,3 @@
-import math
 from importlib import import_module
 
 import pytest
@@ -46,9 +45,9 @@ def test_layer_by_layer(kind):
 
 
 @pytest.mark.parametrize("method", ["exact", "layerwise"])
-@pytest.mark.parametrize("dear", [0.0, math.inf], ids=["in chunks", "at once"])
-def test_every_pair_whatever_the_chunks(dear, method, monkeypatch):
-    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "_DEAR", dear)
+@pytest.mark.parametrize("size", [1, 3, 17])
+def test_every_pair_whatever_the_chunks(size, method, monkeypatch):
+    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "best_size", lambda *a: size)
     nets = [network(2, bias=True) for _ in range(17)]
     gram = tnsim.gram(nets, method=method)
     for i, j in [(0, 0), (1, 0), (0, 16), (16, 16), (9, 4), (4, 9)]:

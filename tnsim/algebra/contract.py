@@ -131,7 +131,7 @@ def performed(
     bill.add(cost, prod(shape) * itemsize(like))
     result = _placeholder(tuple(shape), like)
     if tape is not None:
-        tape.note(fn, args, {}, result, cost.bytes)
+        tape.note(fn, args, {}, result, cost)
     return result
 
 

@@ -1,34 +1,26 @@
 """Inner products of a list of models with each other: a training run as a geometry."""
 
-import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import autoray as ar
 import torch
-from tqdm import tqdm
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost, check_budget
-from tnsim.algebra.stacking import outline, stack
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, hidden_laws, law_for, together
-from tnsim.analysis.recipe import Answer, answer
+from tnsim.algebra.price import check_budget
+from tnsim.algebra.stacking import stack
+from tnsim.analysis.blocks import best_size, planned
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, law_for, together
 from tnsim.analysis.resume import Saved, fingerprint
 from tnsim.measure.gaussian import Gaussian
-from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure, as_like
 
 __all__ = ["Gram", "gram"]
 
 Array = Any
-
-_CHUNKS = 8  # models come in at least as many, where that saves work or there are results to keep
-_DEAR = 1e10  # effort; below, chunks cost more time than they save
-_CALL = 3e8  # effort that takes as long as it takes to go through a recipe, whatever for
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +123,11 @@ def gram(
 
     parts = []
     for members in groups.values():
-        size = _part_size(nets[members[0]], len(members), law, method, memory, checkpoint is not None)
+        size = best_size(nets[members[0]], len(members), law, method, memory, checkpoint is not None)
         parts += [_stacked(members[k : k + size], nets) for k in range(0, len(members), size)]
-    pairs = [(i, j) for i in range(len(parts)) for j in range(i, len(parts))]
+    plan = planned([part.net for part in parts], law, method, memory)
     check_budget(
-        _bill(parts, pairs, law, method),
+        plan.cost,
         budget,
         memory,
         f"this Gram matrix ({method})",
@@ -144,22 +136,22 @@ def gram(
 
     chunking = tuple(part.members for part in parts)
     saved = Saved(checkpoint, "" if checkpoint is None else fingerprint(list(nets), asked, method, chunking))
-    laws: dict[int, list[Measure]] = {}
     blocks: dict[tuple[int, int], Array] = {}
-    for i, j in tqdm(pairs, "pairs of models", delay=2, leave=False, disable=not progress):
+    for i, j in plan.blocks:
         block = saved.get(f"{i}-{j}")
-        if block is None:
-            own, other, both = _answers(parts[i].net, parts[j].net, law, method)
-            for k, alone in ((i, own), (j, other)):
-                if k not in laws:
-                    laws[k] = alone((parts[k].net, law, method))
-            ends = _ends(parts[i].net, parts[j].net, (i, j))
-            block = both((tuple(parts[k].net for k in ends), tuple(laws[k] for k in ends), law, method))
-            saved.put(f"{i}-{j}", block)
-        else:
-            block = as_like(block, nets[0].polys[0].like)
-        mirror = ar.do("transpose", block, (1, 0, 2))
-        blocks[i, j], blocks[j, i] = ((block + mirror) / 2,) * 2 if i == j else (block, mirror)
+        if block is not None:
+            blocks[i, j] = as_like(block, nets[0].polys[0].like)
+
+    def finished(pair: tuple[int, int], block: Array) -> None:
+        blocks[pair] = block
+        saved.put(f"{pair[0]}-{pair[1]}", block)
+
+    plan(
+        [part.net for part in parts], [pair for pair in plan.blocks if pair not in blocks], finished, progress
+    )
+    for i, j in plan.blocks:
+        mirror = ar.do("transpose", blocks[i, j], (1, 0, 2))
+        blocks[j, i] = (blocks[i, j] + mirror) / 2 if i == j else mirror
     every = range(len(parts))
     table = [ar.do("concatenate", [blocks[i, j] for j in every], axis=1) for i in every]
     where = {model: k for k, model in enumerate(i for part in parts for i in part.members)}
@@ -174,11 +166,6 @@ class _Part:
 
     members: tuple[int, ...]
     net: Network
-
-    @property
-    def kind(self) -> tuple[Any, int]:
-        """Equal for parts that cost the same."""
-        return self.net.signature(), len(self.members)
 
 
 def _cosine(g: Array) -> Array:
@@ -195,80 +182,6 @@ def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:
     if not list(models):
         raise ValueError("a Gram matrix needs a list of models; this one is empty.")
     return together(list(models), [f"model {i}" for i in range(len(models))])
-
-
-def _laws(net: Network, law: Measure, method: Method) -> list[Measure]:
-    """What every pair with these models shares."""
-    return hidden_laws(net, law, "diagonal") if method == "layerwise" else []
-
-
-def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, method: Method) -> Array:
-    """Per-output inner products of two stacks, shape ``(P, Q, n_out)``; of a single model with itself, if it is alone."""
-    product = Problem.of(nets, law, method, laws, "diagonal").product(0, len(nets) - 1, "diagonal")
-    if len(nets) == 1:
-        return ar.do("reshape", product, (1, 1, -1))
-    return ar.do("reshape", product, (*ar.shape(product)[:2], -1))
-
-
-def _answers(p: Network, q: Network, law: Measure, method: Method) -> tuple[Answer, Answer, Answer]:
-    """What is to be done for two stacks of models alone, and for their block."""
-    own = answer(_laws, (p, law, method))
-    other = own if p is q else answer(_laws, (q, law, method))
-    laws = (own.shape, own.shape if p is q else other.outline())
-    nets, known = _ends(p, q, (p, q)), _ends(p, q, laws)
-    return own, other, answer(_block, (nets, known, law, method))
-
-
-def _ends(p: Network, q: Network, pair: tuple[Any, Any]) -> tuple[Any, ...]:
-    """What a block is made of: a pair, or the first alone where it is a single model with itself."""
-    return pair[:1] if p is q and p.models == 1 else pair
-
-
-def _price(p: Network, q: Network, law: Measure, method: Method) -> Cost:
-    """Price of a block; what concerns single models is counted with the diagonal."""
-    own, _, block = _answers(p, q, law, method)
-    return own.cost + block.cost if p is q else block.cost
-
-
-def _bill(parts: Sequence[_Part], pairs: Sequence[tuple[int, int]], law: Measure, method: Method) -> Cost:
-    """Price of all blocks. Blocks of the same sizes in the same groups cost the same."""
-    known: dict[Any, Cost] = {}
-    for i, j in pairs:
-        kind = (parts[i].kind, parts[j].kind, i == j)
-        if kind not in known:
-            known[kind] = _price(parts[i].net, parts[j].net, law, method)
-    return reduce(operator.add, (known[parts[i].kind, parts[j].kind, i == j] for i, j in pairs))
-
-
-def _part_size(net: Network, count: int, law: Measure, method: Method, memory: float, kept: bool) -> int:
-    """How many of so many models like ``net`` to take together.
-
-    Together they are fastest, unless it is worth leaving out the half of the square that its mirror tells, or they
-    do not fit into memory, or there are results to keep.
-    """
-
-    def alone(n: int) -> Cost:
-        square = outline(net, n)
-        return _price(square, square, law, method)
-
-    def apart(n: int) -> Cost:
-        return _price(outline(net, n), outline(net, n), law, method)
-
-    def together(n: int) -> float:
-        """Effort of the whole matrix."""
-        chunks = count / n
-        return chunks * alone(n).effort + chunks * (chunks - 1) / 2 * apart(n).effort
-
-    size, few = count, -(-count // _CHUNKS)
-    if not kept and few < count and (whole := alone(count).effort) > _DEAR:
-        kept = together(few) < whole
-    if kept:
-        size = few
-    if size > 1 and any(map(has_links, net.polys)) and together(1) + count**2 / 2 * _CALL < together(size):
-        size = 1  # a single model with itself is done by halves
-    while size > 1 and (apart(size) if size < count else alone(size)).bytes > memory:
-        size = (size + 1) // 2
-    return size
 
 
 def _stacked(members: Sequence[int], nets: Sequence[Network]) -> _Part:

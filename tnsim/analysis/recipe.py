@@ -7,26 +7,25 @@ other models of the same structure (the next checkpoint, the same model after a 
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any
 
-import numpy as np
-import quimb.tensor as qtn
 import torch
 from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
 from tnsim.algebra.price import Cost, CostError, current_cap, pricing
-from tnsim.algebra.support import support, supported
-from tnsim.algebra.tape import Recipe, Tape, UntapedError, current_tape, taping
-from tnsim.algebra.wires import space
-from tnsim.measure.measure import Measure
+from tnsim.algebra.recipe import Recipe
+from tnsim.algebra.support import supported
+from tnsim.algebra.tape import Tape, UntapedError, current_tape, taping
+from tnsim.analysis.survey import Survey, filled, nbytes
 
-__all__ = ["Answer", "answer"]
+__all__ = ["Answer", "Stages", "answer"]
+
+Array = Any
 
 _MOST = 256  # answers kept, the least recently used go first
-_PLAIN = (str, int, float, type(None), type, torch.dtype)
 _IN_PLACE = {"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__", "__imatmul__"}
 
 
@@ -40,6 +39,7 @@ class Answer:
         run: the question.
         recipe: what to do with the arrays; ``None`` where the question has to be thought through every time.
         key: the structure that the recipe is for.
+        graph: whether gradients are to come, so that nothing is let go on the way.
     """
 
     cost: Cost
@@ -47,22 +47,85 @@ class Answer:
     run: Callable[..., Any]
     recipe: Recipe | None = None
     key: Any = None
+    graph: bool = False
 
     def __call__(self, given: Sequence[Any], progress: bool = False) -> Any:
         """The result for models of that structure."""
         if self.recipe is None:
             return self.run(*given)
-        survey = _Survey(tuple(given))
-        if survey.key != self.key:
-            raise ValueError("this is the answer for another structure.")
-        return _filled(self.shape, _Survey(self.shape).arrays, self.recipe(survey.arrays, progress))
+        arrays = _alike(tuple(given), self.key)
+        return filled(self.shape, Survey(self.shape).arrays, self.recipe(arrays, progress))
 
     def outline(self) -> Any:
         """The shape of another result, with empty tensors of its own."""
         if self.recipe is None:
             return self.shape
-        arrays = _Survey(self.shape).arrays
-        return _filled(self.shape, arrays, [torch.empty_like(x) for x in arrays])
+        arrays = Survey(self.shape).arrays
+        return filled(self.shape, arrays, [torch.empty_like(x) for x in arrays])
+
+    @property
+    def made(self) -> float:
+        """Bytes of the result."""
+        return nbytes(self.shape) if self.recipe is None else self.recipe.made
+
+    def split(self, given: Sequence[Any], *parts: Any) -> "Stages | None":
+        """The same in stages: what parts of the question decide alone, and the rest. ``None`` without a recipe.
+
+        Args:
+            given: what the question was asked of.
+            parts: what is made of the same arrays; they may have some in common.
+        """
+        if self.recipe is None:
+            return None
+        numbers = {id(x): k for k, x in enumerate(Survey(tuple(given)).arrays)}
+        surveys = [Survey(part) for part in parts]
+        pieces, joint = self.recipe.split(*([numbers[id(x)] for x in s.arrays] for s in surveys))
+        costs = [_priced(x, self.graph) for x in (*pieces, joint)]
+        return Stages(self, pieces, tuple(s.key for s in surveys), joint, tuple(costs[:-1]), costs[-1])
+
+
+@dataclass(frozen=True)
+class Stages:
+    """An answer in stages.
+
+    Attributes:
+        whole: the answer.
+        pieces: for every part of the question what it decides alone.
+        keys: the structures of the parts.
+        joint: what needs them all.
+        costs: the prices of the pieces.
+        cost: the price of the rest.
+    """
+
+    whole: Answer
+    pieces: tuple[Recipe, ...]
+    keys: tuple[Any, ...]
+    joint: Recipe
+    costs: tuple[Cost, ...]
+    cost: Cost
+
+    def piece(self, k: int, part: Any) -> list[Array]:
+        """What part k decides."""
+        return self.pieces[k](_alike(part, self.keys[k]))
+
+    def __call__(self, given: Sequence[Any], *pieces: Sequence[Array]) -> Any:
+        """The answer, with the pieces of all parts."""
+        arrays = _alike(tuple(given), self.whole.key)
+        results = self.joint([*arrays, *(x for piece in pieces for x in piece)])
+        return filled(self.whole.shape, Survey(self.whole.shape).arrays, results)
+
+
+def _alike(given: Any, key: Any) -> list[torch.Tensor]:
+    """The tensors of what has a certain structure."""
+    survey = Survey(given)
+    if survey.key != key:
+        raise ValueError("this is the answer for another structure.")
+    return survey.arrays
+
+
+def _priced(recipe: Recipe, graph: bool) -> Cost:
+    """The price of a recipe; where gradients are to come, nothing is let go on the way."""
+    return replace(recipe.cost, bytes=recipe.whole) if graph else recipe.cost
 
 
 _ANSWERS: OrderedDict[Any, Answer] = OrderedDict()
@@ -87,7 +150,7 @@ def answer(
     """
     given = tuple(given)
     try:
-        survey = _Survey(given)
+        survey = Survey(given)
         graph = torch.is_grad_enabled() and any(x.requires_grad for x in survey.arrays)
         key = (run, _device(survey.arrays), survey.key, current_cap(), graph)
         if key not in _ANSWERS:
@@ -105,27 +168,26 @@ def answer(
 def _thought_through(
     run: Callable[..., Any],
     given: tuple[Any, ...],
-    survey: "_Survey",
+    survey: Survey,
     device: torch.device,
     budget: float,
     progress: bool,
     graph: bool,
 ) -> Answer:
     empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in survey.arrays]
-    shadow = _filled(given, survey.arrays, empty)
+    shadow = filled(given, survey.arrays, empty)
     with tqdm(desc="planning", unit=" steps", delay=2, leave=False, disable=not progress) as bar:
         tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update, _memory)
         try:
             masks = {id(empty[k]): mask for k, mask in survey.masks.items()}
-            with pricing(budget) as bill, taping(tape), _Writing(tape, device), supported(masks):
+            with pricing(budget), taping(tape), _Writing(tape, device), supported(masks):
                 result = run(*shadow)
         except (CostError, UntapedError):
             raise
         except RuntimeError as error:  # what torch says when an empty tensor is asked for values
             raise UntapedError(str(error)) from error
-    recipe, cost = tape.recipe(_Survey(result).arrays), bill.total()
-    held = recipe.whole if graph else recipe.peak  # where gradients are to come, nothing is let go on the way
-    return Answer(replace(cost, bytes=held), result, run, recipe, survey.key)
+    recipe = tape.recipe(Survey(result).arrays)
+    return Answer(_priced(recipe, graph), result, run, recipe, survey.key, graph)
 
 
 def _memory(x: torch.Tensor) -> tuple[int, float]:
@@ -166,75 +228,3 @@ class _Writing(TorchFunctionMode):
             here = {k: self._device if k == "device" else x for k, x in named.items()}
             self._tape.note(fn, args, here, value)
         return value
-
-
-class _Survey:
-    """What an object is made of: its tensors, each counted once, where masks are zero, and a key of everything else.
-
-    Raises:
-        UntapedError: if it holds anything else that may change.
-    """
-
-    def __init__(self, given: Any):
-        self.arrays: list[torch.Tensor] = []
-        self.masks: dict[int, np.ndarray] = {}
-        self._numbers: dict[int, int] = {}
-        self.key = self._of(given)
-
-    def _of(self, x: Any) -> Any:
-        if isinstance(x, torch.Tensor):
-            if id(x) not in self._numbers:
-                self._numbers[id(x)] = len(self.arrays)
-                self.arrays.append(x)
-            return (self._numbers[id(x)], tuple(x.shape), x.dtype)
-        if isinstance(x, qtn.Tensor):
-            return (x.inds, tuple(x.tags), self._of(x.data), self._mask(x))
-        if isinstance(x, tuple | list):
-            return (type(x), *map(self._of, x))
-        if isinstance(x, Mapping):
-            return (type(x), *((k, self._of(v)) for k, v in x.items()))
-        if isinstance(x, slice):
-            return (slice, x.start, x.stop, x.step)
-        if _is_open(x):
-            return (type(x), *((k, self._of(v)) for k, v in vars(x).items()))
-        if isinstance(x, _PLAIN) or (isinstance(x, frozenset) and all(isinstance(y, _PLAIN) for y in x)):
-            return (type(x), x)
-        raise UntapedError(f"a {type(x).__name__} may change unseen.")
-
-    def _mask(self, x: qtn.Tensor) -> Any:
-        """Where a tensor over positions alone is zero: that decides what is to be done, and belongs to the key."""
-        if not isinstance(x.data, torch.Tensor) or "I" in x.tags or not x.inds:
-            return None
-        if any(space(ix) not in ("s", "m") for ix in x.inds):
-            return None
-        found = support(x.data)
-        self.masks[self._numbers[id(x.data)]] = found
-        return None if found.all() else found.tobytes()
-
-
-def _filled(x: Any, old: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> Any:
-    """The same object with other tensors."""
-    tensors = {id(a): b for a, b in zip(old, new, strict=True)}
-
-    def of(x: Any) -> Any:
-        if isinstance(x, torch.Tensor):
-            return tensors[id(x)]
-        if isinstance(x, qtn.Tensor):
-            return qtn.Tensor(of(x.data), x.inds, tags=x.tags)
-        if isinstance(x, tuple | list):
-            return type(x)(map(of, x))
-        if isinstance(x, Mapping):
-            return {k: of(v) for k, v in x.items()}
-        if _is_open(x):
-            copy = object.__new__(type(x))
-            for k, v in vars(x).items():
-                object.__setattr__(copy, k, of(v))
-            return copy
-        return x
-
-    return of(x)
-
-
-def _is_open(x: Any) -> bool:
-    """Whether an object is its attributes."""
-    return isinstance(x, Measure) or (is_dataclass(x) and not isinstance(x, type))

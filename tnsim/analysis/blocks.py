@@ -1,0 +1,283 @@
+"""Blocks of a Gram matrix: what is done for every part of a list of models, and for every pair of parts.
+
+The matrix is a recipe of its own, one level above tensors. Its operations are answers: the laws of a part's hidden
+states, what a part decides alone as the left or as the right factor of a block, and blocks. So its price and its memory
+are those of the operations that are then done, and what is not needed any more is let go.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import inf
+from typing import Any
+
+import autoray as ar
+
+from tnsim.algebra.network import Network
+from tnsim.algebra.price import Cost
+from tnsim.algebra.recipe import Recipe
+from tnsim.algebra.stacking import outline
+from tnsim.algebra.tape import Tape
+from tnsim.analysis.problem import Method, Problem, hidden_laws
+from tnsim.analysis.recipe import Answer, Stages, answer
+from tnsim.measure.measure import Measure
+
+__all__ = ["Plan", "best_size", "planned"]
+
+Array = Any
+
+_CHUNKS = 8  # models come in at least as many parts, where there are results to keep
+_CALL = 3e8  # effort that takes as long as it takes to go through a recipe, whatever for
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What is done for a matrix of blocks.
+
+    Attributes:
+        recipe: what to do; it is given all parts, and what is to be called with every finished block.
+        blocks: for every block (i, j), i ≤ j, the number of its result.
+        graph: whether gradients are to come, so that nothing is let go on the way.
+    """
+
+    recipe: Recipe
+    blocks: dict[tuple[int, int], int]
+    graph: bool
+
+    @property
+    def cost(self) -> Cost:
+        """The price of all blocks."""
+        cost = self.recipe.cost
+        return replace(cost, bytes=self.recipe.whole) if self.graph else cost
+
+    def __call__(
+        self,
+        parts: Sequence[Network],
+        asked: Sequence[tuple[int, int]],
+        finished: Callable[[tuple[int, int], Array], None],
+        progress: bool,
+    ) -> None:
+        """Make some of the blocks, and what these need."""
+        whole = self.recipe
+        some = Recipe.leading(whole.steps, whole.given, [self.blocks[pair] for pair in asked], whole.memory)
+        some([*parts, finished], progress, "pairs of models")
+
+
+def planned(parts: Sequence[Network], law: Measure, method: Method, memory: float) -> Plan:
+    """What to do for all pairs of parts.
+
+    What a part decides alone is made once as a left factor, for a row of blocks, and once as a right factor. The right
+    ones of as many parts are kept from row to row as fit into ``memory``, and made anew for every block of the others.
+    Where not even a single one fits, blocks are made as wholes.
+
+    Args:
+        parts: stacks of models.
+        law: the law of the input.
+        method: as in :func:`tnsim.gram`.
+        memory: bytes that may be held at once.
+    """
+    pairs = _pairs(parts, law, method)
+    plans: dict[int, Plan] = {}
+
+    def fits(kept: int) -> bool:
+        plans[kept] = _written(parts, pairs, law, method, kept)
+        return plans[kept].cost.bytes <= memory
+
+    least, most = 0, len(parts)
+    if fits(most) or plans[most].graph:  # where gradients are to come, all is kept in any case
+        return plans[most]
+    if not fits(least):
+        return _written(parts, pairs, law, method, None)
+    while most - least > 1:
+        middle = (least + most) // 2
+        least, most = (middle, most) if fits(middle) else (least, middle)
+    return plans[least]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """A block: two stacks of models, or one with itself.
+
+    Attributes:
+        own: the laws of the hidden states of the first.
+        block: the inner products, shape ``(P, Q, n_out)``.
+        given: outlines of what the block is made of.
+    """
+
+    own: Answer
+    block: Answer
+    given: tuple[Any, ...]
+
+    @classmethod
+    def of(
+        cls, p: Network, q: Network, law: Measure, method: Method, laws: tuple[Answer, Any], other: Any
+    ) -> "_Pair":
+        """The block of p and q; ``laws`` are the answer for those of p and their outline, ``other`` those of q."""
+        given = _given((p, q), (laws[1], other), law, method)
+        return cls(laws[0], answer(_block, given), given)
+
+    @cached_property
+    def stages(self) -> Stages | None:
+        """The block in stages, where it is one of two stacks: what either decides alone, and the rest."""
+        nets, laws, law, _ = self.given
+        if len(nets) < 2 or nets[0] is nets[1]:
+            return None
+        parts = ((net, known, law) for net, known in zip(nets, laws, strict=True))
+        stages = self.block.split(self.given, *parts)
+        return stages if stages is not None and any(piece.results for piece in stages.pieces) else None
+
+
+def best_size(net: Network, count: int, law: Measure, method: Method, memory: float, kept: bool) -> int:
+    """How many of so many models like ``net`` to take together.
+
+    All of them, a few, or one by one, whatever takes the least effort: in parts the half of the square is left out that
+    its mirror tells, and a single model with itself may be done by halves; fewer parts take fewer calls, and share more.
+    Parts have to fit into memory, and where there are results to keep, there are some parts.
+
+    Args:
+        net: one of the models.
+        count: how many there are.
+        law: the law of the input.
+        method: as in :func:`tnsim.gram`.
+        memory: bytes that may be held at once.
+        kept: whether there are results to keep.
+    """
+
+    def price(n: int, apart: bool) -> _Pair:
+        p = outline(net, n)
+        q = outline(net, n) if apart else p
+        own = answer(_laws, (p, law, method))
+        known = own.outline()
+        return _Pair.of(p, q, law, method, (own, known), own.outline() if apart else known)
+
+    def effort(n: int) -> float:
+        """Of the whole matrix."""
+        chunks, alone = count / n, price(n, False)
+        total = chunks * (alone.own.cost.effort + alone.block.cost.effort)
+        if n < count:
+            pair = price(n, True)
+            pieces, joint = (pair.stages.costs, pair.stages.cost) if pair.stages else ((), pair.block.cost)
+            total += (chunks - 1) * sum(cost.effort for cost in pieces)
+            total += chunks * (chunks - 1) / 2 * joint.effort
+        return total
+
+    few = -(-count // _CHUNKS)
+    size, least = few, inf
+    for n in dict.fromkeys((few, 1) if kept else (count, few, 1)):
+        calls = _CALL * (count / n) * (count / n + 1) / 2
+        if calls < least and (total := calls + effort(n)) < least:
+            size, least = n, total
+    while size > 1 and price(size, size < count).block.cost.bytes > memory:
+        size = (size + 1) // 2
+    return size
+
+
+# ---------------------------------------------------------------------- what is written down
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Stands for what an operation will make, and how much of it is kept for others; of results nothing is counted."""
+
+    nbytes: float = 0.0
+
+
+def _pairs(parts: Sequence[Network], law: Measure, method: Method) -> dict[tuple[int, int], _Pair]:
+    """All blocks, row by row."""
+    own = [answer(_laws, (part, law, method)) for part in parts]
+    known = [x.outline() for x in own]
+    every = range(len(parts))
+    return {
+        (i, j): _Pair.of(parts[i], parts[j], law, method, (own[i], known[i]), known[j])
+        for i in every
+        for j in every[i:]
+    }
+
+
+def _written(
+    parts: Sequence[Network],
+    pairs: dict[tuple[int, int], _Pair],
+    law: Measure,
+    method: Method,
+    kept: int | None,
+) -> Plan:
+    """The plan in which so many parts are kept as right factors, those that are needed longest.
+
+    ``None`` makes all blocks as wholes.
+    """
+    nets, finished = [_Made() for _ in parts], _Made()
+    tape = Tape([*nets, finished], lambda x: isinstance(x, _Made))
+    split: dict[int, Stages | None] = {}
+    made: dict[Hashable, _Made] = {}
+
+    def note(fn: Callable[..., Any], args: Sequence[Any], cost: Cost, nbytes: float, *read: _Made) -> _Made:
+        value = _Made(nbytes)
+        held = sum(x.nbytes for x in dict.fromkeys(read))
+        tape.note(fn, args, {}, value, replace(cost, bytes=cost.bytes + held))
+        return value
+
+    def laws(k: int) -> _Made:
+        if k not in made:
+            own = pairs[k, k].own
+            made[k] = note(own, [(nets[k], law, method)], own.cost, own.made)
+        return made[k]
+
+    def piece(stages: Stages, side: int, k: int, anew: bool) -> _Made:
+        key = (id(stages), side, k)
+        if anew or key not in made:
+            args = [side, (nets[k], laws(k), law)]
+            made[key] = note(stages.piece, args, stages.costs[side], stages.pieces[side].made, laws(k))
+        return made[key]
+
+    blocks = {}
+    for (i, j), pair in pairs.items():
+        if id(pair.block) not in split:
+            split[id(pair.block)] = None if kept is None else pair.stages
+        stages = split[id(pair.block)]
+        ends = (i, j)[: len(pair.given[0])]
+        known = tuple(map(laws, ends))
+        pieces: tuple[_Made, ...] = ()
+        how: Answer | Stages = pair.block
+        if stages is not None and kept is not None:
+            pieces = (piece(stages, 0, i, False), piece(stages, 1, j, j < len(parts) - kept))
+            how = stages
+        given = (tuple(nets[k] for k in ends), known, law, method)
+        args = [how, given, pieces, (i, j), finished]
+        blocks[i, j] = note(_finish, args, how.cost, 0.0, *known, *pieces)
+    recipe = tape.recipe(list(blocks.values()))
+    numbers = dict(zip(blocks, recipe.results, strict=True))
+    return Plan(recipe, numbers, any(pair.block.graph for pair in pairs.values()))
+
+
+def _finish(
+    how: Callable[..., Array],
+    given: tuple[Any, ...],
+    pieces: tuple[list[Array], ...],
+    name: tuple[int, int],
+    finished: Callable[[tuple[int, int], Array], None],
+) -> Array:
+    """A block, which is handed on as soon as it is there."""
+    block = how(given, *pieces)
+    finished(name, block)
+    return block
+
+
+def _laws(net: Network, law: Measure, method: Method) -> list[Measure]:
+    """What every pair with these models shares."""
+    return hidden_laws(net, law, "diagonal") if method == "layerwise" else []
+
+
+def _given(
+    nets: tuple[Network, Network], laws: tuple[list[Measure], list[Measure]], law: Measure, method: Method
+) -> tuple[Any, ...]:
+    """What a block is made of: a pair, or the first alone where it is a single model with itself."""
+    one = nets[0] is nets[1] and nets[0].models == 1
+    return (nets[:1], laws[:1], law, method) if one else (nets, laws, law, method)
+
+
+def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, method: Method) -> Array:
+    """Per-output inner products of two stacks, shape ``(P, Q, n_out)``; of a single model with itself, if it is alone."""
+    product = Problem.of(nets, law, method, laws, "diagonal").product(0, len(nets) - 1, "diagonal")
+    if len(nets) == 1:
+        return ar.do("reshape", product, (1, 1, -1))
+    return ar.do("reshape", product, (*ar.shape(product)[:2], -1))
