@@ -120,10 +120,11 @@ def test_constants_belong_to_nobody():
     x, y = rand(4, 4), rand(4, 4)
     bench = Bench(x, y)
     small = bench.do("small", np.ones, 4)
+    power = bench.dear("power", np.outer, small, small)
     large = bench.do("large", np.ones, (4, 10_000))
     left = bench.dear("left", np.matmul, x, large)
     both = bench.dear("both", np.matmul, y, left)
-    recipe = bench.tape.recipe([bench.do("sum", np.matmul, small, both), large])
+    recipe = bench.tape.recipe([bench.do("sum", np.matmul, power, both), large])
     pieces, rest, made, _ = halves(recipe, bench, [0], [1])
     assert len(made[0]) == 1 and pieces[0].made == left.nbytes
     bench.done.clear()

@@ -62,14 +62,29 @@ def made(plan, parts, asked=None):
 
 @models
 def test_sharing_changes_nothing(kind):
-    parts, law, method = parts_of(kind)
+    make, method = MODELS[kind]
+    nets = make(6)
+    parts = [stack(nets[a:b]) for a, b in ((0, 1), (1, 3), (3, 5), (5, 6))]
+    law = law_for(nets, Gaussian())
     expected = made(written(parts, law, method, None), parts)
     for kept in range(len(parts) + 1):
         found = made(written(parts, law, method, kept), parts)
         assert all(torch.equal(found[pair], expected[pair]) for pair in expected)
-    for i, j in expected:
-        product = tnsim.inner(parts[i].pick(0), parts[j].pick(0), method=method)
-        torch.testing.assert_close(expected[i, j].sum(), product, **TIGHT)
+    for (i, j), block in expected.items():
+        for m in range(parts[i].models):
+            for n in range(parts[j].models):
+                product = tnsim.inner(parts[i].pick(m), parts[j].pick(n), method=method)
+                torch.testing.assert_close(block[m, n].sum(), product, **TIGHT)
+
+
+def test_parts_of_different_structure_have_pieces_of_their_own():
+    nets = [network(2, d=6, width=w, hidden=h, out=3) for w, h in ((5, 5), (2, 9), (5, 5), (9, 2), (2, 9))]
+    nets.append(network(1, d=6, hidden=4, out=3))
+    parts, law = [stack([net]) for net in nets], law_for(nets, Gaussian())
+    expected = made(written(parts, law, "exact", None), parts)
+    for kept in (0, 3, 6):
+        found = made(written(parts, law, "exact", kept), parts)
+        assert all(torch.equal(found[pair], expected[pair]) for pair in expected)
 
 
 @models
@@ -101,6 +116,20 @@ def test_as_much_is_contracted_as_was_said(kind, kept, monkeypatch):
     assert plan.cost.contractions == len(done)
     flops = sum(2 * tree.contraction_cost() for tree in done)
     assert flops <= plan.cost.flops <= 1.5 * flops  # some is done to packed tensors, between contractions
+
+
+@models
+def test_what_is_said_to_be_held_is_what_is_kept_and_what_a_block_takes(kind):
+    parts, law, method = parts_of(kind, 6)
+    pairs = blocks._pairs(parts, law, method)
+    own, block, stages = pairs[0, 0].own, pairs[0, 1].block, pairs[0, 1].stages
+    left, right = (piece.made for piece in stages.pieces)
+    most = max(c.bytes for c in (own.cost, pairs[0, 0].block.cost, *stages.costs))
+    for kept, rights in ((6, 4), (3, 3), (0, 1)):  # at the end of the first row; part 1 is needed no more
+        said = written(parts, law, method, kept).cost.bytes
+        last = 6 * own.made + left + rights * right + stages.cost.bytes
+        assert last <= said <= last + most
+    assert written(parts, law, method, None).cost.bytes >= 6 * own.made + block.cost.bytes
 
 
 @models

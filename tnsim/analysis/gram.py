@@ -83,8 +83,8 @@ def gram(
     """All pairs of a list of models at once.
 
     Models of equal wiring (the checkpoints of a run) are stacked on one index and contracted together, in
-    chunks that fit into ``memory``; others are compared group by group. Layer by layer, what concerns one model
-    alone is computed once for every model.
+    chunks that fit into ``memory``; others are compared group by group. What one model alone decides is computed
+    once for every model, as far as it can be kept in ``memory``.
 
     Args:
         models: torch modules or Networks, with the same inputs and outputs; or one stacked Network.
@@ -92,7 +92,7 @@ def gram(
         method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
         labels: one for every model, for instance training steps; 0 … N−1 by default.
         budget: flops that may be spent on the whole matrix.
-        memory: bytes that intermediate tensors may take.
+        memory: bytes that intermediate tensors may take, those included that are kept from pair to pair.
         progress: show a bar if it takes more than two seconds.
         checkpoint: a file that keeps finished blocks. Called again with the same arguments after an
             interruption, only the others are computed, with the same result to the last bit (given the same
