@@ -53,8 +53,18 @@ def everything(f, g, law):
         dict(OVERHEAD=0.0),
         dict(OVERHEAD=1e30),
         dict(stack=None),
+        dict(ALONE=0.0),
+        dict(ALONE=0.0, OVERHEAD=0.0),
     ],
-    ids=["one by one", "few at a time", "every pattern, by halves", "no pattern, in full", "end by end"],
+    ids=[
+        "one by one",
+        "few at a time",
+        "every pattern, by halves",
+        "no pattern, in full",
+        "end by end",
+        "alone",
+        "alone, by halves",
+    ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_groups_chunks_and_halves_change_nothing(kind, how, monkeypatch):

@@ -20,6 +20,7 @@ from tnsim.measure.workspace import fits, workspace
 __all__ = ["product_moments"]
 
 Array = Any
+ALONE = 2e9  # flops of one pair of models from which others are no company: it fills a cache many times
 
 
 def product_moments(
@@ -46,16 +47,24 @@ def product_moments(
         mirrored = sum(asked[n].combinations for n in numbers if asked[n].mirrored)
         saved = whole.flops() * mirrored / whole.combinations / 2
         halved = saved > OVERHEAD * len(whole.groups)
-        for half in (False, True) if halved else (False,):
-            some = [n for n in numbers if not halved or asked[n].mirrored == half]
-            if not some:
-                continue
+        alone = whole.flops() > ALONE * whole.combinations
+        for half, some in _batches(numbers, asked, halved, alone):
             ones = [asked[n] for n in some]
-            plan = planned(ones, ends, connected, keep, half) if halved else whole
+            plan = whole if some == numbers and not half else planned(ones, ends, connected, keep, half)
             if plan.groups:
                 for n, value in zip(some, _values(plan, ones, ends, half, keep), strict=True):
                     found[n] = value
     return found
+
+
+def _batches(
+    numbers: Sequence[int], asked: Sequence[Asked], halved: bool, alone: bool
+) -> Iterator[tuple[bool, list[int]]]:
+    """What is computed together, and whether by halves."""
+    for half in (False, True) if halved else (False,):
+        some = [n for n in numbers if not halved or asked[n].mirrored == half]
+        if some:
+            yield from ((half, [n]) for n in some) if alone else [(half, some)]
 
 
 def _likeness(one: Asked, ends: Ends) -> Any:
