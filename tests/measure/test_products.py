@@ -52,7 +52,7 @@ def everything(f, g, law):
         dict(CACHE=4096.0, LEAST=3, OVERHEAD=0.0),
         dict(OVERHEAD=0.0),
         dict(OVERHEAD=1e30),
-        dict(stack=None),
+        dict(_together=lambda self: None),
         dict(ALONE=0.0),
         dict(ALONE=0.0, OVERHEAD=0.0),
     ],

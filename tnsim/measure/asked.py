@@ -34,10 +34,6 @@ class Asked:
         f, g = self.f, self.g
         return (f.models or 1) * (1 if g is None or f.side == g.side else g.models or 1)
 
-    def is_whole(self, k: int, m: int) -> bool:
-        """Whether the covariances of all ends of two factors are one array."""
-        return self.terms[k].stack is not None and self.terms[m].stack is not None
-
 
 def distinct(asked: Sequence[Asked], k: int) -> list[Linked]:
     """The terms that are the k-th factors, each once."""

@@ -13,33 +13,42 @@ from tnsim.algebra.contract import Contraction
 from tnsim.algebra.support import support
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL
-from tnsim.measure.links import Product, product_of
+from tnsim.measure.links import End, Product, product_of
 
-__all__ = ["Linked"]
+__all__ = ["Linked", "Stack"]
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """The forms of all ends of a term.
+    """The forms of ends of a term that are alike, as one array; or of a single end.
 
     Attributes:
-        tensor: indices ``end``, the run index, positions, what else numbers forms, ``inner``, and features of the leg.
-        leg: names of the leg's indices, positions included.
-        places: which of them are positions.
-        others: what else numbers forms.
+        ends: numbers of the ends.
+        tensors: their forms: the run index, the batch, ``inner``, and features of the leg; an index ``end`` in front
+            of several.
+        leg: names of the leg's indices.
+        batch: what numbers forms. Of several ends positions come first, with names of the leg.
+        common: those of the batch that mean the same to all ends of a product.
+        inner: the index that joins an end to its partner, or stays open; ``None`` for a number.
     """
 
-    tensor: qtn.Tensor
+    ends: tuple[int, ...]
+    tensors: tuple[qtn.Tensor, ...]
     leg: tuple[str, ...]
-    places: tuple[int, ...]
-    others: tuple[str, ...]
+    batch: tuple[str, ...]
+    common: tuple[str, ...]
+    inner: str | None
 
     @property
-    def inner(self) -> tuple[str, ...]:
-        """Positions, by name."""
-        return tuple(self.leg[k] for k in self.places)
+    def index(self) -> tuple[str, ...]:
+        """The index of the ends, if there are several."""
+        return ("end",) if len(self.ends) > 1 else ()
+
+    def named(self, end: End) -> dict[str, str]:
+        """The indices of one of the ends that the names of the batch stand for."""
+        return {ix: ix if ix in self.common else end.leg[self.leg.index(ix)] for ix in self.batch}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,18 +132,36 @@ class Linked:
         return tuple(ix for ix in p.batch if ix in read)
 
     @cached_property
-    def stack(self) -> "Stack | None":
-        """All ends as one array, if they are alike."""
+    def stacks(self) -> tuple[Stack, ...]:
+        """All ends: as one array if they are alike, or else one by one."""
         ends = self.product.ends
-        if not ends or self.term.degree < 2 or any(e.inner is None for e in ends):
+        together = self._together()
+        if together:
+            return (together,)
+        return tuple(
+            Stack((e,), tuple(self.form(e)), x.leg, x.batch, x.batch, x.inner) for e, x in enumerate(ends)
+        )
+
+    def size(self, e: int) -> int:
+        """How many entries an end has."""
+        inner = self.product.ends[e].inner
+        return self.sizes[inner] if inner else 1
+
+    def stack_of(self, e: int) -> int:
+        """The number of the stack that holds an end."""
+        return e if len(self.stacks) > 1 else 0
+
+    def _together(self) -> Stack | None:
+        ends = self.product.ends
+        if len(ends) < 2 or any(e.inner is None for e in ends):
             return None
         kinds = set()
         for end in ends:
             places = tuple(k for k, ix in enumerate(end.leg) if ix in end.batch)
-            others = tuple(ix for ix in end.batch if ix not in end.leg)
+            others = tuple(sorted(ix for ix in end.batch if ix not in end.leg))
             free = [ix for k, ix in enumerate(end.leg) if k not in places and ix not in end.summed]
             sizes = (tuple(self.sizes[ix] for ix in end.leg), self.sizes[end.inner or ""])
-            kinds.add((places, tuple(sorted(others)), sizes, not free and end.inner not in end.leg))
+            kinds.add((places, others, sizes, not free and end.inner not in end.leg))
         if len(kinds) > 1 or not next(iter(kinds))[3]:
             return None
         places, others, *_ = next(iter(kinds))
@@ -153,7 +180,8 @@ class Linked:
             forms.append(Contraction(tuple(tensors), output).value())
         spots = tuple(leg[k] for k in places)
         inds = ("end", *runs, *spots, *others, "inner", *(ix for ix in leg if ix not in spots))
-        return Stack(qtn.Tensor(ar.do("stack", tuple(forms), axis=0), inds), leg, places, others)
+        data = qtn.Tensor(ar.do("stack", tuple(forms), axis=0), inds)
+        return Stack(tuple(range(len(ends))), (data,), leg, (*spots, *others), others, "inner")
 
     @property
     def rows(self) -> int:

@@ -1,6 +1,6 @@
 """Moments of the ends of links: covariances of linear forms of the input, each made once for all products."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ import quimb.tensor as qtn
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.term import retensor
 from tnsim.algebra.wires import MODEL, identify
-from tnsim.measure.batch import Linked
-from tnsim.measure.links import End, entries
+from tnsim.measure.batch import Linked, Stack
+from tnsim.measure.links import entries
 from tnsim.measure.measure import Block
 
 __all__ = ["Ends", "Moments"]
@@ -54,133 +54,81 @@ class Ends:
         self.law = law
         self._made: dict[Any, Any] = {}
 
-    def size(self, s: Linked, e: int) -> int:
-        """How many entries an end has."""
-        inner = s.product.ends[e].inner
-        return s.sizes[inner] if inner else 1
-
-    def places(self, x: End, y: End) -> list[int]:
-        """Axes of the input that number the forms of both ends: positions."""
-        return [k for k, (i, j) in enumerate(zip(x.leg, y.leg, strict=True)) if i in x.batch and j in y.batch]
-
     def apart(self, s: Linked, e: int, t: Linked, f: int) -> list[tuple[str, str]]:
         """Positions of two ends that have to be equal, or the law does not join them: as pairs of indices."""
         x, y = s.product.ends[e], t.product.ends[f]
         shared = self.law.shared(s.side, t.side)
-        return [(x.leg[k], y.leg[k]) for k in self.places(x, y) if k in shared]
+        pairs = enumerate(zip(x.leg, y.leg, strict=True))
+        return [(i, j) for k, (i, j) in pairs if k in shared and i in x.batch and j in y.batch]
 
-    def first(self, s: Linked, e: int, t: Linked) -> tuple[str, ...]:
-        """Indices that number the forms of the first of two ends."""
-        x = s.product.ends[e]
-        stack = s.stack if t.stack else None
-        return (*(x.leg[k] for k in stack.places), *stack.others) if stack else x.batch
+    def batches(self, s: Linked, e: int, t: Linked, f: int, same: bool) -> tuple[tuple[str, ...], ...]:
+        """Indices that number the covariances of two ends: of the first, and of the second besides."""
+        x, y = s.stacks[s.stack_of(e)], t.stacks[t.stack_of(f)]
+        first, second = x.named(s.product.ends[e]), y.named(t.product.ends[f])
+        own = self._own(x, y, self.law.shared(s.side, t.side), same)
+        return tuple(first[ix] for ix in x.batch), tuple(second[ix] for ix in own)
 
-    def own(self, s: Linked, e: int, t: Linked, f: int, same: bool) -> tuple[str, ...]:
-        """Indices that number the forms of the second end, besides those of the first."""
-        x, y = s.product.ends[e], t.product.ends[f]
-        shared = self.law.shared(s.side, t.side)
-        if s.stack and t.stack:
-            apart = tuple(y.leg[k] for k in t.stack.places if k not in shared or k not in s.stack.places)
-            return (*apart, *(() if same else t.stack.others))
-        joined = {y.leg[k] for k in self.places(x, y) if k in shared}
-        return tuple(ix for ix in y.batch if ix not in joined and not (same and ix in x.batch))
+    def _own(self, x: Stack, y: Stack, shared: Sequence[int], same: bool) -> tuple[str, ...]:
+        """What numbers the forms of the second of two stacks, and not those of the first with it."""
+        joined = {y.leg[k] for k in shared if x.leg[k] in x.batch}
+        joined |= {ix for ix in y.common if same and ix in x.common}
+        return tuple(ix for ix in y.batch if ix not in joined)
 
-    def cov(self, s: Linked, e: int, t: Linked, f: int, same: bool) -> Array:
-        """The covariance of two ends; of all ends of two terms, if those of either are alike.
+    def cov(self, s: Linked, x: int, t: Linked, y: int, same: bool) -> Array:
+        """The covariances of two stacks of ends.
 
         Args:
             s: a term.
-            e: the number of one of its ends.
+            x: the number of one of its stacks.
             t: a term.
-            f: the number of one of its ends.
+            y: the number of one of its stacks.
             same: whether both belong to one product.
 
         Returns:
-            Shape ``(models, forms, c, c')``: for every model or pair of models, numbered by the batch of the first
-            end, then by what the second's has besides; of all ends by their numbers before.
+            Shape ``(models, forms, c, c')``: for every model or pair of models, numbered by the ends of both stacks,
+            the batch of the first, and what the second's has besides.
         """
-        stacked = s.stack is not None and t.stack is not None
-        key: Any = (id(s), id(t), same) if stacked else (id(s), e, id(t), f, same)
+        key = (id(s), x, id(t), y, same)
         if key not in self._made:
-            forms = entries(self.first(s, e, t), s.sizes) * entries(self.own(s, e, t, f, same), t.sizes)
+            value = self._covariance(s, x, t, y, same)
             models = (s.models or 1) * (1 if same or s.side == t.side else t.models or 1)
-            shape: tuple[int, ...] = (models, forms, self.size(s, e), self.size(t, f))
-            if stacked:
-                value = self._stacked(s, t, same)
-                shape = (models, len(s.product.ends) * len(t.product.ends) * forms, *shape[2:])
-            else:
-                value = self._covariance(s, e, t, f, same)
-            self._made[key] = (ar.do("reshape", value, shape), s, t)
+            sizes = (s.size(s.stacks[x].ends[0]), t.size(t.stacks[y].ends[0]))
+            self._made[key] = (ar.do("reshape", value, (models, -1, *sizes)), s, t)
         return self._made[key][0]
 
-    def _stacked(self, s: Linked, t: Linked, same: bool) -> Array:
-        """Covariances of all ends of two terms whose ends are alike: one contraction."""
-        assert s.stack and t.stack
-        one = same or s.side == t.side
-        shared = self.law.shared(s.side, t.side)
-        x, y = s.stack, t.stack
-        keep = {MODEL} if one else set()
-        keep |= set(x.others) if same else set()
-        form = y.tensor
-        form = retensor(form, inds=tuple(ix if ix in keep else f"~{ix}" for ix in form.inds))
-        ports = tuple(f"~{ix}" for ix in y.leg)
-        joins = [(x.leg[k], ports[k]) for k in shared]
-        cov = self.law.cov(s.side, t.side)
-        if cov is None:
-            tensors: tuple[qtn.Tensor, ...] = (x.tensor, form)
-        elif len(shared) == self.law.axes:
-            tensors = (x.tensor, _block(cov, s.side, t.side, x.leg), form)
-        else:
-            free = tuple(p for k, p in enumerate(ports) if k not in shared)
-            key = ("half", id(s), t.side)
-            if key not in self._made:
-                block = _block(cov, s.side, t.side, (*x.leg, *free))
-                both = {ix: None for z in (x.tensor, block) for ix in z.inds}
-                inds = tuple(
-                    ix for ix in both if ix not in x.leg or ix in x.inner or x.leg.index(ix) in shared
-                )
-                self._made[key] = (Contraction((x.tensor, block), inds).value(), inds, s)
-            tensors = (qtn.Tensor(*self._made[key][:2]), form)
-        runs = ((MODEL,) if s.models else ()) + ((f"~{MODEL}",) if t.models and not one else ())
-        second = tuple(f"~{y.leg[k]}" for k in y.places if k not in shared or k not in x.places)
-        more = () if same else tuple(f"~{ix}" for ix in y.others)
-        first = (*(x.leg[k] for k in x.places), *x.others)
-        output = (*runs, "end", "~end", *first, *second, *more, "inner", "~inner")
-        return Contraction(tensors, output, identify(joins)).value()
-
-    def _covariance(self, s: Linked, e: int, t: Linked, f: int, same: bool) -> Array:
-        x, y = s.product.ends[e], t.product.ends[f]
+    def _covariance(self, s: Linked, a: int, t: Linked, b: int, same: bool) -> Array:
+        x, y = s.stacks[a], t.stacks[b]
         one = same or s.side == t.side  # both follow one model
-        inds = {ix for z in t.form(f) for ix in z.inds} | set(y.leg)
+        inds = {ix for z in y.tensors for ix in z.inds} | set(y.leg)
         second = {ix: f"~{ix}" for ix in inds if not (one and ix == MODEL)}
-        joins = [(ix, second[ix]) for ix in x.batch if same and ix in y.batch]
+        joins = [(ix, second[ix]) for ix in x.common if same and ix in y.common]
         leg = tuple(second[ix] for ix in y.leg)
         shared = self.law.shared(s.side, t.side)
         joins += [(x.leg[k], leg[k]) for k in shared]
         if len(shared) == self.law.axes:
-            tensors = s.form(e)
             cov = self.law.cov(s.side, t.side)
-            tensors += [] if cov is None else [_block(cov, s.side, t.side, x.leg)]
+            tensors = [*x.tensors, *([] if cov is None else [_block(cov, s.side, t.side, x.leg)])]
         else:
-            tensors = [self._half(s, e, t.side, leg)]
-        tensors += [retensor(z, inds=tuple(second.get(ix, ix) for ix in z.inds)) for z in t.form(f)]
-        own = tuple(second[ix] for ix in self.own(s, e, t, f, same))
+            tensors = [self._half(s, a, t.side, leg)]
+        tensors += [retensor(z, inds=tuple(second.get(ix, ix) for ix in z.inds)) for z in y.tensors]
+        own = tuple(second[ix] for ix in self._own(x, y, shared, same))
         runs = ((MODEL,) if s.models else ()) + ((f"~{MODEL}",) if t.models and not one else ())
         inner = (x.inner, second[y.inner] if y.inner else None)
-        output = (*runs, *x.batch, *own, *(ix for ix in inner if ix))
+        ends = (*x.index, *(second[ix] for ix in y.index))
+        output = (*runs, *ends, *x.batch, *own, *(ix for ix in inner if ix))
         return Contraction(tuple(tensors), output, identify(joins)).value()
 
-    def _half(self, s: Linked, e: int, side: int, leg: tuple[str, ...]) -> qtn.Tensor:
-        """A form with a full covariance on it, made once for all forms that it meets."""
-        x = s.product.ends[e]
+    def _half(self, s: Linked, a: int, side: int, leg: tuple[str, ...]) -> qtn.Tensor:
+        """Forms with a full covariance on them, made once for all forms that they meet."""
+        x = s.stacks[a]
         shared = self.law.shared(s.side, side)
-        key = ("half", id(s), e, side)
+        key = ("half", id(s), a, side)
         ports = tuple(f"port{k}" for k in range(self.law.axes) if k not in shared)
         if key not in self._made:
             cov = self.law.cov(s.side, side)
             assert cov is not None
-            tensors = (*s.form(e), _block(cov, s.side, side, (*x.leg, *ports)))
-            own = (*x.batch, *((x.inner,) if x.inner else ()))
+            tensors = (*x.tensors, _block(cov, s.side, side, (*x.leg, *ports)))
+            own = (*x.index, *x.batch, *((x.inner,) if x.inner else ()))
             runs = tuple(ix for ix in (MODEL, f"~{MODEL}") if any(ix in z.inds for z in tensors))
             output = (*runs, *own, *(x.leg[k] for k in shared if x.leg[k] not in own), *ports)
             self._made[key] = (qtn.Tensor(Contraction(tensors, output).value(), output), s)
@@ -206,7 +154,7 @@ class Ends:
             if e in s.offsets:
                 sums.append(tuple(s.form(e, bias=True)))
             values = [_broadcast(tensors, output, s).value() for tensors in sums]
-            shape = (s.models or 1, entries(x.batch, s.sizes), 1, self.size(s, e))
+            shape = (s.models or 1, entries(x.batch, s.sizes), 1, s.size(e))
             self._made[key] = (ar.do("reshape", sum(values[1:], start=values[0]), shape), s)
         return self._made[key][0]
 

@@ -20,7 +20,7 @@ class Whole:
     Attributes:
         rows: numbers of ends.
         columns: numbers of ends.
-        turned: the columns are of the first factor, and what is given is the transpose.
+        turned: the columns are those of the first stack, and what is given is the transpose.
     """
 
     rows: tuple[int, ...]
@@ -29,22 +29,23 @@ class Whole:
 
 
 def wholes(
-    sides: Sequence[int], pairs: Sequence[tuple[int, int]], singles: Sequence[int], k: int, m: int
+    stacks: Sequence[Sequence[int]], pairs: Sequence[tuple[int, int]], singles: Sequence[int]
 ) -> list[Whole]:
-    """The matrices of what chains read of factors k ≤ m: rows are left, columns are entered.
+    """The matrices of what chains read of stacks of ends: rows are left, columns are entered.
 
     Chains start at all single links but the last, and end at all but the first, or at the last.
     """
-
-    def order(side: int, entered: bool) -> tuple[int, ...]:
-        links = [(w, u) if entered else (u, w) for u, w in pairs if sides[u] == side]
-        ends = (singles[1:] or singles) if entered else singles[:-1]
-        return (*(e for link in links for e in link), *(e for e in ends if sides[e] == side))
-
-    found = [Whole(order(k, False), order(m, True))]
-    if k != m:
-        found.append(Whole(order(m, False), order(k, True), turned=True))
-    return [whole for whole in found if whole.rows and whole.columns]
+    left = [*(e for link in pairs for e in link), *singles[:-1]]
+    entered = [*(e for u, w in pairs for e in (w, u)), *(singles[1:] or singles)]
+    found = []
+    for n, x in enumerate(stacks):
+        for y in stacks[n:]:
+            both = [(x, y, False)] if x is y else [(x, y, False), (y, x, True)]
+            for rows, columns, turned in both:
+                some = tuple(e for e in left if e in rows), tuple(e for e in entered if e in columns)
+                if all(some):
+                    found.append(Whole(*some, turned))
+    return found
 
 
 class Grid:
@@ -53,7 +54,6 @@ class Grid:
     Args:
         sizes: how many entries every end has.
         alive: whether the covariance of two ends, the first number not larger, may be other than zero.
-        given: the covariance of two ends, the first number not larger, by itself.
         mean: the mean of an end, a matrix of one row.
         together: the matrix of many covariances.
         parts: which such matrices there are.
@@ -64,13 +64,12 @@ class Grid:
         self,
         sizes: Sequence[int],
         alive: Callable[[int, int], bool],
-        given: Callable[[int, int], Symbol],
         mean: Callable[[int], Symbol | None],
         together: Callable[[Whole], Symbol],
         parts: Sequence[Whole],
         recorder: Recorder,
     ):
-        self._sizes, self._alive, self._given, self.mean = sizes, alive, given, mean
+        self._sizes, self._alive, self.mean = sizes, alive, mean
         self._together, self._parts, self._recorder = together, parts, recorder
 
     def alive(self, e: int, f: int) -> bool:
@@ -91,9 +90,6 @@ class Grid:
         found = self._part(columns, rows)
         if found is not None:
             return found.turned
-        if len(rows) == len(columns) == 1:
-            (e,), (f,) = rows, columns
-            return self._given(e, f) if e <= f else self._given(f, e).turned
         return self._recorder.cat([self._below(rows, f) for f in columns], 1)
 
     def below(self, parts: Sequence[tuple[Symbol | None, int]], width: int) -> Symbol:
@@ -108,10 +104,9 @@ class Grid:
         for whole in self._parts:
             top, left = _start(whole.rows, rows), _start(whole.columns, columns)
             if top is not None and left is not None:
-                size = self._sizes[rows[0]]
-                x = self._together(whole)
-                x = x.rows(top * size, (top + len(rows)) * size)
-                return x.columns(left * size, (left + len(columns)) * size)
+                c, d = self._sizes[rows[0]], self._sizes[columns[0]]
+                x = self._together(whole).rows(top * c, (top + len(rows)) * c)
+                return x.columns(left * d, (left + len(columns)) * d)
         return None
 
 

@@ -17,18 +17,18 @@ class Source(NamedTuple):
     """What is in an array.
 
     Attributes:
-        kind: ``"mean"`` of an end, ``"cov"`` of two, or ``"all"``, the covariances of all ends of two factors.
+        kind: ``"mean"`` of an end, or ``"cov"`` of two stacks of ends.
         k: a factor.
-        e: the number of one of its ends.
+        x: the number of one of its ends, or stacks.
         m: a factor.
-        f: the number of one of its ends.
+        y: the number of one of its stacks.
     """
 
     kind: str
     k: int
-    e: int = 0
-    m: int = 0
-    f: int = 0
+    x: int
+    m: int
+    y: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +75,9 @@ class Found:
         """The array that a mean or covariance is part of."""
         if len(name) == 2:
             k, e = name
-            return Source("mean", k, e, m=k)
-        k, m = name[0], name[2]
-        return Source("all", k, m=m) if self._one.is_whole(k, m) else Source("cov", *name)
+            return Source("mean", k, e, k)
+        k, e, m, f = name
+        return Source("cov", k, self._one.terms[k].stack_of(e), m, self._one.terms[m].stack_of(f))
 
     def live(self, name: Any) -> np.ndarray | None:
         """For which products a mean or covariance may be other than zero; ``None`` for all."""
@@ -117,14 +117,15 @@ class Found:
         k, e, m, f = name
         s, t = self._one.terms[k], self._one.terms[m]
         name = (k, min(e, f), m, max(e, f)) if k == m else name
-        first, own = self._ends.first(s, e, t), self._ends.own(s, e, t, f, k == m)
+        first, own = self._ends.batches(s, e, t, f, k == m)
         every = self._address(k, first, m, own)
         mask = self.live(name) if name in alive else np.zeros(len(every), dtype=bool)
         key = ("block", id(every), id(mask) if name in alive else None, id(some))
         if key not in self._made:
             self._made[key] = every[some] if mask is None else np.where(mask[some], every[some], -1)
-        forms = entries(first, s.sizes) * entries(own, t.sizes)
-        return self._made[key], (e * len(t.product.ends) + f) * forms if self._one.is_whole(k, m) else 0
+        x, y = (u.stacks[u.stack_of(n)].ends for u, n in ((s, e), (t, f)))
+        number = x.index(e) * len(y) + y.index(f)
+        return self._made[key], number * entries(first, s.sizes) * entries(own, t.sizes)
 
     def _address(self, k: int, first: tuple[str, ...], m: int, own: tuple[str, ...]) -> np.ndarray:
         """The number of every product's value of some indices of two factors."""

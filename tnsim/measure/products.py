@@ -129,12 +129,12 @@ def _arrays(plan: Plan, asked: Sequence[Asked], ends: Ends) -> list[Array]:
 
 def _parts(source: Source, asked: Sequence[Asked], ends: Ends) -> list[Array]:
     """What is in an array, by models or pairs of models."""
-    kind, k, e, m, f = source
+    kind, k, x, m, y = source
     if kind == "mean":
-        return [ends.mean(t, e) for t in distinct(asked, k)]
+        return [ends.mean(t, x) for t in distinct(asked, k)]
     if k == m:
-        return [ends.cov(t, e, t, f, True) for t in distinct(asked, k)]
-    return [ends.cov(x.terms[k], e, x.terms[m], f, False) for x in asked]
+        return [ends.cov(t, x, t, y, True) for t in distinct(asked, k)]
+    return [ends.cov(one.terms[k], x, one.terms[m], y, False) for one in asked]
 
 
 def _cat(parts: Sequence[Array], axis: int) -> Array:

@@ -12,7 +12,7 @@ __all__ = ["recorded", "structure"]
 
 
 def structure(one: Asked) -> Any:
-    """Sides, links and sizes of all ends of both factors."""
+    """Sides, links, sizes and stacks of all ends of both factors."""
     sides: list[int] = []
     sizes: list[int] = []
     pairs: list[tuple[int, int]] = []
@@ -23,16 +23,14 @@ def structure(one: Asked) -> Any:
         singles += [e + at for e in t.product.singles]
         sizes += [t.sizes[end.inner] if end.inner else 1 for end in t.product.ends]
         sides += [k] * len(t.product.ends)
-    stacked = tuple(
-        (k, m) for k, m in ((0, 0), (0, 1), (1, 1)) if max(k, m) < len(one.terms) and one.is_whole(k, m)
-    )
-    return tuple(sides), tuple(pairs), tuple(singles), tuple(sizes), stacked
+    stacks = [tuple(e + sides.index(k) for e in x.ends) for k, t in enumerate(one.terms) for x in t.stacks]
+    return tuple(sides), tuple(pairs), tuple(singles), tuple(sizes), tuple(stacks)
 
 
 @lru_cache(maxsize=4096)
 def recorded(wiring: Any, alive: frozenset[Any], connected: bool) -> Program | None:
     """What to do where some means and covariances are not zero; ``None`` if the result is zero."""
-    sides, pairs, singles, sizes, stacked = wiring
+    sides, pairs, singles, sizes, stacks = wiring
     first = sides.count(0)
     recorder = Recorder()
 
@@ -42,24 +40,17 @@ def recorded(wiring: Any, alive: frozenset[Any], connected: bool) -> Program | N
     def mean(e: int) -> Symbol | None:
         return recorder.given(("mean", named(e)), (1, sizes[e])) if named(e) in alive else None
 
-    def given(e: int, f: int) -> Symbol:
-        return recorder.given(("cov", (named(e),), (named(f),)), (sizes[e], sizes[f]))
-
     def together(whole: Whole) -> Symbol:
         rows, columns = (whole.columns, whole.rows) if whole.turned else (whole.rows, whole.columns)
         shape = (sum(sizes[e] for e in rows), sum(sizes[f] for f in columns))
-        x = recorder.given(("all", tuple(map(named, rows)), tuple(map(named, columns))), shape)
+        x = recorder.given(("cov", tuple(map(named, rows)), tuple(map(named, columns))), shape)
         return x.turned if whole.turned else x
 
-    grid = Grid(
-        sizes,
-        lambda e, f: (*named(e), *named(f)) in alive,
-        given,
-        mean,
-        together,
-        [whole for k, m in stacked for whole in wholes(sides, pairs, singles, k, m)],
-        recorder,
-    )
+    def alive_at(e: int, f: int) -> bool:
+        return (*named(e), *named(f)) in alive
+
+    parts = wholes(stacks, pairs, singles)
+    grid = Grid(sizes, alive_at, mean, together, parts, recorder)
     total = Chains(sides, pairs, singles, sizes, grid, recorder).total(connected)
     if total is None:
         return None
