@@ -27,7 +27,9 @@ __all__ = ["Plan", "best_size", "planned"]
 Array = Any
 
 _CHUNKS = 8  # models come in at least as many parts, where there are results to keep
-_CALL = 3e8  # effort that takes as long as it takes to go through a recipe, whatever for
+_STEP = 1e6  # effort that takes as long as it takes to start one operation
+_FEWEST = 100  # operations in a block, where only an estimate is wanted
+_THOUGHT = 1000  # operations that take as long as it takes to think a block through
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +133,7 @@ def best_size(net: Network, count: int, law: Measure, method: Method, memory: fl
     """How many of so many models like ``net`` to take together.
 
     All of them, a few, or one by one, whatever takes the least effort: in parts the half of the square is left out that
-    its mirror tells, and a single model with itself may be done by halves; fewer parts take fewer calls, and share more.
+    its mirror tells, and a single model with itself may be done by halves; fewer parts take fewer operations.
     Parts have to fit into memory, and where there are results to keep, there are some parts.
 
     Args:
@@ -153,23 +155,34 @@ def best_size(net: Network, count: int, law: Measure, method: Method, memory: fl
     def effort(n: int) -> float:
         """Of the whole matrix."""
         chunks, alone = count / n, price(n, False)
-        total = chunks * (alone.own.cost.effort + alone.block.cost.effort)
+        total = chunks * (
+            _effort(alone.own.cost, alone.own.recipe) + _effort(alone.block.cost, alone.block.recipe)
+        )
         if n < count:
             pair = price(n, True)
-            pieces, joint = (pair.stages.costs, pair.stages.cost) if pair.stages else ((), pair.block.cost)
-            total += (chunks - 1) * sum(cost.effort for cost in pieces)
-            total += chunks * (chunks - 1) / 2 * joint.effort
+            if stages := pair.stages:
+                pieces = zip(stages.costs, stages.pieces, strict=True)
+                total += (chunks - 1) * sum(_effort(cost, piece) for cost, piece in pieces)
+                joint = _effort(stages.cost, stages.joint)
+            else:
+                joint = _effort(pair.block.cost, pair.block.recipe)
+            total += chunks * (chunks - 1) / 2 * joint
         return total
 
     few = -(-count // _CHUNKS)
     size, least = few, inf
     for n in dict.fromkeys((few, 1) if kept else (count, few, 1)):
-        calls = _CALL * (count / n) * (count / n + 1) / 2
-        if calls < least and (total := calls + effort(n)) < least:
+        blocks = (count / n) * (count / n - 1) / 2
+        if _STEP * _FEWEST * blocks < least and (total := effort(n)) < least:
             size, least = n, total
     while size > 1 and price(size, size < count).block.cost.bytes > memory:
         size = (size + 1) // 2
     return size
+
+
+def _effort(cost: Cost, recipe: Recipe | None) -> float:
+    """With what it takes to start so many operations; where there is no recipe, one has to think as well."""
+    return cost.effort + _STEP * (_THOUGHT if recipe is None else len(recipe.steps))
 
 
 # ---------------------------------------------------------------------- what is written down
