@@ -46,7 +46,7 @@ def parts_of(kind, n=4):
     """Models one by one, the law of their input, and the method."""
     make, method = MODELS[kind]
     nets = make(n)
-    return [stack([net]) for net in nets], law_for(nets, Gaussian()), method
+    return nets, law_for(nets, Gaussian()), method
 
 
 def written(parts, law, method, kept):

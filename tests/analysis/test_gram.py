@@ -1,3 +1,4 @@
+import math
 from importlib import import_module
 
 import pytest
@@ -6,6 +7,8 @@ from zoo import KINDS, network, rand
 
 import tnsim
 from tnsim.algebra import CostError, stack
+from tnsim.analysis.blocks import planned
+from tnsim.analysis.problem import law_for
 from tnsim.measure import Empirical, Frobenius, Gaussian, Symmetric
 
 TIGHT = dict(rtol=1e-10, atol=1e-10)
@@ -53,6 +56,40 @@ def test_every_pair_whatever_the_chunks(size, method, monkeypatch):
     for i, j in [(0, 0), (1, 0), (0, 16), (16, 16), (9, 4), (4, 9)]:
         expected = tnsim.moments(nets[i], nets[j], method=method).diagonal()
         torch.testing.assert_close(gram.products[:, i, j], expected, **TIGHT)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=repr)
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("method", ["exact", "layerwise"])
+def test_outputs_together(method, size, law, monkeypatch):
+    if method == "layerwise" and not isinstance(law, Gaussian):
+        pytest.skip("only Gaussian laws are pushed through layers")
+    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "best_size", lambda *a: size)
+    nets = [network(2, bias=True) for _ in range(3)]
+    apart, whole = (tnsim.gram(nets, under=law, method=method, slices=x) for x in (True, False))
+    assert whole.products.shape == (1, 3, 3) and "outputs together" in repr(whole)
+    torch.testing.assert_close(whole.matrix, apart.matrix, **TIGHT)
+    torch.testing.assert_close(whole.similarity(), apart.similarity(), **TIGHT)
+    torch.testing.assert_close(whole.distance(), apart.distance(), **TIGHT)
+    for ask in (whole.slices, lambda: whole.similarity(0), lambda: whole.distance(output=1)):
+        with pytest.raises(ValueError, match=r"ask for them with gram\(..., slices=True\)"):
+            ask()
+
+
+def test_outputs_together_cost_less(tmp_path):
+    """As many outputs as positions times tokens: they are not even made."""
+    torch.manual_seed(0)
+    models = [tnsim.nn.Transformer(60, 4, 2, 3, ("attn",)).double() for _ in range(3)]
+    nets = [tnsim.convert(m, torch.zeros(1, 3, dtype=torch.long)) for m in models]
+    values = [
+        tnsim.gram(nets, method="layerwise", slices=x, checkpoint=tmp_path / f"{x}") for x in (True, False)
+    ]
+    law = law_for(nets, Gaussian())
+    plans = [planned(nets, law, "layerwise", math.inf, keep) for keep in ("diagonal", "sum")]
+    assert plans[1].cost.flops < plans[0].cost.flops and plans[1].cost.bytes < plans[0].cost.bytes
+    torch.testing.assert_close(values[1].matrix, values[0].matrix, **TIGHT)
+    with pytest.raises(ValueError, match="was made from other models"):
+        tnsim.gram(nets, method="layerwise", slices=True, checkpoint=tmp_path / "False")
 
 
 def test_symmetric_and_positive_semidefinite():

@@ -80,7 +80,7 @@ def language_models(small):
     pairs = n * (n + 1) // 2
     yield Matter(
         f"layer by layer, Gram of {n} of them",
-        lambda: tnsim.gram(nets, progress=False, **LAYERWISE).similarity(),
+        lambda: tnsim.gram(nets, slices=False, progress=False, **LAYERWISE).similarity(),
         f"{pairs} such pairs",
         lambda: tnsim.similarity(a, b, **LAYERWISE),
         "≤ 0.4",

@@ -21,11 +21,13 @@ from tnsim.algebra.tape import Tape
 from tnsim.analysis.problem import Method, Problem, hidden_laws
 from tnsim.analysis.recipe import Answer, Stages, answer
 from tnsim.measure.measure import Measure
+from tnsim.measure.outputs import Keep
 
 __all__ = ["Plan", "best_size", "planned"]
 
 Array = Any
 
+_How = tuple[Method, Keep]
 _CHUNKS = 8  # models come in at least as many parts, where there are results to keep
 _STEP = 1e6  # effort that takes as long as it takes to start one operation
 _FEWEST = 100  # operations in a block, where only an estimate is wanted
@@ -65,7 +67,9 @@ class Plan:
         some([*parts, finished], progress, "pairs of models")
 
 
-def planned(parts: Sequence[Network], law: Measure, method: Method, memory: float) -> Plan:
+def planned(
+    parts: Sequence[Network], law: Measure, method: Method, memory: float, keep: Keep = "diagonal"
+) -> Plan:
     """What to do for all pairs of parts.
 
     What a part decides alone is made once as a left factor, for a row of blocks, and once as a right factor. The right
@@ -73,12 +77,13 @@ def planned(parts: Sequence[Network], law: Measure, method: Method, memory: floa
     Where not even a single one fits, blocks are made as wholes.
 
     Args:
-        parts: stacks of models.
+        parts: single models, and stacks of models.
         law: the law of the input.
         method: as in :func:`tnsim.gram`.
         memory: bytes that may be held at once.
+        keep: ``"diagonal"`` for the products of every output apart, ``"sum"`` for those of all together.
     """
-    pairs = _pairs(parts, law, method)
+    pairs = _pairs(parts, law, method, keep)
     plans: dict[int, Plan] = {}
 
     def fits(kept: int) -> bool:
@@ -112,10 +117,10 @@ class _Pair:
 
     @classmethod
     def of(
-        cls, p: Network, q: Network, law: Measure, method: Method, laws: tuple[Answer, Any], other: Any
+        cls, nets: tuple[Network, Network], law: Measure, how: _How, laws: tuple[Answer, Any], other: Any
     ) -> "_Pair":
-        """The block of p and q; ``laws`` are the answer for those of p and their outline, ``other`` those of q."""
-        given = _given((p, q), (laws[1], other), law, method)
+        """A block; ``laws`` are the answer for those of the first and their outline, ``other`` those of the second."""
+        given = _given(nets, (laws[1], other), law, how)
         return cls(laws[0], answer(_block, given), given)
 
     @cached_property
@@ -129,7 +134,15 @@ class _Pair:
         return stages if stages is not None and any(piece.results for piece in stages.pieces) else None
 
 
-def best_size(net: Network, count: int, law: Measure, method: Method, memory: float, kept: bool) -> int:
+def best_size(
+    net: Network,
+    count: int,
+    law: Measure,
+    method: Method,
+    memory: float,
+    kept: bool,
+    keep: Keep = "diagonal",
+) -> int:
     """How many of so many models like ``net`` to take together.
 
     All of them, a few, or one by one, whatever takes the least effort: in parts the half of the square is left out that
@@ -143,14 +156,19 @@ def best_size(net: Network, count: int, law: Measure, method: Method, memory: fl
         method: as in :func:`tnsim.gram`.
         memory: bytes that may be held at once.
         kept: whether there are results to keep.
+        keep: as in :func:`planned`.
     """
 
+    def outlined(n: int) -> Network:
+        return outline(net, n) if n > 1 else outline(net, n).pick(0)
+
     def price(n: int, apart: bool) -> _Pair:
-        p = outline(net, n)
-        q = outline(net, n) if apart else p
+        p = outlined(n)
+        q = outlined(n) if apart else p
         own = answer(_laws, (p, law, method))
         known = own.outline()
-        return _Pair.of(p, q, law, method, (own, known), own.outline() if apart else known)
+        other = own.outline() if apart else known
+        return _Pair.of((p, q), law, (method, keep), (own, known), other)
 
     def effort(n: int) -> float:
         """Of the whole matrix."""
@@ -195,13 +213,15 @@ class _Made:
     nbytes: float = 0.0
 
 
-def _pairs(parts: Sequence[Network], law: Measure, method: Method) -> dict[tuple[int, int], _Pair]:
+def _pairs(
+    parts: Sequence[Network], law: Measure, method: Method, keep: Keep = "diagonal"
+) -> dict[tuple[int, int], _Pair]:
     """All blocks, row by row."""
     own = [answer(_laws, (part, law, method)) for part in parts]
     known = [x.outline() for x in own]
     every = range(len(parts))
     return {
-        (i, j): _Pair.of(parts[i], parts[j], law, method, (own[i], known[i]), known[j])
+        (i, j): _Pair.of((parts[i], parts[j]), law, (method, keep), (own[i], known[i]), known[j])
         for i in every
         for j in every[i:]
     }
@@ -254,7 +274,7 @@ def _written(
         if stages is not None and kept is not None:
             pieces = (piece(stages, 0, i, False), piece(stages, 1, j, j < len(parts) - kept))
             how = stages
-        given = (tuple(nets[k] for k in ends), known, law, method)
+        given = (tuple(nets[k] for k in ends), known, law, pair.given[-1])
         args = [how, given, pieces, (i, j), finished]
         blocks[i, j] = note(_finish, args, how.cost, 0.0, *known, *pieces)
     recipe = tape.recipe(list(blocks.values()))
@@ -281,16 +301,15 @@ def _laws(net: Network, law: Measure, method: Method) -> list[Measure]:
 
 
 def _given(
-    nets: tuple[Network, Network], laws: tuple[list[Measure], list[Measure]], law: Measure, method: Method
+    nets: tuple[Network, Network], laws: tuple[list[Measure], list[Measure]], law: Measure, how: _How
 ) -> tuple[Any, ...]:
     """What a block is made of: a pair, or the first alone where it is a single model with itself."""
-    one = nets[0] is nets[1] and nets[0].models == 1
-    return (nets[:1], laws[:1], law, method) if one else (nets, laws, law, method)
+    one = nets[0] is nets[1] and not nets[0].models
+    return (nets[:1], laws[:1], law, how) if one else (nets, laws, law, how)
 
 
-def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, method: Method) -> Array:
-    """Per-output inner products of two stacks, shape ``(P, Q, n_out)``; of a single model with itself, if it is alone."""
-    product = Problem.of(nets, law, method, laws, "diagonal").product(0, len(nets) - 1, "diagonal")
-    if len(nets) == 1:
-        return ar.do("reshape", product, (1, 1, -1))
-    return ar.do("reshape", product, (*ar.shape(product)[:2], -1))
+def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, how: _How) -> Array:
+    """Inner products of two stacks, or of a single model with itself; shape ``(P, Q, n_out)``, or ``(P, Q, 1)``."""
+    method, keep = how
+    product = Problem.of(nets, law, method, laws, keep).product(0, len(nets) - 1, keep)
+    return ar.do("reshape", product, (nets[0].models or 1, nets[-1].models or 1, -1))

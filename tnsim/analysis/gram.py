@@ -17,6 +17,7 @@ from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, law_for, toget
 from tnsim.analysis.resume import Saved, fingerprint
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, as_like
+from tnsim.measure.outputs import Keep
 
 __all__ = ["Gram", "gram"]
 
@@ -28,23 +29,26 @@ class Gram:
     """Inner products of N models with each other.
 
     Attributes:
-        products: shape ``(n_out, N, N)``: ⟨f_i, f_j⟩ for every output apart. They add up to the whole.
+        products: shape ``(n_out, N, N)``: ⟨f_i, f_j⟩ for every output apart. They add up to the whole; shape
+            ``(1, N, N)`` for the whole itself, where outputs were not asked for.
         labels: one for every model.
         under: the law of the input.
         method: ``"exact"`` or ``"layerwise"``.
+        apart: whether outputs are apart.
     """
 
     products: Array
     labels: tuple[Any, ...]
     under: Measure
     method: Method
+    apart: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        outputs = ar.shape(self.products)[0]
-        return f"Gram({len(self)} models, {outputs} outputs, {self.under!r}, {self.method})"
+        outputs = f"{ar.shape(self.products)[0]} outputs" if self.apart else "outputs together"
+        return f"Gram({len(self)} models, {outputs}, {self.under!r}, {self.method})"
 
     @property
     def matrix(self) -> Array:
@@ -53,20 +57,32 @@ class Gram:
 
     def similarity(self, output: int | None = None) -> Array:
         """Cosines, shape ``(N, N)``; of one output if given. A zero model gives nan."""
-        if output is not None and not -len(self.products) <= output < len(self.products):
-            raise IndexError(f"output {output} of {len(self.products)}.")
-        return _cosine(self.matrix if output is None else self.products[output])
+        return _cosine(self._of(output))
 
     def slices(self) -> Array:
         """Cosines of every output apart, shape ``(n_out, N, N)``."""
+        self._check_apart()
         return _cosine(self.products)
 
     def distance(self, output: int | None = None) -> Array:
-        """‖f_i − f_j‖ in function space, shape ``(N, N)``."""
-        g = self.matrix if output is None else self.products[output]
+        """‖f_i − f_j‖ in function space, shape ``(N, N)``; of one output if given."""
+        g = self._of(output)
         d = ar.do("diagonal", g)
         squared = d[:, None] + d[None, :] - 2 * g
         return ar.do("clip", squared, 0, None) ** 0.5
+
+    def _of(self, output: int | None) -> Array:
+        """Inner products of one output, or of all together."""
+        if output is None:
+            return self.matrix
+        self._check_apart()
+        if not -len(self.products) <= output < len(self.products):
+            raise IndexError(f"output {output} of {len(self.products)}.")
+        return self.products[output]
+
+    def _check_apart(self) -> None:
+        if not self.apart:
+            raise ValueError("outputs were summed up on the way; ask for them with gram(..., slices=True).")
 
 
 def gram(
@@ -75,6 +91,7 @@ def gram(
     under: Measure | None = None,
     method: Method = "exact",
     labels: Sequence[Any] | None = None,
+    slices: bool = True,
     budget: float = BUDGET,
     memory: float = MEMORY,
     progress: bool = True,
@@ -91,6 +108,9 @@ def gram(
         under: the law of the input; the standard normal by default.
         method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
         labels: one for every model, for instance training steps; 0 … N−1 by default.
+        slices: keep the products of every output apart, N² numbers each. A language model has an output for every
+            position and token: without them a matrix takes less time and memory, and says how similar models are as
+            wholes.
         budget: flops that may be spent on the whole matrix.
         memory: bytes that intermediate tensors may take, those included that are kept from pair to pair.
         progress: show a bar if it takes more than two seconds.
@@ -117,15 +137,16 @@ def gram(
         raise ValueError(f"a Gram matrix needs models with the same outputs; got {shapes}.")
     asked = Gaussian() if under is None else under
     law = law_for(nets, asked)
+    keep: Keep = "diagonal" if slices else "sum"
     groups: dict[Any, list[int]] = {}
     for i, net in enumerate(nets):
         groups.setdefault(net.signature(), []).append(i)
 
     parts = []
     for members in groups.values():
-        size = best_size(nets[members[0]], len(members), law, method, memory, checkpoint is not None)
+        size = best_size(nets[members[0]], len(members), law, method, memory, checkpoint is not None, keep)
         parts += [_stacked(members[k : k + size], nets) for k in range(0, len(members), size)]
-    plan = planned([part.net for part in parts], law, method, memory)
+    plan = planned([part.net for part in parts], law, method, memory, keep)
     check_budget(
         plan.cost,
         budget,
@@ -135,7 +156,9 @@ def gram(
     )
 
     chunking = tuple(part.members for part in parts)
-    saved = Saved(checkpoint, "" if checkpoint is None else fingerprint(list(nets), asked, method, chunking))
+    saved = Saved(
+        checkpoint, "" if checkpoint is None else fingerprint(list(nets), asked, method, keep, chunking)
+    )
     blocks: dict[tuple[int, int], Array] = {}
     for i, j in plan.blocks:
         block = saved.get(f"{i}-{j}")
@@ -157,7 +180,7 @@ def gram(
     where = {model: k for k, model in enumerate(i for part in parts for i in part.members)}
     order = [where[i] for i in range(len(nets))]
     products = ar.do("transpose", ar.do("concatenate", table, axis=0)[order][:, order], (2, 0, 1))
-    return Gram(products, names, asked, method)
+    return Gram(products, names, asked, method, slices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,4 +208,6 @@ def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:
 
 
 def _stacked(members: Sequence[int], nets: Sequence[Network]) -> _Part:
-    return _Part(tuple(members), stack([nets[i] for i in members]))
+    """Models as a stack; a single one as it is."""
+    some = [nets[i] for i in members]
+    return _Part(tuple(members), stack(some) if len(some) > 1 else some[0])

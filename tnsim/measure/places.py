@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,8 @@ from tnsim.measure.ends import Ends
 from tnsim.measure.links import entries
 
 __all__ = ["Found", "Places", "Source"]
+
+_LISTED = 2**20  # numbers of blocks that are listed once for all chunks
 
 
 class Source(NamedTuple):
@@ -49,6 +52,15 @@ class Places:
 
     def blocks(self, some: np.ndarray) -> np.ndarray:
         """Numbers of the blocks of some products, shape ``(products, rows, columns)``."""
+        if self.which.size * len(self.bases[0]) > _LISTED:
+            return self._blocks(some)
+        return self._table[some]
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        return self._blocks(np.arange(len(self.bases[0])))
+
+    def _blocks(self, some: np.ndarray) -> np.ndarray:
         bases = np.stack([base[some] for base in self.bases])[self.which]
         return np.moveaxis(np.where(bases < 0, -1, bases + self.offset[..., None]), -1, 0)
 
