@@ -37,7 +37,8 @@ class Matter:
         share: how much of the whole ``other`` does, where the whole would take too long.
         same: checks that the two results agree; to 1e-9 of their size by default.
         most: repetitions at most, for what takes long.
-        once: takes minutes: the run that is checked is the one that is timed, planning included.
+        once: takes minutes: the run that is checked is the one that is timed; the other way runs before and after it.
+        warm: something smaller of the same structure, so that planning is not timed where things run once.
         note: what else is to be said.
     """
 
@@ -52,6 +53,7 @@ class Matter:
     same: Callable[[Any, Any], None] | None = None
     most: int = 25
     once: bool = False
+    warm: Callable[[], Any] | None = None
     note: str | Callable[[], str] = ""
 
 
@@ -86,10 +88,13 @@ def measured(name: str, matter: Matter, small: bool = False, patience: float = 8
     """Check that both ways agree, then let them run in turns for ``patience`` seconds, three times at least."""
     times: list[tuple[float, float, float]] = []
     made: list[Any] = []
+    if matter.warm:
+        matter.warm()
     if matter.once and matter.other:
-        spent = [_time(lambda fn=fn: made.append(fn())) for fn in (matter.ours, matter.other)]
-        times.append((spent[0], spent[1] / matter.share, _peak_time()))
-        (matter.same or agree)(*made)
+        turns = (matter.other, matter.ours, matter.other, matter.other)
+        spent = [_time(lambda fn=fn: made.append(fn())) for fn in turns]
+        times.append((spent.pop(1), statistics.median(spent) / matter.share, _peak_time()))
+        (matter.same or agree)(*made[1:3])
     elif matter.other:
         (matter.same or agree)(matter.ours(), matter.other())
     elif matter.most > 1:
