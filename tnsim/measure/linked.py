@@ -29,7 +29,7 @@ from tnsim.measure.products import product_moments
 __all__ = ["has_links", "linked_moments"]
 
 Array = Any
-_MOST_UNITS = 256
+_MOST_UNITS = 256  # products for given positions: attention has one for every head
 _MOST = 2.0**20  # products of a term
 _MOST_PAIRS = 2.0**24  # products of two terms: listed, they take some GiB
 

@@ -21,7 +21,7 @@ def structure(one: Asked) -> Any:
         at = len(sides)
         pairs += [(u + at, w + at) for u, w in t.product.pairs]
         singles += [e + at for e in t.product.singles]
-        sizes += [t.sizes[end.inner] if end.inner else 1 for end in t.product.ends]
+        sizes += map(t.size, range(len(t.product.ends)))
         sides += [k] * len(t.product.ends)
     stacks = [tuple(e + sides.index(k) for e in x.ends) for k, t in enumerate(one.terms) for x in t.stacks]
     return tuple(sides), tuple(pairs), tuple(singles), tuple(sizes), tuple(stacks)
