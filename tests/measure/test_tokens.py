@@ -9,7 +9,10 @@ from zoo import rand
 
 import tnsim
 from tnsim.algebra import Network, poly
+from tnsim.algebra.wires import SIDES
 from tnsim.measure import Empirical, Gaussian, MarkovChain, MeasureError, Mixture, Tokens
+from tnsim.measure.expect import placed
+from tnsim.measure.onehot import front_of, read_behind
 
 V, S = 3, 3
 
@@ -65,6 +68,71 @@ def test_behind_the_first_layer_mean_and_covariance_are_those_of_all_sequences(l
         )
     own = x.cov_of(0, 0).data.reshape(2 * S, 2 * S)
     assert torch.equal(own, own.T)
+
+
+QK = ("Q1", "K1", "Q2", "K2")
+BIASED = {
+    "queries and keys": dict(bias=QK),
+    "everything": dict(bias=(*QK, "V", "O"), rotary=True, n=2),
+    "some": dict(bias=("K1", "V"), n=2, residual=None),
+    "tied": dict(bias=("Q1", "K1"), tied=True, rotary=True),
+}
+ONE = torch.ones(S).double()
+
+
+def embedding(kind):
+    f = poly("E[out@k,in0@k] P[k]", E=rand(2, V), P=ONE)
+    if kind == "bias":
+        return f + torch.ones(S, 1).double() * rand(2)
+    if kind == "positions":
+        return f + rand(S, 2)
+    return f
+
+
+def tokens_alone(kw):
+    """Attention that reads one-hot vectors as they are."""
+    return Network((("attention", Attention(s=S, d=V, o=V, residual=0.6, **kw).poly()),))
+
+
+@pytest.mark.parametrize("front", ["plain", "bias", "positions", "none"])
+@pytest.mark.parametrize("kind", BIASED)
+@pytest.mark.parametrize("method", ["exact", "layerwise"])
+def test_biases_and_position_embeddings_are_forms_of_the_tokens(kind, front, method):
+    law, weights = LAWS["chain"]
+    kw = dict(residual=0.6) | BIASED[kind]
+
+    def made(kw):
+        if front == "none":
+            return tokens_alone({k: v for k, v in kw.items() if k != "residual"})
+        return Network((("embed", embedding(front)), ("attention", Attention(s=S, **kw).poly())))
+
+    a, b = made(kw), made(kw | dict(mask="none"))
+    u, v = (net(ONE_HOT).reshape(len(SEQUENCES), -1) for net in (a, b))
+    expected = torch.einsum("z,zi,zj->ij", weights, u, v)
+    got = tnsim.moments(a, b, under=law, method=method).reshape(expected.shape)
+    assert (got - expected).abs().max() < 1e-10 * expected.abs().max()
+    together = tnsim.gram([a, b, a], under=law, method=method, progress=False).matrix
+    torch.testing.assert_close(together[0, 1], expected.trace(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("front", ["plain", "positions"])
+def test_biases_make_no_more_terms(front):
+    for kw in (dict(), dict(bias=QK), dict(bias=(*QK, "V"), rotary=True)):
+        net = Network((("embed", embedding(front)), ("attention", Attention(s=S, residual=0.6, **kw).poly())))
+        embed, attention = net.polys
+        assert [t.degree for t in read_behind(attention, front_of(embed)).terms] == [5, 1]
+
+
+def test_positions_that_a_mask_excludes_are_not_summed_over():
+    def closures(law, mask):
+        f = Attention(s=4, d=V, o=V, mask=mask).poly()
+        joint = law.bound(f.domain, f.like)
+        pair = [placed(t, end, f"{end}/model:m", None) for t, end in zip(f.terms[:1] * 2, SIDES, strict=True)]
+        return sum(1 for _ in joint.closures(pair, (0, 1)))
+
+    assert closures(Tokens(P), "none") == 15 and closures(MarkovChain(P0, STEP), "none") == 75
+    assert closures(Tokens(P), "diagonal") == 2 and closures(MarkovChain(P0, STEP), "diagonal") == 3
+    assert closures(Tokens(P), "causal") < 15 and closures(MarkovChain(P0, STEP), "causal") < 40
 
 
 def test_the_second_layer_is_that_of_a_gaussian():

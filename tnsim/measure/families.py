@@ -5,19 +5,24 @@ everywhere there are 32. As one product of affine forms they cost as much as the
 the sum has not (terms that were merged with others) is subtracted again, so nothing is assumed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations, permutations
+from typing import Any
 
 import networkx as nx
+import quimb.tensor as qtn
 from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 
+from tnsim.algebra.poly import Poly
+from tnsim.algebra.term import Term
 from tnsim.algebra.wires import Leg
 from tnsim.measure.links import Product, product_of
 
-__all__ = ["Factor", "Sheet", "families"]
+__all__ = ["Factor", "Family", "Sheet", "families", "families_of"]
 
+Array = Any
 Factor = tuple[tuple[str, ...], int]  # the indices of a tensor, and the number of its array
 
 
@@ -44,6 +49,48 @@ class Sheet:
         names = {ix for inds, _ in self.tensors for ix in inds}
         own = tuple((ix, n) for ix, n in sizes if ix in names)
         return product_of((tuple(inds for inds, _ in self.tensors), self.legs, self.out), own)
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """A product of affine forms, as the term of highest degree; or a term.
+
+    Attributes:
+        term: the term without biases.
+        offsets: for ends with a bias, what stands in place of the tensor that holds the leg.
+    """
+
+    term: Term
+    offsets: Mapping[int, qtn.Tensor]
+
+
+def families_of(f: Poly) -> list[Family]:
+    """The terms of a polynomial, those that make up a product of affine forms as one."""
+    arrays: list[Array] = []
+    numbers: dict[int, int] = {}
+
+    def number(x: Array) -> int:
+        if id(x) not in numbers:
+            numbers[id(x)] = len(arrays)
+            arrays.append(x)
+        return numbers[id(x)]
+
+    def tensor(factor: Factor) -> qtn.Tensor:
+        return qtn.Tensor(arrays[factor[1]], factor[0])
+
+    def term(sheet: Sheet) -> Term:
+        return Term(tuple(map(tensor, sheet.tensors)), sheet.legs, sheet.out, sheet.coefficient)
+
+    sheets = tuple(
+        Sheet(tuple((x.inds, number(x.data)) for x in t.tensors), t.legs, t.out, t.coefficient)
+        for t in f.terms
+    )
+    known = dict(zip(sheets, f.terms, strict=True))
+    found = families(sheets, tuple(tuple(t.sizes.items()) for t in f.terms))
+    return [
+        Family(known.get(sheet) or term(sheet), {e: tensor(factor) for e, factor in sheet.offsets})
+        for sheet in found
+    ]
 
 
 @lru_cache(maxsize=1024)

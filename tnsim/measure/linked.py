@@ -21,7 +21,7 @@ from tnsim.algebra.wires import MODEL, identify, space
 from tnsim.measure.asked import Asked, shared_outputs
 from tnsim.measure.batch import Linked
 from tnsim.measure.ends import Ends, Moments
-from tnsim.measure.families import Factor, Sheet, families
+from tnsim.measure.families import families_of
 from tnsim.measure.links import entries, product_of
 from tnsim.measure.outputs import Keep, Kept, each_axis, kept_shape, read_outputs
 from tnsim.measure.products import product_moments
@@ -140,33 +140,7 @@ def _axes(one: Asked, keep: Keep) -> int:
 
 def _linked(f: Poly, side: int, models: int | None) -> list[Linked]:
     """The terms of a polynomial, families of them as one, as products of links."""
-    arrays: list[Array] = []
-    numbers: dict[int, int] = {}
-
-    def number(x: Array) -> int:
-        if id(x) not in numbers:
-            numbers[id(x)] = len(arrays)
-            arrays.append(x)
-        return numbers[id(x)]
-
-    sheets = tuple(
-        Sheet(tuple((x.inds, number(x.data)) for x in t.tensors), t.legs, t.out, t.coefficient)
-        for t in f.terms
-    )
-    found = families(sheets, tuple(tuple(t.sizes.items()) for t in f.terms))
-
-    def tensor(factor: Factor) -> qtn.Tensor:
-        return qtn.Tensor(arrays[factor[1]], factor[0])
-
-    return [
-        Linked(
-            Term(tuple(map(tensor, sheet.tensors)), sheet.legs, sheet.out, sheet.coefficient),
-            side,
-            models,
-            {e: tensor(factor) for e, factor in sheet.offsets},
-        )
-        for sheet in found
-    ]
+    return [Linked(family.term, side, models, family.offsets) for family in families_of(f)]
 
 
 def _transposed(x: Array, keep: Sequence[Kept], front: int) -> Array:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, permutations, zip_longest
+from itertools import combinations, pairwise, permutations
 from typing import Any
 
 import autoray as ar
@@ -10,15 +10,19 @@ import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.support import support
 from tnsim.algebra.term import Term
+from tnsim.algebra.wires import identify, rename, space
 from tnsim.measure.expect import expect
 from tnsim.measure.gaussian import JointGaussian
 from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like, unchecked
+from tnsim.measure.onehot import front_of, read_behind
 
 __all__ = ["JointTokens", "MarkovChain", "Tokens"]
 
 Array = Any
 Blocks = tuple[tuple[str, ...], ...]  # positions that coincide
+Support = tuple[np.ndarray, tuple[str, ...]]  # where a tensor over positions may be other than zero
 
 
 class _OneHot(Measure):
@@ -27,15 +31,22 @@ class _OneHot(Measure):
     def closures(
         self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
-        """All ways in which the positions that legs read may coincide; legs at one position share its token."""
+        """All ways in which the positions that legs read may coincide; legs at one position share its token.
+
+        Those in which a mask is zero wherever the law is not are left out.
+        """
         legs = [leg for t in factors for leg in t.legs]
+        masks = [(support(x.data), x.inds) for t in factors for x in t.tensors if _is_mask(x)]
         for blocks in self._coincidences(tuple(dict.fromkeys(leg[0] for leg in legs))):
             joins, tokens = [], []
             for block in blocks:
                 here = [leg for leg in legs if leg[0] in block]
                 joins += [(here[0][axis], leg[axis]) for leg in here[1:] for axis in range(2)]
                 tokens.append(here[0])
-            yield Closure(1.0, (Bridge((), tuple(joins), tuple(self._law(tokens))),))
+            named = identify(joins)
+            own = [(mask, rename(inds, named)) for mask, inds in masks]
+            if _meet([*own, *self._places([place for place, _ in tokens])]):
+                yield Closure(1.0, (Bridge((), tuple(joins), tuple(self._law(tokens))),))
 
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """How many ways there are."""
@@ -67,6 +78,10 @@ class _OneHot(Measure):
 
     def _law(self, tokens: Sequence[tuple[str, ...]]) -> list[qtn.Tensor]:
         """The joint law of the tokens at distinct positions, each given as (position, token)."""
+        raise NotImplementedError
+
+    def _places(self, places: Sequence[str]) -> list[Support]:
+        """Which positions these may be."""
         raise NotImplementedError
 
 
@@ -113,10 +128,14 @@ class Tokens(_OneHot):
     def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
         yield from _partitions(tuple(positions))
 
+    def _places(self, places: Sequence[str]) -> list[Support]:
+        apart = ~np.eye(ar.shape(self.p)[0], dtype=bool)
+        return [(apart, pair) for pair in combinations(places, 2)]
+
     def _law(self, tokens: Sequence[tuple[str, ...]]) -> list[qtn.Tensor]:
         n = ar.shape(self.p)[0]
         apart = 1.0 - ar.do("eye", n, like=self.p)
-        pairs = [(a[0], b[0]) for k, a in enumerate(tokens) for b in tokens[k + 1 :]]
+        pairs = combinations([place for place, _ in tokens], 2)
         return [
             *(qtn.Tensor(self.p, t, tags="P") for t in tokens),
             *(qtn.Tensor(apart, pair) for pair in pairs),
@@ -187,6 +206,10 @@ class _PlacedChain(_OneHot):
         for blocks in _partitions(tuple(positions)):
             yield from permutations(blocks)  # in order of position; steps backwards have probability zero
 
+    def _places(self, places: Sequence[str]) -> list[Support]:
+        n = ar.shape(self.laws)[0]
+        return [(np.triu(np.ones((n, n), dtype=bool), 1), pair) for pair in pairwise(places)]
+
     def _law(self, tokens: Sequence[tuple[str, ...]]) -> list[qtn.Tensor]:
         first = [qtn.Tensor(self.laws, t, tags="P") for t in tokens[:1]]
         pairs = pairwise(tokens)
@@ -219,10 +242,20 @@ class JointTokens(Measure):
         self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
     ) -> Array | None:
         """Behind layers: these are composed with the factors."""
-        if not self.fronts:
-            return None
-        whole = tuple(f @ self.fronts[side] for f, side in zip(factors, sides, strict=False))
+        made: dict[tuple[int, int], Poly] = {}
+        for f, side in zip(factors, sides, strict=False):
+            if (id(f), side) not in made:
+                made[id(f), side] = self._behind(f, side)
+        whole = tuple(made[id(f), side] for f, side in zip(factors, sides, strict=False))
         return expect(whole, self.base, keep, sides, connected)
+
+    def _behind(self, f: Poly, side: int) -> Poly:
+        """A layer of one side as a polynomial of the tokens."""
+        return read_behind(f, self.fronts[side] if self.fronts else None)
+
+    def carries(self, layers: Sequence[Poly]) -> bool:
+        """Linear layers are composed with whatever reads them, in any case."""
+        return all(f.degree <= 1 for f in layers)
 
     def run_of(self, side: int) -> int | None:
         """Models stacked on one side."""
@@ -232,12 +265,10 @@ class JointTokens(Measure):
         self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
     ) -> Measure:
         """The law of the outputs: tokens still, behind linear layers; else the Gaussian of the same mean and covariance."""
-        behind = tuple(
-            f @ g if g is not None else f for f, g in zip_longest(layers, self.fronts[: len(layers)])
-        )
+        behind = tuple(self._behind(f, side) for side, f in enumerate(layers))
         if all(f.degree <= 1 for f in behind):
             own = unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
-            fronts = tuple(f.mapped(lambda x: x * 1.0) for f in behind)  # the law has arrays of its own
+            fronts = tuple(front_of(f).mapped(lambda x: x * 1.0) for f in behind)  # arrays of its own
             return JointTokens(own, fronts)
         means: list[Block | None] = []
         covs = {}
@@ -290,6 +321,19 @@ def _partitions(items: tuple[str, ...]) -> Iterator[Blocks]:
         for k, block in enumerate(blocks):
             yield (*blocks[:k], (first, *block), *blocks[k + 1 :])
         yield ((first,), *blocks)
+
+
+def _is_mask(x: qtn.Tensor) -> bool:
+    return bool(x.inds) and all(space(ix) == "s" for ix in x.inds)
+
+
+def _meet(masks: Sequence[Support]) -> bool:
+    """Whether there are positions at which none of some masks is zero."""
+    number: dict[str, int] = {}
+    given: list[Any] = []
+    for mask, inds in masks:
+        given += [mask.astype(float), [number.setdefault(ix, len(number)) for ix in inds]]
+    return not masks or bool(np.einsum(*given, [], optimize="greedy") > 0)
 
 
 def _check_frequencies(p: Array, name: str) -> None:
