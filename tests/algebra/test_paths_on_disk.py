@@ -18,10 +18,10 @@ RING = ((0, 1), (1, 2), (2, 3), (3, 0))
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER, str(tmp_path / "paths"))
-    contract._tree.cache_clear()
+    contract._planned.cache_clear()
     contract._searched.cache_clear()
     yield tmp_path / "paths"
-    contract._tree.cache_clear()
+    contract._planned.cache_clear()
     contract._searched.cache_clear()
 
 
@@ -40,7 +40,7 @@ def test_another_process_reads_what_one_has_searched(folder, monkeypatch):
     contraction, trace = dear()
     assert torch.isclose(contraction.value(), trace, rtol=1e-12)
     assert len(list(folder.glob("*.json"))) == 1
-    contract._tree.cache_clear()  # what a new process does not have
+    contract._planned.cache_clear()  # what a new process does not have
     contract._searched.cache_clear()
     search = ctg.array_contract_tree
     monkeypatch.setattr(
@@ -57,7 +57,7 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.delenv(FOLDER, raising=False)
     monkeypatch.chdir(tmp_path)
     contract._searched.cache_clear()
-    contract._tree.cache_clear()
+    contract._planned.cache_clear()
     dear()[0].value()
     assert not list(tmp_path.iterdir())
 

@@ -17,6 +17,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.paths import kept_path
 from tnsim.algebra.price import FLOPS_PER_WRITE, Cost, current_bill, current_cap
+from tnsim.algebra.slicing import Sliced, sliced
 from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
 
@@ -26,9 +27,10 @@ Array = Any
 
 _OPTIMAL_UP_TO = 8  # tensors; beyond, an exhaustive path search takes longer than it saves
 _GREEDY_REPEATS = 32
-_MOST_SLICES = 65536
+_MORE_STARTS = 15  # of searches for a contraction that takes seconds
 _EFFORT = f"combo-{FLOPS_PER_WRITE / 2:g}"  # multiplications and writes, weighed as in Cost.effort
 _WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
+_WORTH_MORE = 1e11  # effort from which more searches take less time than a better path may save
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,10 @@ class Contraction:
             return _contracted(*self._prepared())
         return performed(_contracted, self._prepared(), self.shape, self.tensors[0].data, self.cost())
 
-    def _prepared(self) -> tuple[ctg.ContractionTree, float, list[Array]]:
+    def _prepared(self) -> tuple[Sliced, float, list[Array]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
-        tree = _tree(*_canonical(inputs, output, map(ar.shape, arrays)), self._limit)
-        return tree, self.weight, arrays
+        how = _planned(*_canonical(inputs, output, map(ar.shape, arrays)), self._limit)
+        return how, self.weight, arrays
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,10 +71,9 @@ class Contraction:
     def cost(self) -> Cost:
         """The price of :meth:`value`, from shapes alone."""
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
-        tree = _tree(*_canonical(inputs, output, [ar.shape(a) for a in shapes]), self._limit)
-        writes = float(tree.contract_stats()["write"])
-        peak = float(tree.peak_size()) * itemsize(self.tensors[0].data)
-        return Cost(2.0 * tree.contraction_cost(), peak, 1, writes)
+        how = _planned(*_canonical(inputs, output, [ar.shape(a) for a in shapes]), self._limit)
+        peak = how.peak * itemsize(self.tensors[0].data)
+        return Cost(2.0 * how.multiplications, peak, 1, how.writes)
 
     @property
     def _limit(self) -> float:
@@ -99,11 +100,11 @@ class Contraction:
         return inputs, output, arrays
 
 
-def _contracted(tree: ctg.ContractionTree, weight: float, arrays: Sequence[Array]) -> Array:
+def _contracted(how: Sliced, weight: float, arrays: Sequence[Array]) -> Array:
     if weight != 1.0:  # on the smallest array: the result may be the largest that there is
         least = min(range(len(arrays)), key=lambda k: ar.size(arrays[k]))
         arrays = [x * weight if k == least else x for k, x in enumerate(arrays)]
-    return tree.contract(arrays)
+    return how(arrays)
 
 
 @dataclass(frozen=True)
@@ -177,28 +178,11 @@ def _canonical(
 
 
 @lru_cache(maxsize=65536)
-def _tree(
+def _planned(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...], limit: float = inf
-) -> ctg.ContractionTree:
-    """A contraction tree that holds no more than ``limit`` numbers at once, if slicing can do that."""
-    tree = _searched(inputs, output, sizes)
-    return tree if tree.peak_size() <= limit else _sliced(tree, limit)
-
-
-def _sliced(tree: ctg.ContractionTree, limit: float) -> ctg.ContractionTree:
-    """Indices are fixed one after the other: always the one whose slices take the least effort in sum."""
-
-    def effort(t: ctg.ContractionTree) -> float:
-        stats = t.contract_stats()
-        return float(stats["flops"] + FLOPS_PER_WRITE * stats["write"])
-
-    while tree.peak_size() > limit:
-        loose = [ix for ix, n in tree.size_dict.items() if n > 1 and ix not in tree.sliced_inds]
-        smaller = [t for t in map(tree.remove_ind, loose) if t.peak_size() < tree.peak_size()]
-        if not smaller or min(t.nslices for t in smaller) > _MOST_SLICES:
-            break
-        tree = min(smaller, key=effort)
-    return tree
+) -> Sliced:
+    """What to do such that no more than ``limit`` numbers are held at once, if slicing can do that."""
+    return sliced(_searched(inputs, output, sizes), limit)
 
 
 @lru_cache(maxsize=65536)
@@ -218,8 +202,14 @@ def _searched(
         if len(inputs) <= _OPTIMAL_UP_TO:
             best = search(ctg.OptimalOptimizer(minimize=_EFFORT))
         else:
-            best = search(ctg.RandomGreedyOptimizer(_GREEDY_REPEATS, seed=0, parallel=False))
-            best = best.subtree_reconfigure(_OPTIMAL_UP_TO, minimize=_EFFORT, seed=0)
+            best = improved(0, _GREEDY_REPEATS)
+            if Sliced(best).effort > _WORTH_MORE:
+                more = (improved(seed, _GREEDY_REPEATS // 8) for seed in range(1, 1 + _MORE_STARTS))
+                best = min(best, *more, key=lambda tree: Sliced(tree).effort)
         return tuple(map(tuple, best.get_path()))
+
+    def improved(seed: int, repeats: int) -> ctg.ContractionTree:
+        start = search(ctg.RandomGreedyOptimizer(repeats, seed=seed, parallel=False))
+        return start.subtree_reconfigure(_OPTIMAL_UP_TO, minimize=_EFFORT, seed=0)
 
     return search(kept_path(inputs, output, sizes, path))

@@ -1,0 +1,117 @@
+"""Contractions in blocks of some indices, against the same contraction as a whole."""
+
+from itertools import combinations
+
+import cotengra as ctg
+import numpy as np
+import pytest
+
+from tnsim.algebra.loops import Loop, Nest, Step
+from tnsim.algebra.slicing import Sliced, sliced
+
+
+def network(seed, tensors=9, kept=2):
+    """A random network with hyperedges, its tree and arrays."""
+    inputs, output, shapes, sizes = ctg.utils.rand_equation(
+        tensors, 3, n_out=kept, n_hyper_in=2, n_hyper_out=1, d_min=2, d_max=4, seed=seed
+    )
+    number = {ix: k for k, ix in enumerate(sizes)}
+    inputs = [tuple(number[ix] for ix in inds) for inds in inputs]
+    tree = ctg.array_contract_tree(
+        inputs,
+        tuple(number[ix] for ix in output),
+        size_dict={number[ix]: n for ix, n in sizes.items()},
+        optimize="greedy",
+    )
+    rng = np.random.default_rng(seed)
+    return tree, [rng.normal(size=shape) for shape in shapes]
+
+
+def every(steps):
+    for step in steps:
+        yield step
+        if isinstance(step, Loop):
+            yield from every(step.steps)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("largest", [0, 1e9])
+def test_any_loops_give_the_same(seed, largest):
+    tree, arrays = network(seed)
+    whole = tree.contract(arrays)
+    indices = [ix for ix, n in tree.size_dict.items() if n > 1]
+    for loops in [*combinations(indices, 1), *list(combinations(indices, 2))[::5], tuple(indices[:4])]:
+        steps = Nest(tree, loops, largest).steps
+        for block in (1, 3):
+            got = Sliced(tree, steps, dict.fromkeys(loops, block))(arrays)
+            np.testing.assert_allclose(got, whole, rtol=1e-10, atol=1e-10 * abs(whole).max())
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("kept", [0, 3])
+def test_no_more_is_held_than_was_said(seed, kept):
+    tree, arrays = network(seed, tensors=12, kept=kept)
+    whole = tree.contract(arrays)
+    least = sum(x.size for x in arrays) + whole.size
+    for limit in (tree.peak_size(), 0.5 * tree.peak_size() + least, 2 * least):
+        how = sliced(tree, limit)
+        assert how.peak <= max(limit, 0.5 * tree.peak_size())
+        np.testing.assert_allclose(how(arrays), whole, rtol=1e-10, atol=1e-10 * abs(whole).max())
+    assert sliced(tree, tree.peak_size()).steps == ()
+
+
+def chain(*sizes):
+    """A product of matrices, from left to right."""
+    n = len(sizes) - 1
+    path = [(0, 1), *((k, k + n - 2) for k in range(2, n))]
+    inputs = [(k, k + 1) for k in range(n)]
+    return ctg.ContractionTree.from_path(inputs, (0, n), dict(enumerate(sizes)), ssa_path=path)
+
+
+def shape_of(steps):
+    """Which nodes are made where."""
+    return [(s.index, shape_of(s.steps)) if isinstance(s, Loop) else s.node for s in steps]
+
+
+def test_what_a_loop_does_not_change_is_done_before_or_after_it():
+    tree = chain(2, 3, 4, 5, 6, 7)  # five matrices; nodes 5 to 8
+    assert shape_of(Nest(tree, (4,)).steps) == [5, 6, (4, [7, 8])]
+    assert shape_of(Nest(tree, (1,)).steps) == [(1, [5]), 6, 7, 8]
+    assert shape_of(Nest(tree, (1, 4)).steps) == [(1, [5]), 6, (4, [7, 8])]
+    assert shape_of(Nest(tree, (4,), largest=8).steps) == [5, (4, [6, 7, 8])]
+    assert shape_of(Nest(tree, (3, 2)).steps) == [(3, [(2, [5, 6]), 7]), 8]
+
+
+@pytest.mark.parametrize("loops", [(1,), (2,), (1, 4), (0,), (5, 2)])
+def test_loops_that_change_nothing_else_cost_no_multiplication(loops):
+    tree = chain(8, 8, 8, 8, 8, 8)
+    how = Sliced(tree, Nest(tree, loops).steps, dict.fromkeys(loops, 2))
+    assert how.multiplications == tree.contraction_cost()
+    assert how.writes >= tree.contract_stats()["write"]
+    whole = Sliced(tree, Nest(tree, loops).steps, dict.fromkeys(loops, 8))
+    assert whole.multiplications == tree.contraction_cost()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_price_is_that_of_what_is_done(seed, monkeypatch):
+    tree, arrays = network(seed)
+    loops = tuple(tree.size_dict)[:3]
+    how = Sliced(tree, Nest(tree, loops, 100).steps, dict.fromkeys(loops, 1))
+    done = []
+    contract = ctg.ContractionTree.contract
+
+    def counted(self, given, **kw):
+        value = contract(self, given, **kw)
+        sizes = {
+            ix: n
+            for inds, x in zip(self.inputs, given, strict=True)
+            for ix, n in zip(inds, x.shape, strict=True)
+        }
+        done.append(np.prod(list(sizes.values())))
+        return value
+
+    monkeypatch.setattr(ctg.ContractionTree, "contract", counted)
+    how(arrays)
+    steps = [s for s in every(how.steps) if isinstance(s, Step)]
+    assert sum(done) == how.multiplications
+    assert len(done) >= len(steps)
