@@ -98,10 +98,10 @@ class Nest:
             found.append(tuple(ix for ix in inds if ix in outside) if len(below) < self.tree.N else output)
         for result, (a, b) in enumerate(self._path, start=self.tree.N):
             both, kept = set(found[a]) & set(found[b]), set(found[result])
-            place = {ix: (0 if ix in kept else 2) for ix in both}
+            rank = {ix: (0 if ix in kept else 2) for ix in both}
             for n in (a, b):
                 if n >= self.tree.N:
-                    found[n] = tuple(sorted(found[n], key=lambda ix, place=place: (place.get(ix, 1), ix)))
+                    found[n] = tuple(ix for _, ix in sorted((rank.get(ix, 1), ix) for ix in found[n]))
         return found
 
     @cached_property

@@ -9,16 +9,14 @@ import autoray as ar
 import numpy as np
 import quimb.tensor as qtn
 
-from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.poly import Axes
 from tnsim.algebra.support import support
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import identify, rename, space
-from tnsim.measure.expect import expect
-from tnsim.measure.gaussian import JointGaussian
-from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure, MeasureError, as_like, unchecked
-from tnsim.measure.onehot import front_of, read_behind
+from tnsim.measure.measure import Bridge, Closure, Measure, MeasureError, as_like, unchecked
+from tnsim.measure.sequences import JointTokens
 
-__all__ = ["JointTokens", "MarkovChain", "Tokens"]
+__all__ = ["MarkovChain", "Tokens"]
 
 Array = Any
 Blocks = tuple[tuple[str, ...], ...]  # positions that coincide
@@ -90,7 +88,8 @@ class Tokens(_OneHot):
     """Independent tokens: x[s] is one-hot, token t with frequency p[t].
 
     Exact for any number of layers that are composed; layer by layer exact through the first layer that is not linear,
-    then Gaussian. A product of two attention layers has 15 closures, in which all legs at a position share a token.
+    then Gaussian. A product of two attention layers has 15 closures, in which all legs at a position share a token;
+    fewer under a mask. The dearest sums over pairs of tokens, n_vocab² of them for every two heads and two positions.
 
     Args:
         p: frequencies, shape ``(n_vocab,)``, or ``(n_ctx, n_vocab)`` for other ones at every position.
@@ -147,7 +146,8 @@ class MarkovChain(_OneHot):
     """Tokens of a Markov chain: the first with law p0, every next with the row of P that the one before names.
 
     The joint law of any positions in order is a matrix-product state. Exact as :class:`Tokens` is; a product of two
-    attention layers has 75 closures.
+    attention layers has 75 closures, fewer under a mask. Those of three and four distinct positions are much dearer than
+    independent tokens are: ask :func:`tnsim.cost` first.
 
     Args:
         p0: law of the first token, shape ``(n_vocab,)``.
@@ -214,96 +214,6 @@ class _PlacedChain(_OneHot):
         first = [qtn.Tensor(self.laws, t, tags="P") for t in tokens[:1]]
         pairs = pairwise(tokens)
         return first + [qtn.Tensor(self.steps, (a[0], b[0], a[1], b[1]), tags="P") for a, b in pairs]
-
-
-@dataclass(frozen=True, eq=False)
-class JointTokens(Measure):
-    """Tokens as two models see them behind linear layers, which are composed with whatever reads them.
-
-    Attributes:
-        base: the law of the tokens.
-        fronts: for every side the layers so far; none at the input.
-    """
-
-    base: _OneHot
-    fronts: tuple[Poly, ...] = ()
-
-    def closures(
-        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
-    ) -> Iterator[Closure]:
-        """As those of the tokens, at the input."""
-        return self.base.closures(factors, sides, exchange)
-
-    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
-        """As that of the tokens, at the input."""
-        return self.base.count(factors, sides, exchange)
-
-    def at_once(
-        self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
-    ) -> Array | None:
-        """Behind layers: these are composed with the factors."""
-        made: dict[tuple[int, int], Poly] = {}
-        for f, side in zip(factors, sides, strict=False):
-            if (id(f), side) not in made:
-                made[id(f), side] = self._behind(f, side)
-        whole = tuple(made[id(f), side] for f, side in zip(factors, sides, strict=False))
-        return expect(whole, self.base, keep, sides, connected)
-
-    def _behind(self, f: Poly, side: int) -> Poly:
-        """A layer of one side as a polynomial of the tokens."""
-        return read_behind(f, self.fronts[side] if self.fronts else None)
-
-    def carries(self, layers: Sequence[Poly]) -> bool:
-        """Linear layers are composed with whatever reads them, in any case."""
-        return all(f.degree <= 1 for f in layers)
-
-    def run_of(self, side: int) -> int | None:
-        """Models stacked on one side."""
-        return self.fronts[side].models if self.fronts else None
-
-    def push(
-        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
-    ) -> Measure:
-        """The law of the outputs: tokens still, behind linear layers; else the Gaussian of the same mean and covariance."""
-        behind = tuple(self._behind(f, side) for side, f in enumerate(layers))
-        if all(f.degree <= 1 for f in behind):
-            own = unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
-            fronts = tuple(front_of(f).mapped(lambda x: x * 1.0) for f in behind)  # arrays of its own
-            return JointTokens(own, fronts)
-        means: list[Block | None] = []
-        covs = {}
-        for a, f in enumerate(behind):
-            run = (a,) if f.models else ()
-            alone = known[a] if a < len(known) else None
-            if isinstance(alone, JointGaussian):
-                mean, cov = alone.means[0], alone.covs[0, 0]
-                means.append(None if mean is None else Block(mean.data, run))
-                covs[a, a] = Block(cov.data, run, cov.joined)
-                continue
-            means.append(Block(expect((f,), self.base, sides=(a,)), run))
-            own = Block(self._covariance(f, f, means[a], means[a], (a, a)), run)
-            covs[a, a] = own.symmetrised(len(f.codomain))
-        if len(behind) > 1:
-            runs = tuple(a for a, f in enumerate(behind) if f.models)
-            covs[0, 1] = Block(self._covariance(behind[0], behind[1], means[0], means[1], (0, 1)), runs)
-        return JointGaussian(tuple(means), covs)
-
-    def _covariance(
-        self, f: Poly, g: Poly, mean: Block | None, other: Block | None, sides: tuple[int, int]
-    ) -> Array:
-        """E[f gᵀ] − E[f] E[g]ᵀ."""
-        assert mean is not None and other is not None
-        second = expect((f, g), self.base, sides=sides)
-        n, m = len(f.codomain), len(g.codomain)
-        u = ar.do("reshape", mean.data, (*ar.shape(mean.data), *(1,) * m))
-        v = other.data
-        if f.models and sides[0] != sides[1]:
-            front = 1 if g.models else 0
-            u = ar.do("reshape", u, (ar.shape(u)[0], *(1,) * front, *ar.shape(u)[1:]))
-            v = ar.do("reshape", v, (*(1,) * (1 - front), *ar.shape(v)))
-        at = ar.ndim(v) - m
-        v = ar.do("reshape", v, (*ar.shape(v)[:at], *(1,) * n, *ar.shape(v)[at:]))
-        return second - u * v
 
 
 def _partitions(items: tuple[str, ...]) -> Iterator[Blocks]:
