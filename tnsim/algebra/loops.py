@@ -86,22 +86,17 @@ class Nest:
 
     @cached_property
     def _legs(self) -> list[Indices]:
-        """For every node its indices, in the order in which the next step reads them without a copy.
+        """For every node its indices, in the order in which a contraction makes them without a copy.
 
-        First those that number matrices, in one order for both, then the others, and in the end what is summed over.
+        First those that both tensors have, then what is left of either.
         """
         inputs, output = self.tree.inputs, tuple(self.tree.output)
         found = [tuple(inds) for inds in inputs]
-        for below in self._leaves[self.tree.N :]:
+        for below, (a, b) in zip(self._leaves[self.tree.N :], self._path, strict=True):
             outside = set(output).union(*(inds for k, inds in enumerate(inputs) if k not in below))
-            inds = dict.fromkeys(ix for k in sorted(below) for ix in inputs[k])
+            both = [ix for ix in found[a] if ix in found[b]]
+            inds = dict.fromkeys((*both, *found[a], *found[b]))
             found.append(tuple(ix for ix in inds if ix in outside) if len(below) < self.tree.N else output)
-        for result, (a, b) in enumerate(self._path, start=self.tree.N):
-            both, kept = set(found[a]) & set(found[b]), set(found[result])
-            rank = {ix: (0 if ix in kept else 2) for ix in both}
-            for n in (a, b):
-                if n >= self.tree.N:
-                    found[n] = tuple(ix for _, ix in sorted((rank.get(ix, 1), ix) for ix in found[n]))
         return found
 
     @cached_property

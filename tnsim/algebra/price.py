@@ -21,7 +21,7 @@ __all__ = [
     "scope",
 ]
 
-FLOPS_PER_WRITE = 100  # of the order of a processor's arithmetic throughput over its memory bandwidth
+FLOPS_PER_WRITE = 200  # of the order of a processor's arithmetic throughput over its memory bandwidth
 
 
 class CostError(RuntimeError):

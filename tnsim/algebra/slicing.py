@@ -20,6 +20,7 @@ Sizes = Mapping[int, int]
 _MOST = 65536  # slices
 _SHARE = 4  # of what may be held, a tensor that is kept from slice to slice takes at most this part
 _STEP = 1e6  # effort that takes as long as it takes to start one operation
+_ENOUGH = 2.0**25  # numbers held at once from which larger blocks gain nothing: memory has to be asked for
 _LEAST = 1e-3  # what a loop costs at least, as a logarithm of effort
 
 
@@ -152,7 +153,7 @@ def sliced(tree: Tree, limit: float) -> Sliced:
     """A contraction that holds no more than ``limit`` numbers at once, if slicing can do that.
 
     One index after the other is sliced: the one that takes the least effort of those that are enough, or else the one
-    that takes the least for what it brings the peak down. Blocks are as large as they may be.
+    that takes the least for what it brings the peak down. Blocks are as large as is of use.
     """
     best = Sliced(tree)
     while best.peak > limit:
@@ -176,8 +177,8 @@ def sliced(tree: Tree, limit: float) -> Sliced:
 
 
 def _grown(least: Sliced, index: int, limit: float) -> Sliced:
-    """With blocks of an index as large as they may be."""
-    best = least
+    """With blocks of an index as large as they may be, and of use."""
+    best, limit = least, min(limit, max(least.peak, _ENOUGH))
     while best.blocks[index] < least.tree.size_dict[index]:
         more = replace(best, blocks={**best.blocks, index: 2 * best.blocks[index]})
         if more.peak > limit:
