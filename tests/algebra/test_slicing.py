@@ -1,5 +1,6 @@
 """Contractions in blocks of some indices, against the same contraction as a whole."""
 
+import tracemalloc
 from itertools import combinations
 
 import cotengra as ctg
@@ -62,10 +63,12 @@ def test_no_more_is_held_than_was_said(seed, kept):
 
 def chain(*sizes):
     """A product of matrices, from left to right."""
-    n = len(sizes) - 1
+    n, names = len(sizes) - 1, "abcdef"
     path = [(0, 1), *((k, k + n - 2) for k in range(2, n))]
-    inputs = [(k, k + 1) for k in range(n)]
-    return ctg.ContractionTree.from_path(inputs, (0, n), dict(enumerate(sizes)), ssa_path=path)
+    inputs = [tuple(names[k : k + 2]) for k in range(n)]
+    return ctg.ContractionTree.from_path(
+        inputs, (names[0], names[n]), dict(zip(names, sizes, strict=True)), ssa_path=path
+    )
 
 
 def shape_of(steps):
@@ -75,14 +78,14 @@ def shape_of(steps):
 
 def test_what_a_loop_does_not_change_is_done_before_or_after_it():
     tree = chain(2, 3, 4, 5, 6, 7)  # five matrices; nodes 5 to 8
-    assert shape_of(Nest(tree, (4,)).steps) == [5, 6, (4, [7, 8])]
-    assert shape_of(Nest(tree, (1,)).steps) == [(1, [5]), 6, 7, 8]
-    assert shape_of(Nest(tree, (1, 4)).steps) == [(1, [5]), 6, (4, [7, 8])]
-    assert shape_of(Nest(tree, (4,), largest=8).steps) == [5, (4, [6, 7, 8])]
-    assert shape_of(Nest(tree, (3, 2)).steps) == [(3, [(2, [5, 6]), 7]), 8]
+    assert shape_of(Nest(tree, "e").steps) == [5, 6, ("e", [7, 8])]
+    assert shape_of(Nest(tree, "b").steps) == [("b", [5]), 6, 7, 8]
+    assert shape_of(Nest(tree, "be").steps) == [("b", [5]), 6, ("e", [7, 8])]
+    assert shape_of(Nest(tree, "e", largest=8).steps) == [5, ("e", [6, 7, 8])]
+    assert shape_of(Nest(tree, "dc").steps) == [("d", [("c", [5, 6]), 7]), 8]
 
 
-@pytest.mark.parametrize("loops", [(1,), (2,), (1, 4), (0,), (5, 2)])
+@pytest.mark.parametrize("loops", ["b", "c", "be", "a", "fc"])
 def test_loops_that_change_nothing_else_cost_no_multiplication(loops):
     tree = chain(8, 8, 8, 8, 8, 8)
     how = Sliced(tree, Nest(tree, loops).steps, dict.fromkeys(loops, 2))
@@ -115,3 +118,19 @@ def test_the_price_is_that_of_what_is_done(seed, monkeypatch):
     steps = [s for s in every(how.steps) if isinstance(s, Step)]
     assert sum(done) == how.multiplications
     assert len(done) >= len(steps)
+
+
+@pytest.mark.parametrize(("loops", "largest"), [("e", 1e9), ("e", 8), ("fc", 8), ("ad", 8)])
+def test_memory_is_within_a_factor_of_two(loops, largest):
+    tree = chain(*[256] * 6)
+    arrays = [np.full((256, 256), 1.0) for _ in range(5)]
+    how = Sliced(tree, Nest(tree, loops, largest).steps, dict.fromkeys(loops, 128))
+    how(arrays)  # what is thought through once
+    tracemalloc.start()
+    try:
+        how(arrays)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    said = 8 * (how.peak - sum(x.size for x in arrays))
+    assert 0.5 < most / said < 2

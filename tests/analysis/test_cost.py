@@ -197,7 +197,7 @@ def test_a_sliced_contraction_keeps_its_open_indices():
 
 
 def test_where_the_fastest_form_does_not_fit_a_smaller_one_is_taken():
-    a, b = (network(2, d=24, width=24, hidden=24, out=5) for _ in range(2))
+    a, b = (network(2, d=24, width=24, hidden=24, out=3) for _ in range(2))
     plain, price = tnsim.similarity(a, b), tnsim.cost(a, b)
     with capped(price.bytes / 4):
         assert isinstance(Problem.of((a, b), None, "exact").law, Gaussian)  # composed

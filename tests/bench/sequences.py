@@ -29,6 +29,16 @@ def language_model(seed, vocab, width, heads, n_ctx):
     return converted(tnsim.nn.Transformer(vocab, width, heads, n_ctx, scale=0.35), n_ctx)
 
 
+def with_zero_biases(seed, vocab, width, heads, n_ctx):
+    """The same function, of a model that has biases on queries and keys."""
+    torch.manual_seed(seed)
+    plain = tnsim.nn.Transformer(vocab, width, heads, n_ctx, scale=0.35)
+    model = tnsim.nn.Transformer(vocab, width, heads, n_ctx, scale=0.35, bias="qk")
+    zeros = {name: torch.zeros_like(x) for name, x in model.state_dict().items()}
+    model.load_state_dict(zeros | plain.state_dict())
+    return converted(model, n_ctx)
+
+
 FIRST = """
 from time import perf_counter
 from sequences import transformer
@@ -102,4 +112,23 @@ def long_sequences(small):
         target="runs",
         flops=tnsim.cost(a, b, method="layerwise").flops,
         most=1,
+    )
+
+
+@row("tokens")
+def laws_of_tokens(small):
+    vocab, width, heads, n_ctx = (8, 8, 2, 3) if small else (64, 16, 2, 4)
+    a, b = (with_zero_biases(seed, vocab, width, heads, n_ctx) for seed in (0, 1))
+    plain = [language_model(seed, vocab, width, heads, n_ctx) for seed in (0, 1)]
+    options = dict(
+        under=tnsim.Tokens(torch.full((vocab,), 1 / vocab, dtype=torch.float64)), method="layerwise"
+    )
+    yield Matter(
+        f"layer by layer, pair with biases under Tokens: vocabulary {vocab}, d {width}, {heads} heads, "
+        f"{n_ctx} positions, 2 layers",
+        lambda: tnsim.similarity(a, b, **options),
+        "models without biases",
+        lambda: tnsim.similarity(*plain, **options),
+        "≤ 2",
+        flops=tnsim.cost(a, b, **options).flops,
     )

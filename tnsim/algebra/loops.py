@@ -10,7 +10,7 @@ __all__ = ["Loop", "Nest", "Step", "Steps"]
 
 Tree = Any  # cotengra.ContractionTree
 Node = int  # an input, or what two nodes are contracted to
-Indices = tuple[int, ...]
+Indices = tuple[str, ...]
 Steps = tuple[Union["Step", "Loop"], ...]
 
 
@@ -44,7 +44,7 @@ class Loop:
     """
 
     node: Node
-    index: int
+    index: str
     steps: Steps
     reads: tuple[tuple[Node, Indices], ...]
     output: Indices
@@ -63,7 +63,7 @@ class Nest:
     """
 
     tree: Tree
-    loops: Indices
+    loops: Sequence[str]
     largest: float = inf
 
     @cached_property
@@ -108,7 +108,7 @@ class Nest:
             found.append(found[a] or found[b] or size[n] > self.largest)
         return found
 
-    def _nested(self, nodes: Sequence[Node], loops: Sequence[int]) -> Steps:
+    def _nested(self, nodes: Sequence[Node], loops: Sequence[str]) -> Steps:
         """Nodes in order, with loops around those that have to be in one."""
         around = {ix: n for ix in loops if (n := self._around(ix, nodes)) is not None}
         if not around:
@@ -131,7 +131,7 @@ class Nest:
         loop = Loop(top, index, self._nested(inside, inner), reads, self._legs[top])
         return (*self._nested(before, sooner), loop, *self._nested(after, later))
 
-    def _around(self, index: int, nodes: Sequence[Node]) -> Node | None:
+    def _around(self, index: str, nodes: Sequence[Node]) -> Node | None:
         """The first of some nodes below which an index is everywhere that it is."""
         holders = {k for n in nodes for k in self._leaves[n] if index in self.tree.inputs[k]}
         if not holders:
@@ -140,11 +140,11 @@ class Nest:
             return nodes[-1]
         return next((n for n in nodes if holders <= self._leaves[n]), None)
 
-    def _ends(self, node: Node, around: Mapping[int, Node]) -> bool:
+    def _ends(self, node: Node, around: Mapping[str, Node]) -> bool:
         """Whether every loop that a node is made in is done with it."""
         return all(self._leaves[n] <= self._leaves[node] for ix, n in around.items() if self._has(node, ix))
 
-    def _has(self, node: Node, index: int) -> bool:
+    def _has(self, node: Node, index: str) -> bool:
         """Whether an index occurs in what a node is made of."""
         return any(index in self.tree.inputs[k] for k in self._leaves[node])
 

@@ -15,7 +15,7 @@ __all__ = ["Sliced", "sliced"]
 
 Array = Any
 Tree = Any  # cotengra.ContractionTree
-Sizes = Mapping[int, int]
+Sizes = Mapping[str, int]
 
 _MOST = 65536  # slices
 _SHARE = 4  # of what may be held, a tensor that is kept from slice to slice takes at most this part
@@ -176,7 +176,7 @@ def sliced(tree: Tree, limit: float) -> Sliced:
     return best
 
 
-def _grown(least: Sliced, index: int, limit: float) -> Sliced:
+def _grown(least: Sliced, index: str, limit: float) -> Sliced:
     """With blocks of an index as large as they may be, and of use."""
     best, limit = least, min(limit, max(least.peak, _ENOUGH))
     while best.blocks[index] < least.tree.size_dict[index]:
@@ -195,5 +195,5 @@ def _every(steps: Steps) -> Iterator[Step]:
             yield from _every(step.steps)
 
 
-def _size(inds: Iterable[int], sizes: Sizes) -> float:
+def _size(inds: Iterable[str], sizes: Sizes) -> float:
     return float(prod(sizes[ix] for ix in inds))
