@@ -8,7 +8,7 @@ from attention import Attention
 from zoo import rand
 
 import tnsim
-from tnsim.algebra import Network, poly
+from tnsim.algebra import Network, identity, poly
 from tnsim.algebra.wires import SIDES
 from tnsim.measure import Empirical, Gaussian, MarkovChain, MeasureError, Mixture, Tokens
 from tnsim.measure.expect import placed
@@ -81,6 +81,9 @@ ONE = torch.ones(S).double()
 
 
 def embedding(kind):
+    if kind == "residual":  # of the one-hot vectors themselves
+        f = poly("E[out@k,in0@k] P[k]", E=rand(V, V), P=ONE)
+        return f + identity(f.domain, f.like)
     f = poly("E[out@k,in0@k] P[k]", E=rand(2, V), P=ONE)
     if kind == "bias":
         return f + torch.ones(S, 1).double() * rand(2)
@@ -94,12 +97,12 @@ def tokens_alone(kw):
     return Network((("attention", Attention(s=S, d=V, o=V, residual=0.6, **kw).poly()),))
 
 
-@pytest.mark.parametrize("front", ["plain", "bias", "positions", "none"])
+@pytest.mark.parametrize("front", ["plain", "bias", "positions", "residual", "none"])
 @pytest.mark.parametrize("kind", BIASED)
 @pytest.mark.parametrize("method", ["exact", "layerwise"])
 def test_biases_and_position_embeddings_are_forms_of_the_tokens(kind, front, method):
     law, weights = LAWS["chain"]
-    kw = dict(residual=0.6) | BIASED[kind]
+    kw = dict(residual=0.6) | BIASED[kind] | (dict(d=V, o=V) if front == "residual" else {})
 
     def made(kw):
         if front == "none":

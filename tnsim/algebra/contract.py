@@ -73,7 +73,7 @@ class Contraction:
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
         how = _planned(*_canonical(inputs, output, [ar.shape(a) for a in shapes]), self._limit)
         peak = how.peak * itemsize(self.tensors[0].data)
-        return Cost(2.0 * how.multiplications, peak, 1, how.writes)
+        return Cost(how.flops, peak, 1, how.writes)
 
     @property
     def _limit(self) -> float:

@@ -52,24 +52,23 @@ class Loop:
 
 @dataclass(frozen=True, eq=False)
 class Nest:
-    """A contraction tree with loops around the parts of it in which some indices occur.
-
-    What no loop changes is done before it, and what is above the part, after it.
+    """A contraction tree, to put loops around the parts of it in which some indices occur.
 
     Attributes:
         tree: the tree.
-        loops: the indices.
         largest: so many numbers a tensor has at most that is made before a loop and kept.
     """
 
     tree: Tree
-    loops: Sequence[str]
     largest: float = inf
 
-    @cached_property
-    def steps(self) -> Steps:
-        """What is done, in order."""
-        return self._nested(range(self.tree.N, len(self._leaves)), self.loops)
+    def steps(self, loops: Sequence[str]) -> Steps:
+        """What is done, in order. What a loop does not change is done before it, and what is above its part, after it.
+
+        Args:
+            loops: the indices.
+        """
+        return self._nested(range(self.tree.N, len(self._leaves)), loops)
 
     @cached_property
     def _path(self) -> tuple[tuple[Node, Node], ...]:

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 __all__ = [
+    "FLOPS_PER_START",
     "FLOPS_PER_WRITE",
     "Bill",
     "Cost",
@@ -22,6 +23,8 @@ __all__ = [
 ]
 
 FLOPS_PER_WRITE = 200  # of the order of a processor's arithmetic throughput over its memory bandwidth
+
+FLOPS_PER_START = 1e6  # flops that take as long as it takes to start one operation
 
 
 class CostError(RuntimeError):

@@ -9,7 +9,7 @@ from typing import Any
 import autoray as ar
 
 from tnsim.algebra.loops import Loop, Nest, Step, Steps
-from tnsim.algebra.price import FLOPS_PER_WRITE
+from tnsim.algebra.price import FLOPS_PER_START, FLOPS_PER_WRITE
 
 __all__ = ["Sliced", "sliced"]
 
@@ -19,7 +19,6 @@ Sizes = Mapping[str, int]
 
 _MOST = 65536  # slices
 _SHARE = 4  # of what may be held, a tensor that is kept from slice to slice takes at most this part
-_STEP = 1e6  # effort that takes as long as it takes to start one operation
 _ENOUGH = 2.0**25  # numbers held at once from which larger blocks gain nothing: memory has to be asked for
 _LEAST = 1e-3  # what a loop costs at least, as a logarithm of effort
 
@@ -84,11 +83,15 @@ class Sliced:
     @property
     def slices(self) -> int:
         """How many combinations of blocks there are."""
-        return prod(-(-self.tree.size_dict[ix] // n) for ix, n in self.blocks.items())
+        return prod(map(self._times, self.blocks))
+
+    def _times(self, index: str) -> int:
+        """How many blocks of an index there are."""
+        return int(-(-self.tree.size_dict[index] // self.blocks[index]))
 
     @property
-    def multiplications(self) -> float:
-        """How many there are."""
+    def flops(self) -> float:
+        """Floating-point operations; an upper bound where blocks are not of one size."""
         return self._price[0]
 
     @property
@@ -98,8 +101,9 @@ class Sliced:
 
     @property
     def effort(self) -> float:
-        """What it takes, with the start of every operation."""
-        return self._price[0] + FLOPS_PER_WRITE * self._price[1] + _STEP * self._price[2]
+        """What it takes, weighed as in :attr:`Cost.effort`, with the start of every operation."""
+        flops, writes, starts = self._price
+        return flops + FLOPS_PER_WRITE * writes + FLOPS_PER_START * starts
 
     @cached_property
     def peak(self) -> float:
@@ -111,10 +115,10 @@ class Sliced:
 
     @cached_property
     def _price(self) -> tuple[float, float, float]:
-        """Multiplications, numbers written, operations."""
+        """Flops, numbers written, operations."""
         if not self.steps:
             writes = self.tree.contract_stats()["write"]
-            return float(self.tree.contraction_cost()), float(writes), float(self.tree.N)
+            return 2.0 * self.tree.contraction_cost(), float(writes), float(self.tree.N)
         return self._priced(self.steps, self.tree.size_dict)
 
     def _priced(self, steps: Steps, sizes: Sizes) -> tuple[float, float, float]:
@@ -122,13 +126,12 @@ class Sliced:
         for step in steps:
             size = _size(step.output, sizes)
             if isinstance(step, Step):
-                flops += _size({*step.inputs[0], *step.inputs[1]}, sizes)
+                flops += 2.0 * _size({*step.inputs[0], *step.inputs[1]}, sizes)
                 writes += size
                 starts += 1
             else:
-                block = self.blocks[step.index]
-                times = self.tree.size_dict[step.index] / block
-                inner = self._priced(step.steps, {**sizes, step.index: block})
+                times = self._times(step.index)
+                inner = self._priced(step.steps, {**sizes, step.index: self.blocks[step.index]})
                 flops += times * inner[0]
                 writes += times * (inner[1] + (size if times > 1 else 0))
                 starts += times * (inner[2] + 1)
@@ -142,6 +145,7 @@ class Sliced:
             passing, size = 0.0, _size(step.output, sizes)
             if isinstance(step, Loop):
                 passing = self._peak(step.steps, {**sizes, step.index: self.blocks[step.index]})
+                passing = max(passing, 2 * size)  # two results and their sum
             most = max(most, sum(held.values()) + size + passing)
             for n in step.pair if isinstance(step, Step) else dict(step.reads):
                 held.pop(n, None)
@@ -155,12 +159,12 @@ def sliced(tree: Tree, limit: float) -> Sliced:
     One index after the other is sliced: the one that takes the least effort of those that are enough, or else the one
     that takes the least for what it brings the peak down. Blocks are as large as is of use.
     """
-    best = Sliced(tree)
+    best, nest = Sliced(tree), Nest(tree, limit / _SHARE)
     while best.peak > limit:
         found = []
         for ix in (ix for ix, n in tree.size_dict.items() if n > 1 and ix not in best.blocks):
-            nest = Nest(tree, (*best.blocks, ix), limit / _SHARE)
-            found.append(_grown(Sliced(tree, nest.steps, {**best.blocks, ix: 1}), ix, limit))
+            steps = nest.steps((*best.blocks, ix))
+            found.append(_grown(Sliced(tree, steps, {**best.blocks, ix: 1}), ix, limit))
         smaller = [s for s in found if s.peak < best.peak and s.slices <= _MOST]
         if not smaller:
             break
@@ -179,8 +183,8 @@ def sliced(tree: Tree, limit: float) -> Sliced:
 def _grown(least: Sliced, index: str, limit: float) -> Sliced:
     """With blocks of an index as large as they may be, and of use."""
     best, limit = least, min(limit, max(least.peak, _ENOUGH))
-    while best.blocks[index] < least.tree.size_dict[index]:
-        more = replace(best, blocks={**best.blocks, index: 2 * best.blocks[index]})
+    while (block := best.blocks[index]) < (size := best.tree.size_dict[index]):
+        more = replace(best, blocks={**best.blocks, index: min(2 * block, size)})
         if more.peak > limit:
             break
         best = more

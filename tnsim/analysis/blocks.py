@@ -14,7 +14,7 @@ from typing import Any
 import autoray as ar
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import Cost
+from tnsim.algebra.price import FLOPS_PER_START, Cost
 from tnsim.algebra.recipe import Recipe
 from tnsim.algebra.stacking import outline
 from tnsim.algebra.tape import Tape
@@ -29,7 +29,6 @@ Array = Any
 
 _How = tuple[Method, Keep]
 _CHUNKS = 8  # models come in at least as many parts, where there are results to keep
-_STEP = 1e6  # effort that takes as long as it takes to start one operation
 _FEWEST = 100  # operations in a block, where only an estimate is wanted
 _THOUGHT = 1000  # operations that take as long as it takes to think a block through
 
@@ -191,7 +190,7 @@ def best_size(
     size, least = few, inf
     for n in dict.fromkeys((few, 1) if kept else (count, few, 1)):
         blocks = (count / n) * (count / n - 1) / 2
-        if _STEP * _FEWEST * blocks < least and (total := effort(n)) < least:
+        if FLOPS_PER_START * _FEWEST * blocks < least and (total := effort(n)) < least:
             size, least = n, total
     while size > 1 and price(size, size < count).block.cost.bytes > memory:
         size = (size + 1) // 2
@@ -200,7 +199,7 @@ def best_size(
 
 def _effort(cost: Cost, recipe: Recipe | None) -> float:
     """With what it takes to start so many operations; where there is no recipe, one has to think as well."""
-    return cost.effort + _STEP * (_THOUGHT if recipe is None else len(recipe.steps))
+    return cost.effort + FLOPS_PER_START * (_THOUGHT if recipe is None else len(recipe.steps))
 
 
 # ---------------------------------------------------------------------- what is written down

@@ -70,7 +70,7 @@ def front_of(f: Poly) -> Poly:
     placed = {place: sizes[place]} if any(place in x.inds for form in forms for x in form) else {}
     wanted = run | placed | {feature: sizes[feature], token: sizes[token]}
     weights = [t.coefficient for t in f.terms]
-    data = _sum([_spread(form, wanted, w) for form, w in zip(forms, weights, strict=True)])
+    data = reduce(operator.add, [_spread(form, wanted, w) for form, w in zip(forms, weights, strict=True)])
     tensors = [qtn.Tensor(data, tuple(wanted), tags="E")]
     if not placed:
         tensors.append(_ones(place, sizes[place], f.like))
@@ -136,7 +136,3 @@ def _busy(tensors: Sequence[qtn.Tensor]) -> list[qtn.Tensor]:
 
 def _ones(ix: str, n: int, like: Array) -> qtn.Tensor:
     return qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags="I")
-
-
-def _sum(values: Sequence[Array]) -> Array:
-    return reduce(operator.add, values)
