@@ -291,7 +291,7 @@ def test_models_are_taken_as_they_cost_least(monkeypatch):
     monkeypatch.setattr(blocks, "FLOPS_PER_START", 0.0)
     assert blocks.best_size(nets[0], 9, law, "layerwise", math.inf, False) == 1
     assert effort(1) < effort(2) and effort(1) < effort(9)
-    monkeypatch.setattr(blocks, "_STEP", 1e10)
+    monkeypatch.setattr(blocks, "FLOPS_PER_START", 1e10)
     assert blocks.best_size(nets[0], 9, law, "layerwise", math.inf, False) == 9
 
 
