@@ -45,7 +45,6 @@ def rename(f: Poly, names: Sequence[str]) -> Poly:
     out = output_leg(names)
     terms = []
     for t in f.terms:
-        t = _spare(t, set(out) - set(t.out))
         terms.append(t.renamed(dict(zip(t.out, out, strict=True))))
     sizes = (n for _, n in f.codomain)
     return replace(f, terms=tuple(terms), codomain=tuple(zip(names, sizes, strict=True)))
@@ -61,7 +60,7 @@ def repeat(f: Poly, at: int, name: str, n: int) -> Poly:
     """The outputs n times over, on a new axis before axis ``at``."""
     (ix,) = output_leg([name])
     ones = qtn.Tensor(ar.do("ones", (n,), like=f.like), (ix,), tags="I")
-    terms = (_spare(t, {ix}).attached(ones, (*t.out[:at], ix, *t.out[at:])) for t in f.terms)
+    terms = (t.clear({ix}).attached(ones, (*t.out[:at], ix, *t.out[at:])) for t in f.terms)
     return replace(f, terms=tuple(terms), codomain=(*f.codomain[:at], (name, n), *f.codomain[at:]))
 
 
@@ -94,8 +93,7 @@ def tie(f: Poly, a: int, b: int) -> Poly:
     spaces = [s for s, _ in f.domain]
     terms = []
     for t in f.terms:
-        joined = t.renamed({t.out[b]: t.out[a]})
-        terms.append(canonical(replace(joined, out=(*joined.out[:b], *joined.out[b + 1 :])), spaces))
+        terms.append(canonical(t.tied(a, b), spaces))
     return replace(f, terms=tuple(terms), codomain=(*f.codomain[:b], *f.codomain[b + 1 :]))
 
 
@@ -108,7 +106,7 @@ def split(f: Poly, at: int, axes: Sequence[tuple[str, int]]) -> Poly:
     terms = []
     for t in f.terms:
         ix = t.out[at]
-        t = _spare(t, set(names) - {ix})
+        t = t.clear(set(names) - {ix})
         out = (*t.out[:at], *names, *t.out[at + 1 :])
         if t.wired(at):
             inner = fresh(t, "in", space(ix))
@@ -142,7 +140,7 @@ def fuse(f: Poly, at: int, count: int, name: str) -> Poly:
     terms = []
     for t in f.terms:
         group = t.out[at : at + count]
-        t = _spare(t, {new} - set(group))
+        t = t.clear({new} - set(group))
         out = (*t.out[:at], new, *t.out[at + count :])
         touched = [x for x in t.tensors if set(group) & set(x.inds)]
         grown = sum(ar.size(x.data) // prod(_sizes(x, group)) * prod(sizes) for x in touched)
@@ -179,7 +177,7 @@ def along(f: Poly, axes: Sequence[tuple[str, int]]) -> Poly:
     ones = tuple(_ones(n, ix, f.like) for ix, (_, n) in zip(extra, axes, strict=True))
     terms = []
     for t in f.terms:
-        t = _spare(t, set(extra))
+        t = t.clear(extra)
         terms.append(
             replace(
                 t,
@@ -236,13 +234,6 @@ class _Memo:
         if (id(data), key) not in self.made:
             self.made[id(data), key] = (data, self.make(data, key))
         return self.made[id(data), key][1]
-
-
-def _spare(t: Term, names: set[str]) -> Term:
-    """The term with other names in place of those."""
-    for ix in names & set(t.sizes):
-        t = t.renamed({ix: fresh(t, "hid", "s" if space(ix).startswith("s") else "h")})
-    return t
 
 
 def _ones(n: int, ix: str, like: Array) -> qtn.Tensor:

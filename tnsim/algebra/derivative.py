@@ -24,7 +24,7 @@ def jacobian(f: Poly) -> Poly:
 
     Returns:
         A polynomial of one degree less with outputs ``(*out, *in)``. The new axes live in the spaces of the input
-        with a ``g`` (gradient) in front of their names, ``gd`` for ``d``.
+        with a ``g`` (gradient) in front of their names, ``gd`` for ``d``; of a Jacobian of a Jacobian ``ggd``.
 
     Example:
         >>> import numpy as np
@@ -34,7 +34,11 @@ def jacobian(f: Poly) -> Poly:
         array([[4., 3.]])
     """
     spaces = [s for s, _ in f.domain]
-    slot = tuple(index("out", f"g{s}") for s in spaces)
+    known = {s for s, _ in f.codomain}
+    slope = "g"
+    while not known.isdisjoint(f"{slope}{s}" for s in spaces):
+        slope += "g"
+    slot = tuple(index("out", f"{slope}{s}") for s in spaces)
     terms = [
         canonical(_opened(t, leg, slot, rest), spaces).scaled(count)
         for t in f.terms
@@ -82,7 +86,8 @@ def _opened(t: Term, k: int, slot: Leg, rest: Tree | None) -> Term:
         else:
             mapping[ix] = new
     legs = (*t.legs[:k], *t.legs[k + 1 :])
-    return replace(t, legs=legs, out=(*t.out, *slot), symmetry=_renumbered(rest, k)).renamed(mapping)
+    opened = replace(t, legs=legs, symmetry=_renumbered(rest, k)).renamed(mapping)
+    return replace(opened, out=(*t.out, *slot))
 
 
 def _renumbered(tree: Tree | None, gone: int) -> Tree | None:

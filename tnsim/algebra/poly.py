@@ -14,8 +14,8 @@ import quimb.tensor as qtn
 from tnsim.algebra.collect import collect
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.symmetry import orbit_key
-from tnsim.algebra.term import Term, canonical, compose, multiply, retensor
-from tnsim.algebra.wires import BATCH, MODEL, WireError, index, output_leg, space
+from tnsim.algebra.term import Term, canonical, compose, fresh, multiply, retensor
+from tnsim.algebra.wires import BATCH, MODEL, WireError, output_leg, space
 
 __all__ = ["Axes", "ComposeError", "Poly"]
 
@@ -276,7 +276,7 @@ def _select(t: Term, axis: int, key: Any, keep: bool) -> Term:
     """Index one output axis. Where the output is a wire, a selection matrix is put in between."""
     ix = t.out[axis]
     if t.wired(axis):
-        inner = index("pick", space(ix))
+        inner = fresh(t, "pick", space(ix))
         t = t.renamed({ix: inner})
         eye = ar.do("eye", t.sizes[inner], like=t.tensors[0].data)
         t = t.attached(qtn.Tensor(eye, (ix, inner), tags="pick"), (*t.out[:axis], ix, *t.out[axis + 1 :]))

@@ -15,7 +15,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term, canonical, retensor
-from tnsim.algebra.wires import MODEL, WireError, index, input_leg, output_leg
+from tnsim.algebra.wires import MODEL, WireError, index, input_leg, output_leg, space, unused
 
 __all__ = ["lift", "star"]
 
@@ -219,7 +219,7 @@ def _unwired(t: Term) -> Term:
         port = []
         for ix in end:
             shared = any(ix in other for o, other in enumerate(ends) if o != e)
-            new = f"port{e}/{ix}" if shared else ix
+            new = unused({*sizes, *chain(*ports, port)}, f"port{e}", space(ix)) if shared else ix
             if shared:
                 extra.append(qtn.Tensor(ar.do("eye", sizes[ix], like=like), (new, ix), tags="I"))
             port.append(new)

@@ -9,7 +9,19 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.symmetry import Branch, Tree, fixed, graft, shifted
-from tnsim.algebra.wires import Leg, index, input_leg, nest, place, rename, space
+from tnsim.algebra.wires import (
+    BATCH,
+    MODEL,
+    Leg,
+    WireError,
+    avoiding,
+    input_leg,
+    nest,
+    place,
+    rename,
+    space,
+    unused,
+)
 
 __all__ = ["Term", "aligned", "canonical", "compose", "fresh", "multiply", "retensor"]
 
@@ -39,6 +51,12 @@ class Term:
     coefficient: float = 1.0
     symmetry: Tree | None = None
 
+    def __post_init__(self) -> None:
+        if len(set(self.out)) != len(self.out):
+            raise WireError(
+                f"the outputs {self.out} of a term are not all different; tie them with Term.tied."
+            )
+
     @property
     def tree(self) -> Tree:
         """The symmetry as a tree over the legs."""
@@ -67,7 +85,49 @@ class Term:
         return {ix: int(n) for t in self.tensors for ix, n in zip(t.inds, ar.shape(t.data), strict=True)}
 
     def renamed(self, mapping: Mapping[str, str]) -> "Term":
-        """The same map under other index names."""
+        """The same map under other index names.
+
+        Nothing is merged: an inner index or a leg that has one of the new names already gets another one.
+
+        Raises:
+            WireError: if two indices would have one name, or an output or a shared index has one of the new names.
+        """
+        return self._spelt(avoiding(mapping, self._names(), {*self.out, MODEL, BATCH} - mapping.keys()))
+
+    def tied(self, a: int, b: int) -> "Term":
+        """The diagonal of two outputs, where output ``a`` was: their two indices become one."""
+        out = (*self.out[:b], *self.out[b + 1 :])
+        return replace(self, out=out)._spelt({self.out[b]: self.out[a]})
+
+    def onto(self, leg: Leg) -> "Term":
+        """The map with its outputs called like a leg, to be fed into it; a leg may name an index twice."""
+        t = self
+        for b in reversed(range(len(leg))):
+            if leg[b] in leg[:b]:
+                t = t.tied(leg.index(leg[b]), b)
+        return t.renamed(dict(zip(t.out, dict.fromkeys(leg), strict=True)))
+
+    def clear(self, names: Iterable[str]) -> "Term":
+        """The same map with none of these names, which may then be given to something new."""
+        taken = {*self._names(), *names}
+        mapping: dict[str, str] = {}
+        for ix in self._names():
+            if ix in names:
+                mapping[ix] = unused(taken, "hid", "s" if space(ix).startswith("s") else "h")
+                taken.add(mapping[ix])
+        return self._spelt(mapping)
+
+    def _names(self) -> tuple[str, ...]:
+        """Every index once, in order of appearance."""
+        return tuple(
+            dict.fromkeys(
+                ix for inds in (*(t.inds for t in self.tensors), *self.legs, self.out) for ix in inds
+            )
+        )
+
+    def _spelt(self, mapping: Mapping[str, str]) -> "Term":
+        if not mapping:
+            return self
         return replace(
             self,
             tensors=tuple(retensor(t, inds=rename(t.inds, mapping)) for t in self.tensors),
@@ -112,9 +172,7 @@ def fresh(term: Term, place: str, space: str) -> str:
         >>> fresh(t, "k", "s"), fresh(t, "k", "h")
         ('k1:s', 'k:h')
     """
-    taken = set(term.sizes).union(term.out, *term.legs)
-    names = (index(place if not n else f"{place}{n}", space) for n in count())
-    return next(name for name in names if name not in taken)
+    return unused(set(term.sizes).union(term.out, *term.legs), place, space)
 
 
 def canonical(term: Term, spaces: Sequence[str]) -> Term:
@@ -153,7 +211,7 @@ def compose(outer: Term, inner: Sequence[Term]) -> Term:
         if len(inner) > 1 or (set(term.sizes) - set(term.out)) & taken:
             roots = {ix.split("/", 1)[0] for ix in taken if "/" in ix}
             term = term.nested(next(path for n in count() if (path := f"{k}{'x' * n}") not in roots))
-        term = term.renamed(dict(zip(term.out, leg, strict=True)))
+        term = term.onto(leg)
         tensors += term.tensors
         legs += term.legs
         coefficient *= term.coefficient
@@ -162,10 +220,7 @@ def compose(outer: Term, inner: Sequence[Term]) -> Term:
 
 def aligned(term: Term, out: Leg) -> Term:
     """The same map with its outputs called ``out``."""
-    if term.out == out:
-        return term
-    clash = set(out) & set(term.sizes)
-    return _apart(term, "0", out) if clash else term.renamed(dict(zip(term.out, out, strict=True)))
+    return term if term.out == out else term.renamed(dict(zip(term.out, out, strict=True)))
 
 
 def _inner(term: Term) -> set[str]:
@@ -180,9 +235,8 @@ def _bond_names(outer: Term) -> dict[str, str]:
     """Once something is fed into it, a leg is an inner bond: ``in0:d`` becomes ``hid:h``."""
     open_legs = [ix for leg in outer.legs for ix in leg if place(ix).startswith("in")]
     taken = set(outer.sizes)
-    fresh = (index("hid" if not n else f"hid{n}", "h") for n in count())
     mapping: dict[str, str] = {}
     for ix in dict.fromkeys(open_legs):
-        name = next(name for name in fresh if name not in taken)
-        mapping[ix] = name if space(ix) != "s" else index(place(name), "s")
+        mapping[ix] = unused(taken, "hid", "s" if space(ix) == "s" else "h")
+        taken.add(mapping[ix])
     return mapping

@@ -12,7 +12,8 @@ A *leg* is the tuple of indices that together carry one copy of the input.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import count
 
 __all__ = [
     "BATCH",
@@ -22,6 +23,7 @@ __all__ = [
     "Equation",
     "Leg",
     "WireError",
+    "avoiding",
     "identify",
     "index",
     "input_leg",
@@ -33,6 +35,7 @@ __all__ = [
     "rename",
     "side_of",
     "space",
+    "unused",
 ]
 
 Leg = tuple[str, ...]
@@ -185,6 +188,53 @@ def parse(equation: str) -> Equation:
     if "out" not in places:
         raise WireError(f"`{equation}` has no output; name one axis `out`.")
     return Equation(factors, tuple(map(leg, copies)), leg("out"))
+
+
+def unused(taken: Collection[str], place: str, space: str, path: str = "") -> str:
+    """An index name that is not taken: ``place:space``, ``place1:space``, ….
+
+    Example:
+        >>> unused({"k:s"}, "k", "s"), unused({"k:s"}, "k", "h")
+        ('k1:s', 'k:h')
+    """
+    names = (index(f"{place}{n or ''}", space, path) for n in count())
+    return next(name for name in names if name not in taken)
+
+
+def avoiding(mapping: Mapping[str, str], names: Iterable[str], kept: Collection[str] = ()) -> dict[str, str]:
+    """A renaming that merges nothing: what would fall together with a new name steps aside.
+
+    Args:
+        mapping: new names for some of the indices.
+        names: all indices there are, each once.
+        kept: indices that may not step aside, because others know them by name.
+
+    Returns:
+        An injective map: ``mapping``, as far as its indices are there, and new names for those in its way.
+
+    Raises:
+        WireError: if two indices are to have one name, or one that is kept stands in the way.
+
+    Example:
+        >>> avoiding({"out:d": "hid:h"}, ["out:d", "hid:h", "in0:d"])
+        {'out:d': 'hid:h', 'hid:h': 'hid1:h'}
+    """
+    there = list(names)
+    new = {ix: mapping[ix] for ix in there if mapping.get(ix, ix) != ix}
+    stays = {ix: ix for ix in there if ix in kept or mapping.get(ix) == ix}
+    owner: dict[str, str] = {}
+    for ix, name in (*stays.items(), *new.items()):
+        if owner.setdefault(name, ix) != ix:
+            raise WireError(
+                f"renaming {ix} to {name} would merge it with {owner[name]}; two indices need two names."
+            )
+    taken = {*there, *owner}
+    for ix in there:
+        if ix in owner and ix not in new and ix not in stays:
+            path = ix.rpartition("/")[0]
+            new[ix] = unused(taken, "hid", "s" if space(ix).startswith("s") else "h", path)
+            taken.add(new[ix])
+    return new
 
 
 def rename(inds: Iterable[str], mapping: Mapping[str, str]) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import price
 from tnsim.algebra.symmetrise import Form, symmetrise
-from tnsim.algebra.term import Term
-from tnsim.algebra.wires import index, space
+from tnsim.algebra.term import Term, fresh
+from tnsim.algebra.wires import space
 from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
@@ -165,7 +165,7 @@ def _weighted(f: Poly, axes: list[tuple[str, int]], weights: torch.Tensor) -> Po
     terms: list[Term] = []
     for t in f.terms:
         slot = [ix for ix in t.out if space(ix) in spaces]
-        inner = {ix: index("pick", space(ix)) for ix in slot}
+        inner = {ix: fresh(t, "pick", space(ix)) for ix in slot}
         data = weights.reshape(*(n for _, n in axes), *(n for _, n in axes))
         tensor = qtn.Tensor(data, (*slot, *inner.values()), tags="pick")
         terms.append(t.renamed(inner).attached(tensor, t.out))

@@ -101,7 +101,13 @@ def _greedy(gram: torch.Tensor, above: torch.Tensor) -> tuple[tuple[int, ...], t
 
 
 def shrunk(net: Network, plans: Mapping[str, Plan], ranks: Mapping[str, int]) -> Network:
-    """The network with the places in ``ranks`` cut down. Layers keep their names and their form."""
+    """The network with the places in ``ranks`` cut down. Layers keep their names and their form.
+
+    Where as much is kept as there is, nothing changes.
+    """
+    ranks = {p: r for p, r in ranks.items() if r < plans[p].width}
+    if not ranks:
+        return net
     layers = list(net.layers)
     for k, (name, f) in enumerate(layers):
         if name + HIDDEN in ranks:

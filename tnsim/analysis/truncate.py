@@ -245,6 +245,8 @@ def _measured(
 
 def _compared(a: Network, b: Network, options: dict[str, Any]) -> tuple[float, float, float]:
     """The similarity of two networks, ‖a − b‖ / ‖a‖ and ‖b‖ / ‖a‖."""
+    if a is b:
+        return 1.0, 0.0, 1.0
     under, method = options["under"], options["method"]
 
     def run() -> tuple[Any, ...]:
