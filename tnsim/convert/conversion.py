@@ -8,6 +8,7 @@ from torch import nn
 from tnsim.algebra import Network
 from tnsim.convert.assemble import network
 from tnsim.convert.check import check_finite, verify
+from tnsim.convert.composed import check_composed
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.forward import check_signature
 from tnsim.convert.rules import register
@@ -74,6 +75,7 @@ def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torc
     net = network(trace, weights)
     check_finite(net)
     verify(module, net, weights, trace.precision, trace.n_tokens)
+    check_composed(net)
     return net
 
 
