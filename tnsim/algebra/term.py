@@ -1,5 +1,6 @@
 """Term: one multilinear map, written as an open tensor network."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -152,9 +153,20 @@ class Term:
         """The map with one more tensor on its output side."""
         return replace(self, tensors=(*self.tensors, tensor), out=self.out if out is None else out)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Term":
+        """A term with arrays of its own; those with gradients become leaves, apart from what they were made from."""
+        return replace(self, tensors=tuple(retensor(x, data=_own(x.data, memo)) for x in self.tensors))
+
     def wired(self, k: int) -> frozenset[str]:
         """The output indices that belong to the ``k``-th output *and* to some leg."""
         return frozenset({self.out[k]}).intersection(ix for leg in self.legs for ix in leg)
+
+
+def _own(x: Array, memo: dict[int, Any]) -> Array:
+    """A copy of an array, one for all that share it."""
+    if id(x) not in memo and getattr(x, "requires_grad", False):
+        memo[id(x)] = x.detach().clone().requires_grad_(True)  # a torch array with a history has no deep copy
+    return copy.deepcopy(x, memo)
 
 
 def retensor(t: qtn.Tensor, **changes: Any) -> qtn.Tensor:

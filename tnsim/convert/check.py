@@ -1,12 +1,13 @@
 """Check: a converted network computes what its module computes."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tnsim.algebra import Network
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.forward import run, sample
-from tnsim.convert.weights import Weights
+from tnsim.convert.replica import replica
+from tnsim.convert.trace import Trace
 
 __all__ = ["check_finite", "verify"]
 
@@ -25,30 +26,30 @@ def check_finite(net: Network) -> None:
 
 
 @torch.no_grad()
-def verify(
-    module: nn.Module, net: Network, weights: Weights, precision: float = 0.0, tokens: int | None = None
-) -> None:
+def verify(net: Network, trace: Trace) -> None:
     """Compare network and module on a small random batch.
 
-    First in the module's own dtype; if its rounding hides the answer, in the dtype of the conversion.
+    First in the module's own dtype; if its rounding hides the answer, in the dtype of the conversion. What runs is a
+    copy of the module that was traced, so that a state kept since then in its attributes shows.
 
     Args:
-        module: the module.
         net: the network.
-        weights: the weights the network was made from.
-        precision: relative rounding that ``forward`` itself introduces by casting.
-        tokens: how many tokens there are, where the module reads token ids.
+        trace: the forward pass that it was made from.
 
     Raises:
         ConvertError: if they differ.
     """
     worst, failure = float("inf"), ""
-    for tensors, dtype in ((weights.native(module), weights.own_dtype), (weights.tensors, weights.dtype)):
+    weights, traced, tokens = trace.weights, trace.root.module, trace.n_tokens
+    kind = type(traced).__name__
+    for native, dtype in ((True, weights.own_dtype), (False, weights.dtype)):
+        tensors = weights.replaced(weights.copies(native))
+        module = replica(traced, tensors)
         for scale in _SCALES:
             x = sample(_SAMPLES, net.in_shape, weights.dtype, weights.device) * scale
             x = x.to(dtype) if tokens is None else x.argmax(-1)
             try:
-                want = run(module, tensors, x, seed=1)  # other noise than the trace saw
+                want = run(module, tensors, x)
             except RuntimeError as error:  # an operation that this dtype does not have on this device
                 failure = str(error)
                 break
@@ -57,16 +58,16 @@ def verify(
                 break
             want = want.reshape(_SAMPLES, -1).to(weights.dtype)
             if bool(torch.isfinite(want).all()) and bool(torch.isfinite(got).all()):
-                eps = max(torch.finfo(dtype).eps, torch.finfo(weights.dtype).eps, precision)
+                eps = max(torch.finfo(dtype).eps, torch.finfo(weights.dtype).eps, trace.precision)
                 ratio = _ratio(got, want, eps)
                 if ratio <= 1:
                     return
                 worst = min(worst, ratio * eps**0.5)
                 break
     if failure and worst == float("inf"):
-        raise ConvertError(f"{type(module).__name__} was converted but cannot run: {failure}.")
+        raise ConvertError(f"{kind} was converted but cannot run: {failure}.")
     raise ConvertError(
-        f"the converted network differs from {type(module).__name__} on a random batch (relative error "
+        f"the converted network differs from {kind} on a random batch (relative error "
         f"{worst:.0e}). Its forward may keep state between calls, be random, depend on the batch size, or change a "
         "tensor in place; make it a plain function of one sample."
     )

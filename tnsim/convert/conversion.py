@@ -1,11 +1,13 @@
 """Conversion: from a torch module to a Network."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from tnsim.algebra import Network
+from tnsim.convert.ambient import undisturbed
 from tnsim.convert.assemble import network
 from tnsim.convert.check import check_finite, verify
 from tnsim.convert.composed import check_composed
@@ -13,6 +15,7 @@ from tnsim.convert.errors import ConvertError
 from tnsim.convert.forward import check_signature
 from tnsim.convert.rules import register
 from tnsim.convert.shape import inferred, traced
+from tnsim.convert.sharing import shared
 from tnsim.convert.weights import Weights
 
 __all__ = ["convert"]
@@ -21,10 +24,12 @@ __all__ = ["convert"]
 def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torch.float64) -> Network:
     """A polynomial torch module as a :class:`~tnsim.algebra.Network`: ``convert(m)(x) == m(x)``.
 
-    The module is used as it is, and left as it is. One forward pass is traced; every operation is then carried out
-    on polynomials instead of numbers, and the result is compared with the module on a random batch. Layers are
-    named after the module's children. Autograd flows from the network back to the module's parameters; convert
-    under ``torch.no_grad()`` if that is not wanted.
+    The module is only read: what runs is a copy of it and of everything it holds, so that nothing of it changes, also
+    if the conversion is interrupted or runs in several threads. One forward pass is traced; every operation is then
+    carried out on polynomials instead of numbers, and the result is compared with the module on a random batch. Layers
+    are named after the module's children. Autograd flows from the network back to the module's parameters, except
+    through what ``forward`` detaches or computes under ``no_grad``; convert under ``torch.no_grad()`` if that is not
+    wanted.
 
     Supported are linear and bilinear maps, sums and products of data, whole powers, convolutions, average pooling,
     BatchNorm and Dropout in eval mode, everything that only moves entries around, and modules with a rule (see
@@ -69,12 +74,19 @@ def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torc
         raise ConvertError(
             f"convert takes a torch.nn.Module, not {getattr(module, '__name__', type(module).__name__)!r}.{hint}"
         )
+    devices = {t.device for t in (*module.parameters(), *module.buffers())}
+    return undisturbed(lambda: _converted(module, example, dtype), devices)
+
+
+def _converted(module: nn.Module, example: Any, dtype: torch.dtype) -> Network:
     check_signature(module)
     weights = Weights.of(module, dtype)
     trace = inferred(module, weights) if example is None else traced(module, example, weights)
-    net = network(trace, weights)
+    net = shared(network(trace, trace.weights), trace.weights)
+    if not torch.is_grad_enabled():
+        net = replace(net, layers=tuple((name, f.mapped(lambda a: a.detach())) for name, f in net))
     check_finite(net)
-    verify(module, net, weights, trace.precision, trace.n_tokens)
+    verify(net, trace)
     check_composed(net)
     return net
 

@@ -1,10 +1,11 @@
 """Cut: where a forward pass falls into layers, and what they are called."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from torch import nn
 
+from tnsim.convert.gradient import constant, entangled
 from tnsim.convert.trace import Call, Node, Step, Trace, members, words
 
 __all__ = ["Layer", "cut"]
@@ -24,12 +25,14 @@ class Layer:
         source: the tensor it reads.
         output: the tensor it computes.
         steps: its operations.
+        is_constant: whether autograd sees it as one.
     """
 
     name: str
     source: Node
     output: Node
     steps: tuple[Step, ...]
+    is_constant: bool = False
 
 
 @dataclass
@@ -79,9 +82,10 @@ class _Group:
 def cut(trace: Trace) -> tuple[Layer, ...]:
     """The layers of a forward pass.
 
-    A cut is a place where all that is computed later depends on one tensor only. Pieces between cuts that lie in
-    the same call of a child module are one layer, with that module's path as its name. A piece without weights
-    joins the piece before it, and a linear map right after a product is that product's down projection.
+    A cut is a place where all that is computed later depends on one tensor only, and everywhere with its gradient or
+    everywhere without. Pieces between cuts that lie in the same call of a child module are one layer, with that
+    module's path as its name. A piece without weights joins the piece before it, and a linear map right after a
+    product is that product's down projection.
 
     Example:
         >>> import torch
@@ -91,7 +95,7 @@ def cut(trace: Trace) -> tuple[Layer, ...]:
         ('0', '1', '2')
     """
     groups = _grouped(trace, _base(trace.steps))
-    return _labelled(groups if len(groups) > 1 else _grouped(trace, 0))
+    return _labelled(groups if len(groups) > 1 else _grouped(trace, 0), constant(trace))
 
 
 def _base(steps: Sequence[Step]) -> int:
@@ -127,11 +131,12 @@ def _pieces(trace: Trace, base: int) -> list[_Group]:
             last[node] = max(last.get(node, 0), i)
     pieces: list[_Group] = []
     live = {trace.source}
+    whole = entangled(trace)
     source, steps = trace.source, []
     for i, step in enumerate(trace.steps):
         steps.append(step)
         live = {node for node in live | set(step.outputs) if last.get(node, -1) > i}
-        if len(live) == 1:
+        if len(live) == 1 and not live & whole:
             (node,) = live
             pieces.append(_Group(source, node, steps, base))
             source, steps = node, []
@@ -154,7 +159,7 @@ def _grouped(trace: Trace, base: int) -> list[_Group]:
     return groups
 
 
-def _labelled(groups: Sequence[_Group]) -> tuple[Layer, ...]:
+def _labelled(groups: Sequence[_Group], constants: Set[Node]) -> tuple[Layer, ...]:
     counts: dict[str, int] = {}
     layers = []
     for i, group in enumerate(groups):
@@ -162,7 +167,7 @@ def _labelled(groups: Sequence[_Group]) -> tuple[Layer, ...]:
         counts[name] = counts.get(name, 0) + 1
         if counts[name] > 1:
             name = f"{name}#{counts[name]}"
-        layers.append(Layer(name, group.source, group.output, tuple(group.steps)))
+        layers.append(Layer(name, group.source, group.output, tuple(group.steps), group.output in constants))
     return tuple(layers)
 
 

@@ -52,8 +52,8 @@ def evaluate(layer: Layer, source: Value, trace: Trace, weights: Weights) -> Val
                     f"{step.name} {step.where} was converted to shape {value.shape}, but torch gives {node.shape}. "
                     "This is a mistake in tnsim; please report it."
                 )
-            values[node] = value
-    return values[layer.output]
+            values[node] = value.detached() if step.is_detached else value
+    return values[layer.output].detached() if layer.is_constant else values[layer.output]
 
 
 def _results(step: Step, values: dict[Node, Value], trace: Trace, weights: Weights) -> tuple[Value, ...]:

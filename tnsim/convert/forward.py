@@ -1,4 +1,4 @@
-"""Forward: run a module under the recorder, and run it as it is."""
+"""Forward: run a copy of a module, under the recorder or as it is."""
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from tnsim.algebra import Poly
 from tnsim.convert.errors import ConvertError, InputError, located
 from tnsim.convert.recorder import Recorder
+from tnsim.convert.replica import replica
 from tnsim.convert.rules import has_rule, rule
+from tnsim.convert.sandbox import Sandbox
 from tnsim.convert.trace import BATCH_SIZE, Call, Node, Step, Trace
 from tnsim.convert.weights import Weights
 from tnsim.nn import Unembedding
@@ -29,12 +30,12 @@ def check_signature(module: nn.Module) -> None:
         raise ConvertError(
             "this is a torch.compile'd model; convert the model it was made from, model._orig_mod."
         )
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ConvertError(
-            f"{type(module).__name__} is a TorchScript module, which hides its operations; convert the module it was "
-            "made from."
-        )
     for path, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            name = f'"{path}"' if path else type(part).__name__
+            raise ConvertError(
+                f"{name} is a TorchScript module, which hides its operations; convert the module it was made from."
+            )
         if isinstance(part, Unembedding) and part.training and part.energy is not None:
             raise ConvertError(
                 f"no polynomial form for {type(part).__name__} {located(path)} in training mode. It divides by the "
@@ -61,22 +62,23 @@ def sample(n: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.dev
     return torch.randn((n, *shape), generator=generator, dtype=torch.float64).to(device, dtype)
 
 
-def run(module: nn.Module, tensors: Mapping[str, Tensor], x: Tensor, seed: int) -> Any:
-    """The module's output with other parameters and buffers; its state and the global generators stay."""
-    devices = [x.device] if x.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach devices that are not forked
-        for device in devices:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        return functional_call(module, dict(tensors), (x,))
+def run(module: nn.Module, tensors: Mapping[int, Tensor], x: Tensor) -> Any:
+    """The output of a copy of a module.
+
+    Args:
+        module: the copy.
+        tensors: for the id of a tensor of the module itself, what takes its place where ``forward`` still meets it.
+        x: the input.
+    """
+    with Sandbox({**tensors, id(x): x}):
+        return module(x)
 
 
 def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: bool = False) -> Trace:
-    """Trace one forward pass on a batch of inputs of the given shape.
+    """Trace one forward pass of a copy of a module on a batch of inputs of the given shape.
 
     Args:
-        module: the module.
+        module: the module; it is only read.
         shape: shape of one input.
         weights: what to run it with.
         tokens: whether inputs are token ids.
@@ -86,13 +88,16 @@ def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: 
         ConvertError: if it cannot be traced.
     """
     kind = type(module).__name__
+    weights = weights.renewed()
+    tensors = weights.replaced(weights.tensors)
+    copy = replica(module, tensors)
     recorder = Recorder(weights)
     x = sample(BATCH_SIZE, shape, weights.dtype, weights.device)
     x = torch.zeros_like(x, dtype=torch.long) if tokens else x
     source = recorder.feed(x)
     try:
-        with _observed(module, recorder), recorder:
-            out = run(module, weights.tensors, x, seed=0)
+        with _observed(copy, recorder), recorder:
+            out = run(copy, tensors, x)
     except ConvertError:
         raise
     except _SHAPE_ERRORS as error:
@@ -114,7 +119,8 @@ def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: 
         source,
         output,
         _live(recorder.steps, output),
-        Call("", module),
+        Call("", copy),
+        weights,
         recorder.origins,
         recorder.precision,
         recorder.alive,
@@ -134,7 +140,7 @@ def _live(steps: list[Step], output: Node) -> tuple[Step, ...]:
 
 @contextmanager
 def _observed(module: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """While this lasts, every submodule tells the recorder when it is called.
+    """While this lasts, every submodule of a copy tells the recorder when it is called.
 
     The wrapper is an instance attribute that hides the class's ``forward``, so that calls from anywhere,
     also ``self.block.forward(x)``, pass through it.
@@ -142,11 +148,6 @@ def _observed(module: nn.Module, recorder: Recorder) -> Iterator[None]:
     hidden: list[tuple[nn.Module, Any]] = []
     try:
         for path, child in module.named_modules():
-            if isinstance(child, torch.jit.ScriptModule):
-                raise ConvertError(
-                    f'"{path}" is a TorchScript module, which hides its operations; convert the module it was made '
-                    "from."
-                )
             hidden.append((child, child.__dict__.get("forward", _MISSING)))
             child.__dict__["forward"] = _observer(path, child, child.forward, recorder)
         yield

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import resolve_name
 
 from tnsim.algebra import Poly
+from tnsim.convert.ambient import Mode
 from tnsim.convert.errors import ConvertError, InputError, located
 from tnsim.convert.trace import Call, Node, Step, mapped, members, words
 from tnsim.convert.weights import Weights
@@ -29,11 +30,12 @@ _FACTS = words("""
 _FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
 _CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
 _SAME_PLACE = words("add sub mul div neg pow square lerp addcmul multiply subtract divide negative")
+_DETACHED = words("detach data")
 _MOST_TEXT = 80  # characters of a line of code in a message
 _SKIPPED = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}")
 
 
-class Recorder(TorchFunctionMode):
+class Recorder(Mode):
     """Runs a module on a small batch and records the operations that touch it.
 
     Every torch call of the forward pass comes by here. If none of its arguments depends on the input it is left
@@ -54,6 +56,7 @@ class Recorder(TorchFunctionMode):
         self.stack: list[Call] = []
         self.stale: set[int] = set()
         self.silent = False
+        self.with_grad = torch.is_grad_enabled()
         self.precision = 0.0
 
     # ------------------------------------------------------------------ what the module is given
@@ -87,6 +90,7 @@ class Recorder(TorchFunctionMode):
         try:
             with torch.no_grad():
                 out = forward(*args, **kwargs)
+                out = out.clone() if isinstance(out, Tensor) else out  # known, even if numpy made it
         finally:
             self.silent = False
         if not isinstance(out, Tensor):
@@ -217,6 +221,7 @@ class Recorder(TorchFunctionMode):
                 _source(),
                 weights,
                 rule,
+                self.with_grad and (op in _DETACHED or not torch.is_grad_enabled()),
             )
         )
 

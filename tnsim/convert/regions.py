@@ -12,7 +12,7 @@ __all__ = ["Region", "regions"]
 _JOINS = words("cat concat concatenate stack hstack vstack dstack roll flip")
 _SUMS = words("add radd sub rsub subtract")
 _LINEAR = words("""
-    mul multiply rmul div divide truediv neg negative clone contiguous detach alias matmul rmatmul mm bmm einsum linear
+    mul multiply rmul div divide truediv neg negative clone contiguous alias matmul rmatmul mm bmm einsum linear
     getitem select narrow index_select chunk split split_with_sizes tensor_split unbind unsafe_chunk unsafe_split
     flatten ravel view reshape unflatten permute transpose swapaxes swapdims movedim moveaxis t T mT
     squeeze unsqueeze expand broadcast_to repeat repeat_interleave view_as reshape_as expand_as type_as
@@ -94,7 +94,7 @@ def _grown(source: Node, steps: Sequence[Step], uses: dict[Node, int], parameter
 
 
 def _linear(step: Step, parameters: Set[str]) -> bool:
-    if parameters & set(step.weights) or step.rule is not None:
+    if parameters & set(step.weights) or step.rule is not None or step.is_detached:
         return False
     return step.op in _SUMS | _JOINS or (step.op in _LINEAR and len(step.inputs) == 1)
 

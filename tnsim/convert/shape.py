@@ -6,6 +6,7 @@ from torch import nn
 
 from tnsim.convert.errors import ConvertError, InputError
 from tnsim.convert.forward import record
+from tnsim.convert.replica import replica
 from tnsim.convert.rules import has_rule, rule
 from tnsim.convert.trace import Trace
 from tnsim.convert.weights import Weights
@@ -59,7 +60,7 @@ def inferred(module: nn.Module, weights: Weights) -> Trace:
     found: dict[int, Trace] = {}
     failure: ConvertError | None = None
     reason = ""
-    widths = _widths(module, weights)
+    widths = _widths(replica(module, weights.replaced(weights.tensors)), weights)
     for n in widths:
         try:
             found[n] = record(module, (n,), weights)

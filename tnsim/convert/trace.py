@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from tnsim.algebra import Poly
 from tnsim.convert.errors import located
-from tnsim.convert.weights import is_builtin
+from tnsim.convert.weights import Weights, is_builtin
 
 __all__ = ["BATCH_SIZE", "Call", "Node", "Step", "Trace", "mapped", "members", "words"]
 
@@ -57,6 +57,7 @@ class Step:
         source: file, line and text of the statement in the user's code.
         weights: names of the parameters and buffers it reads.
         rule: its polynomial, where the user registered one.
+        is_detached: whether autograd sees its result as a constant.
     """
 
     op: str
@@ -70,6 +71,7 @@ class Step:
     source: str
     weights: tuple[str, ...]
     rule: Poly | None = None
+    is_detached: bool = False
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -102,7 +104,8 @@ class Trace:
         source: the input.
         output: the result.
         steps: the operations the result depends on, in order.
-        root: the call of the whole module.
+        root: the call of the whole module, which is a copy of the user's.
+        weights: the tensors it ran with.
         origins: for the id of every constant, the parameters and buffers it was computed from.
         precision: relative rounding of the coarsest dtype that ``forward`` casts its data to, or 0.
         alive: what keeps those ids valid.
@@ -112,6 +115,7 @@ class Trace:
     output: Node
     steps: tuple[Step, ...]
     root: Call
+    weights: Weights
     origins: dict[int, tuple[str, ...]]
     precision: float
     alive: list[Tensor] = field(repr=False)

@@ -76,6 +76,10 @@ class Value:
             )
         return replace(self, poly=fuse(self.poly, 0, len(self.poly.codomain), "d"))
 
+    def detached(self) -> "Value":
+        """The same, a constant to autograd."""
+        return replace(self, poly=self.poly.mapped(lambda a: a.detach() if a.requires_grad else a))
+
     def numbered(self, total: int | None = None, offset: int = 0) -> Tensor:
         """A tensor of this shape whose entries say which sample and which entry they are."""
         device = self.poly.like.device

@@ -1,6 +1,6 @@
 """Weights: the parameters and buffers of a module, checked and cast, with their names and roles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +19,11 @@ def is_builtin(module: nn.Module) -> bool:
 
 @dataclass(frozen=True)
 class Weights:
-    """What :func:`torch.func.functional_call` puts in place of a module's parameters and buffers.
+    """What a copy of a module holds in place of the module's parameters and buffers.
 
     Attributes:
-        tensors: parameters cast to ``dtype`` (autograd flows through the cast) and copies of the buffers.
+        originals: the parameters and buffers of the module itself, by name; they are only read.
+        tensors: copies of them: parameters cast to ``dtype`` (autograd flows through the cast), and buffers.
         parameters: names of the parameters among them.
         roles: for every name the role of this tensor, the first tag of its tensors in a network.
         dtype: the floating dtype of the conversion.
@@ -30,6 +31,7 @@ class Weights:
         device: where the module lives.
     """
 
+    originals: dict[str, Tensor]
     tensors: dict[str, Tensor]
     parameters: tuple[str, ...]
     roles: dict[str, str]
@@ -66,11 +68,13 @@ class Weights:
                 f'weights on different devices: "{a}" is on {one_device}, "{b}" on {two_device}. Move the model '
                 'to one, for instance with model.to("cpu").'
             )
-        tensors = {name: p.to(dtype) for name, p in parameters.items()}
+        tensors = {name: p.to(dtype, copy=True) for name, p in parameters.items()}
+        for name, p in parameters.items():
+            tensors[name].__dict__.update(vars(p))  # attributes that the user gave it
         for name, buffer in buffers.items():
-            copy = buffer.detach().clone()
-            tensors[name] = copy.to(dtype) if copy.is_floating_point() else copy
+            tensors[name] = _copy(buffer, dtype if buffer.is_floating_point() else buffer.dtype)
         return cls(
+            {**parameters, **buffers},
             tensors,
             tuple(parameters),
             {name: _role(module, name) for name in tensors},
@@ -79,10 +83,25 @@ class Weights:
             next(iter(found), torch.device("cpu")),
         )
 
-    def native(self, module: nn.Module) -> dict[str, Tensor]:
-        """The module's own tensors, uncast; the buffers as copies, so that running it changes nothing."""
-        own = {name: p.detach() for name, p in module.named_parameters()}
-        return {**own, **{name: b.detach().clone() for name, b in module.named_buffers()}}
+    def renewed(self) -> "Weights":
+        """The same with new copies of the buffers, which a forward pass may have changed."""
+        fresh = {name: t if name in self.parameters else t.clone() for name, t in self.tensors.items()}
+        return replace(self, tensors=fresh)
+
+    def copies(self, native: bool = False) -> dict[str, Tensor]:
+        """New copies of the originals without gradients, cast as ``tensors`` are; ``native`` ones are not cast."""
+        return {
+            name: _copy(t, t.dtype if native else self.tensors[name].dtype)
+            for name, t in self.originals.items()
+        }
+
+    def replaced(self, tensors: dict[str, Tensor]) -> dict[int, Tensor]:
+        """For the id of each of the module's tensors, and of those here, what takes its place."""
+        return {id(old[name]): t for old in (self.originals, self.tensors) for name, t in tensors.items()}
+
+
+def _copy(t: Tensor, dtype: torch.dtype) -> Tensor:
+    return t.detach().to(dtype, copy=True)
 
 
 def _check(name: str, p: Tensor) -> None:
