@@ -1,8 +1,9 @@
 """Inner products of a list of models with each other: a training run as a geometry."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import autoray as ar
@@ -13,8 +14,9 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import check_budget
 from tnsim.algebra.stacking import stack
 from tnsim.analysis.blocks import best_size, planned
+from tnsim.analysis.fingerprint import fingerprint
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, law_for, together
-from tnsim.analysis.resume import Saved, fingerprint
+from tnsim.analysis.resume import Layout, Saved
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, as_like
 from tnsim.measure.outputs import Keep
@@ -116,11 +118,13 @@ def gram(
         progress: show a bar if it takes more than two seconds.
         checkpoint: a file that keeps finished blocks. Called again with the same arguments after an
             interruption, only the others are computed, with the same result to the last bit (given the same
-            number of threads). Gradients do not flow through kept blocks.
+            number of threads). Gradients do not flow through kept blocks. Whether the file can be written is found out
+            first; if writing fails later, a warning says so, and the matrix is returned. One process at a time.
 
     Raises:
         CostError: if it would take more than the budget.
-        ValueError: if the list is empty, models do not fit together, or the checkpoint is of other models.
+        ValueError: if the list is empty, models do not fit together, or the checkpoint is of other models or another
+            law, is damaged, is used by another process, or cannot be written (an ``OSError`` as well).
 
     Example:
         >>> import tnsim
@@ -155,23 +159,22 @@ def gram(
         "Raise budget= or memory=, or pass fewer models.",
     )
 
-    chunking = tuple(part.members for part in parts)
-    saved = Saved(
-        checkpoint, "" if checkpoint is None else fingerprint(list(nets), asked, method, keep, chunking)
-    )
+    key, layout = "", _layout(parts, () if checkpoint is None else plan.blocks, slices)
+    if checkpoint is not None:
+        key = fingerprint(nets, asked, method, keep, tuple(part.members for part in parts))
     blocks: dict[tuple[int, int], Array] = {}
-    for i, j in plan.blocks:
-        block = saved.get(f"{i}-{j}")
-        if block is not None:
-            blocks[i, j] = as_like(block, nets[0].polys[0].like)
+    with Saved(checkpoint, key, layout) as saved:
+        for i, j in plan.blocks:
+            block = saved.get(f"{i}-{j}")
+            if block is not None:
+                blocks[i, j] = as_like(block["products"], nets[0].polys[0].like)
 
-    def finished(pair: tuple[int, int], block: Array) -> None:
-        blocks[pair] = block
-        saved.put(f"{pair[0]}-{pair[1]}", block)
+        def finished(pair: tuple[int, int], block: Array) -> None:
+            blocks[pair] = block
+            saved.put(f"{pair[0]}-{pair[1]}", {"products": block})
 
-    plan(
-        [part.net for part in parts], [pair for pair in plan.blocks if pair not in blocks], finished, progress
-    )
+        missing = [pair for pair in plan.blocks if pair not in blocks]
+        plan([part.net for part in parts], missing, finished, progress)
     for i, j in plan.blocks:
         mirror = ar.do("transpose", blocks[i, j], (1, 0, 2))
         blocks[j, i] = (blocks[i, j] + mirror) / 2 if i == j else mirror
@@ -189,6 +192,14 @@ class _Part:
 
     members: tuple[int, ...]
     net: Network
+
+
+def _layout(parts: "Sequence[_Part]", pairs: Iterable[tuple[int, int]], slices: bool) -> Layout:
+    """What is kept of every block."""
+    net = parts[0].net
+    outputs = prod(net.polys[-1].out_shape) if slices else 1
+    sizes = [len(part.members) for part in parts]
+    return {f"{i}-{j}": {"products": ((sizes[i], sizes[j], outputs), net.dtype)} for i, j in pairs}
 
 
 def _cosine(g: Array) -> Array:
