@@ -1,6 +1,10 @@
 """Contraction paths on disk."""
 
+import errno
 import json
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import cotengra as ctg
 import pytest
@@ -8,7 +12,7 @@ import quimb.tensor as qtn
 import torch
 from zoo import rand
 
-from tnsim.algebra import contract
+from tnsim.algebra import contract, paths
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.paths import FOLDER, kept_path
 
@@ -62,27 +66,128 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "half of a fi",
-        "[]",
-        json.dumps({"path": [[0, 1]]}),
-        "PATH [[0, 1], [0, 5], [0, 1]]",
-        "PATH [[0, 1], [0, 1]]",
-        "PATH [[0, 0], [0, 1], [0, 1]]",
-        'PATH ["ab"]',
-    ],
-)
-def test_a_file_that_is_something_else_is_named(folder, content):
-    structure = {"inputs": [list(i) for i in RING], "output": [], "sizes": [2, 2, 2, 2]}
-    kept_path(RING, (), (2, 2, 2, 2), lambda: ((0, 1), (0, 1), (0, 1)))
+FOUND = ((0, 1), (0, 1), (0, 1))
+ANOTHER = ((2, 3), (1, 2), (0, 1))  # a path as well
+
+
+def search():
+    return FOUND
+
+
+def kept(path=FOUND):
+    return kept_path(RING, (), (2, 2, 2, 2), lambda: path)
+
+
+def truncated(content):
+    return content[: len(content) // 2]
+
+
+def of_another_structure(content):
+    return content.replace(b'"sizes": [2, 2, 2, 2]', b'"sizes": [2, 2, 2, 3]')
+
+
+def of_another_path(content):
+    assert json.dumps(FOUND).encode() in content
+    return content.replace(json.dumps(FOUND).encode(), json.dumps(ANOTHER).encode())
+
+
+BROKEN = [
+    truncated,
+    of_another_structure,
+    of_another_path,
+    lambda content: b"",
+    lambda content: b"[]",
+    lambda content: b"[" * 10**6,
+    lambda content: b'{"path": ' + b"9" * 10**5 + b"}",
+    lambda content: b'{"path": [[0, 1]]}',
+    lambda content: b"\xff\xfe",
+    lambda content: content.replace(b"[0, 1]", b'"ab"'),
+    lambda content: content.replace(b"[0, 1]", b"[0, NaN]"),
+    lambda content: content.replace(b"[0, 1]", b"[0, 5]"),
+    lambda content: content.replace(b"[0, 1]", b"[false, true]"),
+    lambda content: content.replace(b'"hash"', b'"crc"'),
+]
+
+
+@pytest.mark.parametrize("change", BROKEN)
+def test_a_file_that_is_something_else_is_written_anew(folder, change):
+    kept()
     (file,) = folder.glob("*.json")
-    if content.startswith("PATH "):
-        content = json.dumps(structure | {"path": json.loads(content[5:])})
-    file.write_text(content)
-    with pytest.raises(ValueError, match=file.name):
-        kept_path(RING, (), (2, 2, 2, 2), forbidden)
+    content = file.read_bytes()
+    file.write_bytes(change(content))
+    with pytest.warns(RuntimeWarning, match=file.name) as said:
+        assert kept(ANOTHER) == ANOTHER
+    assert len(said) == 1
+    assert kept_path(RING, (), (2, 2, 2, 2), forbidden) == ANOTHER
+    file.write_bytes(change(content))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # it was said
+        assert kept() == FOUND
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "path", [((0, 1), (0, 5), (0, 1)), ((0, 1), (0, 1)), ((0, 0), (0, 1), (0, 1)), ((0, True),) * 3]
+)
+def test_what_is_no_path_is_not_taken_for_one(folder, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        kept(path)
+    with pytest.warns(RuntimeWarning, match="it is no path"):
+        assert kept() == FOUND
+
+
+def test_a_pipe_and_a_folder_are_passed_over(folder):
+    kept()
+    (file,) = folder.glob("*.json")
+    for make in (os.mkfifo, os.mkdir):
+        file.unlink()
+        make(file)
+        paths._SAID.clear()
+        with pytest.warns(RuntimeWarning):
+            assert kept() == FOUND
+    assert file.is_dir() and [x.name for x in folder.iterdir()] == [file.name]  # nothing half-written stays
+
+
+@pytest.mark.parametrize("where", ["a file", "in a file", "/dev/full", "/proc/none", "long"])
+def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch, where):
+    (tmp_path / "a file").write_text("mine")
+    place = {"in a file": "a file/paths", "long": "x" * 300}.get(where, where)
+    monkeypatch.setenv(FOLDER, place if place.startswith("/") else str(tmp_path / place))
+    with pytest.warns(RuntimeWarning, match=FOLDER) as said:
+        assert kept() == kept() == FOUND
+    assert len(said) == 1 and (tmp_path / "a file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_stops_nothing(folder, monkeypatch, call, error):
+    def fail(*args, **kwargs):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, call, fail)
+    contraction, trace = dear()
+    with pytest.warns(RuntimeWarning, match=os.strerror(error)) as said:
+        assert torch.isclose(contraction.value(), trace, rtol=1e-12)
+        assert kept() == FOUND
+    assert len(said) == 1 and not list(folder.iterdir())
+
+
+def test_many_write_at_once(folder):
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter("error")
+        found = set(pool.map(lambda k: kept_path(RING, (), (2, 2, 2, 2 + k % 3), search), range(300)))
+    assert found == {FOUND} and len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_files_are_as_readable_as_the_umask_says(folder, mask):
+    old = os.umask(mask)
+    try:
+        kept()
+    finally:
+        os.umask(old)
+    assert [x.stat().st_mode & 0o777 for x in folder.iterdir()] == [0o666 & ~mask]
 
 
 def test_structures_have_a_file_each(folder):
