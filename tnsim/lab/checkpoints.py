@@ -1,6 +1,7 @@
 """A training run on disk: one file per checkpoint, and one that lists them."""
 
 import json
+import operator
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -9,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
+
+from tnsim.nn.conversion import check_conversion
+from tnsim.nn.tensorfile import check_content, read_tensors
 
 __all__ = ["Run", "pack", "write"]
 
 _INDEX = "run.json"
+_MOST = 2**63
 _CHECKPOINT = re.compile(r"step-\d+\.safetensors")
 
 
@@ -53,6 +56,11 @@ class Run:
         if len(self.steps) != len(self.metrics):
             raise ValueError(
                 f"{len(self.steps)} steps and metrics of {len(self.metrics)}: one each is needed."
+            )
+        odd = [s for s in self.steps if type(s) is not int or not 0 <= s < _MOST]
+        if odd:
+            raise ValueError(
+                f"a step is a whole number from 0 on, and less than 2⁶³; {_short(odd[0])} is none."
             )
         if any(a >= b for a, b in zip(self.steps, self.steps[1:], strict=False)):
             raise ValueError(f"steps must increase, and are {self.steps}.")
@@ -114,11 +122,11 @@ class Run:
         if not path.is_file():
             raise FileNotFoundError(f"{folder} holds no run: {_INDEX} is missing.")
         try:
+            check_content(path)
             content = json.loads(path.read_text("utf-8"))
-            steps = tuple(int(step) for step in content["steps"])
-            metrics = tuple(dict(row) for row in content["metrics"])
-            run = cls(folder, steps, metrics, dict(content["metadata"]))
-        except (ValueError, KeyError, TypeError) as error:
+            metrics = tuple({name: float(x) for name, x in dict(row).items()} for row in content["metrics"])
+            run = cls(folder, tuple(content["steps"]), metrics, dict(content["metadata"]))
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}).") from None
         for step in run.steps:
             if not run._path(step).is_file():
@@ -133,6 +141,7 @@ class Run:
             model: the module whose weights to keep, as they are now.
             metrics: what was measured, by name.
         """
+        step = operator.index(step)
         state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
         row = {name: float(value) for name, value in (metrics or {}).items()}
         run = replace(self, steps=(*self.steps, step), metrics=(*self.metrics, row))
@@ -177,10 +186,7 @@ class Run:
             raise KeyError(f"no checkpoint at step {step}; the run has {_listed(self.steps)}.")
         if self.folder is None:
             return self.states[step]
-        try:
-            return load_tensors(self._path(step).read_bytes())
-        except SafetensorError as error:
-            raise ValueError(f"{self._path(step)} is damaged ({error}).") from None
+        return read_tensors(self._path(step))
 
     def model(self, step: int, make: Callable[[], nn.Module]) -> nn.Module:
         """The model as it was at a step, for reading: in evaluation mode, its weights frozen.
@@ -196,6 +202,7 @@ class Run:
         state = self.state(step)
         with torch.random.fork_rng(devices=[]):  # the initial weights are thrown away: draw them unnoticed
             model = make()
+        check_conversion(state, model.state_dict())
         try:
             model.load_state_dict(state)
         except RuntimeError as error:
@@ -236,6 +243,11 @@ class Run:
 def pack(state: Mapping[str, Tensor]) -> bytes:
     """Named tensors as the content of a safetensors file."""
     return save_tensors({name: value.contiguous() for name, value in state.items()})
+
+
+def _short(x: object) -> str:
+    """A number as a message shows it; Python refuses to print very long ones."""
+    return f"a number of {x.bit_length()} bits" if isinstance(x, int) and abs(x) >= _MOST else repr(x)[:40]
 
 
 def _listed(steps: tuple[int, ...]) -> str:

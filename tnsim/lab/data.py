@@ -1,10 +1,12 @@
 """Labelled images, flattened and split in two."""
 
+import math
 import os
 import zipfile
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +14,8 @@ from sklearn import datasets
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
+
+from tnsim.nn.tensorfile import check_archive, check_content
 
 __all__ = ["Dataset", "load_digits", "load_npz"]
 
@@ -135,7 +139,8 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not such an archive, an array is missing, or the arrays do not fit together.
+        ValueError: if it is not such an archive, declares more than it holds, an array is missing, or the arrays do not
+            fit together.
     """
     try:
         arrays = _read(path)
@@ -144,22 +149,51 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
         classes = 1 + max((int(y.max()) for y in labels.values() if len(y)), default=0)
         height, width = arrays["x_train"].shape[1:]
         return Dataset(**pixels, **labels, shape=(height, width), classes=classes)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"cannot read {os.fspath(path)} as a data set: {error}") from None
 
 
+_DEFLATED = 1032  # how many times its size a deflated stream may hold, at most
 _ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError("it is a single array; write np.savez(path, x_train=..., y_train=..., ...)")
-    with archive:
-        missing = [name for name in _ARRAYS if name not in archive]
+    """The arrays, after a look at what they declare: numpy asks for memory before it reads."""
+    check_content(Path(path))
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            if file.read(6) == np.lib.format.MAGIC_PREFIX:
+                raise ValueError("it is a single array; write np.savez(path, x_train=..., y_train=..., ...)")
+        raise ValueError("it is not a .npz archive, or only the beginning of one")
+    check_archive(Path(path), _DEFLATED)
+    with zipfile.ZipFile(path) as archive:
+        held = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        missing = [name for name in _ARRAYS if name not in held]
         if missing:
-            raise ValueError(f"it lacks {', '.join(missing)} (it holds {', '.join(archive) or 'nothing'})")
-        return {name: archive[name] for name in _ARRAYS}
+            raise ValueError(f"it lacks {', '.join(missing)} (it holds {', '.join(held) or 'nothing'})")
+        for name in _ARRAYS:
+            _check_header(archive, name, held[name])
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in _ARRAYS}
+
+
+def _check_header(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> None:
+    """Whether an array holds what it declares."""
+    if info.file_size > _DEFLATED * info.compress_size:
+        raise ValueError(f"{name} declares {info.file_size} bytes and holds {info.compress_size}, compressed")
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        if version not in read:
+            raise ValueError(
+                f"{name} is written in version {version} of the format; arrays of numbers are 1.0"
+            )
+        shape, _, dtype = read[version](file)
+        held = info.file_size - file.tell()
+    if dtype.hasobject:
+        raise ValueError(f"{name} holds objects, which are never read (allow_pickle=False)")
+    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != held:
+        raise ValueError(f"{name} declares shape {shape} of {dtype} and holds {held} bytes")
 
 
 def _pixels(name: str, images: np.ndarray) -> Tensor:

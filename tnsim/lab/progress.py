@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load
 from torch import Tensor, nn
 
 from tnsim.lab.checkpoints import pack, write
+from tnsim.nn.tensorfile import read_tensors
 
 __all__ = ["Progress"]
 
@@ -69,9 +68,10 @@ class Progress:
         if not path.is_file():
             return None
         try:
-            tensors = load(path.read_bytes())
-            return Progress(int(tensors.pop("step")), tensors)
-        except (SafetensorError, KeyError):
+            tensors = read_tensors(path)
+            step = int(tensors.pop("step"))
+            return Progress(step, tensors) if "generator" in tensors else None
+        except (ValueError, KeyError, RuntimeError, OverflowError):
             return None
 
     @staticmethod

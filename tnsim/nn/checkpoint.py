@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tnsim.nn.conversion import check_conversion
+from tnsim.nn.tensorfile import read_tensors
 from tnsim.nn.transformer import Transformer
 
 __all__ = ["Names", "Source", "language_model", "load", "read_state"]
@@ -31,7 +31,7 @@ def read_state(source: Source) -> dict[str, Tensor]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it holds anything else.
+        ValueError: if it holds anything else, is empty, damaged or a pointer of Git LFS, or declares more than it holds.
 
     Example:
         >>> read_state({"w": torch.ones(2)})
@@ -43,14 +43,21 @@ def read_state(source: Source) -> dict[str, Tensor]:
         path = Path(source)
         if not path.is_file():
             raise FileNotFoundError(f"there is no file {path}.")
-        content = _opened(path)
+        content = read_tensors(path)
+    seen = set()
     while isinstance(content, Mapping) and (key := next((k for k in _INSIDE if _holds(content, k)), None)):
+        if id(content) in seen:
+            raise ValueError(f"what is called {key!r} contains itself; pass the state dict alone.")
+        seen.add(id(content))
         content = content[key]
     if not isinstance(content, Mapping) or not content:
         raise ValueError(
             f"{source if not isinstance(source, Mapping) else 'the state'} holds no weights by name."
         )
     odd = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    nameless = [name for name in content if not isinstance(name, str)]
+    if nameless:
+        raise ValueError(f"weights go by names; {_listed(map(repr, nameless))} are none.")
     if odd:
         raise ValueError(
             f"a state dict holds tensors only; {_listed(map(repr, odd))} are not. Take them out."
@@ -73,7 +80,8 @@ def load(model: Model, source: Source, names: Names | None = None, ignore: Itera
         The model.
 
     Raises:
-        ValueError: if weights are missing, left over, of another shape or not finite; the message names them.
+        ValueError: if weights are missing, left over, of another shape, not finite, complex where the model is real, or
+            too large for its dtype; the message names them, and the model is as it was.
 
     Example:
         >>> trained, fresh = nn.Linear(2, 1), nn.Linear(2, 1)
@@ -83,28 +91,8 @@ def load(model: Model, source: Source, names: Names | None = None, ignore: Itera
     """
     state = _renamed(read_state(source), names or {}, tuple(ignore))
     wanted = model.state_dict()
-    kind = type(model).__name__
-    missing, extra = [n for n in wanted if n not in state], [n for n in state if n not in wanted]
-    if missing or extra:
-        parts = [f"the checkpoint has no {_listed(missing)}"] if missing else []
-        parts += [f"{kind} has no {_listed(extra)}"] if extra else []
-        raise ValueError(
-            f"the checkpoint does not fit {kind}: {'; '.join(parts)}. Say in names= what belongs where, and in ignore= "
-            "what to pass over."
-        )
-    shapes = {n: (tuple(state[n].shape), tuple(wanted[n].shape)) for n in wanted}
-    wrong = [
-        f"{n} is {a}, {kind} needs {b}"
-        for n, (a, b) in shapes.items()
-        if a != b and not _one(state[n], wanted[n])
-    ]
-    if wrong:
-        raise ValueError(f"the checkpoint does not fit {kind}: {_listed(wrong, '; ')}.")
-    broken = [
-        n for n, value in state.items() if value.is_floating_point() and not bool(value.isfinite().all())
-    ]
-    if broken:
-        raise ValueError(f"the checkpoint holds NaN or infinite entries in {_listed(broken)}.")
+    _check(state, wanted, type(model).__name__)
+    check_conversion(state, wanted)
     with torch.no_grad():
         model.load_state_dict({n: value.reshape(wanted[n].shape) for n, value in state.items()})
     return model.eval()
@@ -159,7 +147,12 @@ def language_model(
         raise ValueError(
             f"the checkpoint has no {_listed(absent)}, only {_listed(state)}; say in names= what it calls them."
         )
-    layers = {int(m[1]) for n in state if (m := re.match(r"blocks\.(\d+)\.", n))}
+    found = dict.fromkeys(m[1] for n in state if (m := re.match(r"blocks\.(\d+)\.", n)))
+    if set(found) != {str(k) for k in range(len(found))}:
+        raise ValueError(
+            f"the checkpoint has the blocks {_listed(found)}; they are to be counted from 0 on, none left out. Say in "
+            "names= what belongs where, and in ignore= what to pass over."
+        )
     shape = {n: tuple(state[n].shape) for n in needed}
     odd = [f"{n} of shape {s}" for n, s in shape.items() if len(s) != 2]
     if odd:
@@ -169,36 +162,59 @@ def language_model(
         raise ValueError(
             f"{n_head} heads do not divide the {width} rows of blocks.0.q1.weight; write n_head=."
         )
-    model = Transformer(
-        n_vocab,
-        d_model,
-        n_head,
-        n_ctx,
-        ["attn" for _ in range(max(layers) + 1)],
-        d_head=width // n_head,
-        d_out=shape["unembed.weight"][0],
-        base=base,
-        bias="qk" if "blocks.0.q1.bias" in state else False,
-        scale=scale,
-        norm="unembed.energy" in state,
-    )
+    if not state["embed.weight"].is_floating_point():
+        raise ValueError(f"embed.weight is {state['embed.weight'].dtype}; a language model has real weights.")
+
+    def made() -> Transformer:
+        return Transformer(
+            n_vocab,
+            d_model,
+            n_head,
+            n_ctx,
+            ["attn" for _ in found],
+            d_head=width // n_head,
+            d_out=shape["unembed.weight"][0],
+            base=base,
+            bias="qk" if "blocks.0.q1.bias" in state else False,
+            scale=scale,
+            norm="unembed.energy" in state,
+        )
+
+    with torch.device("meta"):  # before memory is asked for
+        _check(state, made().state_dict(), "Transformer")
+    model = made()
     model.unembed.eps = eps
     return load(model.to(state["embed.weight"].dtype), state)
 
 
-def _opened(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}).") from None
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged or unsafe content makes it raise
+def _check(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], kind: str) -> None:
+    """Whether names and shapes are those of a module, and all numbers are finite."""
+    missing, extra = [n for n in wanted if n not in state], [n for n in state if n not in wanted]
+    if missing or extra:
+        parts = [f"the checkpoint has no {_listed(missing)}"] if missing else []
+        parts += [f"{kind} has no {_listed(extra)}"] if extra else []
         raise ValueError(
-            f"{path} cannot be read as weights alone; save it again with torch.save(model.state_dict(), path). "
-            f"({str(error).splitlines()[0]})"
-        ) from None
+            f"the checkpoint does not fit {kind}: {'; '.join(parts)}. Say in names= what belongs where, and in ignore= "
+            "what to pass over."
+        )
+    other = [n for n, value in wanted.items() if not isinstance(value, Tensor)]
+    if other:
+        raise ValueError(f"{kind} keeps {_listed(other)} beside its weights; use load_state_dict.")
+    shapes = {n: (tuple(state[n].shape), tuple(wanted[n].shape)) for n in wanted}
+    wrong = [
+        f"{n} is {a}, {kind} needs {b}"
+        for n, (a, b) in shapes.items()
+        if a != b and not _one(state[n], wanted[n])
+    ]
+    if wrong:
+        raise ValueError(f"the checkpoint does not fit {kind}: {_listed(wrong, '; ')}.")
+    broken = [n for n, value in state.items() if _is_dense(value) and not bool(value.isfinite().all())]
+    if broken:
+        raise ValueError(f"the checkpoint holds NaN or infinite entries in {_listed(broken)}.")
+
+
+def _is_dense(x: Tensor) -> bool:
+    return x.layout == torch.strided and not x.is_meta and not x.is_quantized
 
 
 def _holds(content: Mapping[str, Any], key: str) -> bool:
