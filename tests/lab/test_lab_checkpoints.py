@@ -1,11 +1,14 @@
 """A run on disk is complete or shorter, never broken, and gives back the very same weights."""
 
 import json
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from tnsim.lab import Run
@@ -154,6 +157,10 @@ def test_missing(tmp_path):
         Run.load(tmp_path)
 
 
+def run_of(step, metric=0.0):
+    return f'{{"steps": [{step}], "metrics": [{{"loss": {metric}}}], "metadata": {{}}}}'
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -162,12 +169,75 @@ def test_missing(tmp_path):
         '{"steps": [0]}',
         '{"steps": [0, 10], "metrics": [{}], "metadata": {}}',
         '{"steps": 3, "metrics": 3}',
+        "",
+        "[" * 10**6,
+        '{"steps": ' + "[" * 10**6,
+        '{"steps": [], "metrics": [], "metadata": ' + '{"a":' * 10**6,
+        run_of("1" + "0" * 400),
+        run_of("1" + "0" * 5000),
+        run_of(2**63),
+        run_of("NaN"),
+        run_of("Infinity"),
+        run_of("1e400"),
+        run_of("-Infinity"),
+        run_of("1.5"),
+        run_of("-1"),
+        run_of("true"),
+        run_of("null"),
+        run_of('"0"'),
+        run_of(0, "1" + "0" * 400),
+        run_of(0, '"high"'),
+        run_of(0, "[1]"),
+        '{"steps": [0], "metrics": ["a"], "metadata": {}}',
+        '{"steps": [0], "metrics": [{}], "metadata": 3}',
     ],
+    ids=range(26),
 )
 def test_damaged_list(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
-    with pytest.raises(ValueError, match=r"run\.json is damaged"):
+    (tmp_path / "step-00000000.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"run\.json is damaged") as caught:
         Run.load(tmp_path)
+    assert len(str(caught.value)) < 500
+
+
+def test_what_a_diverged_run_measured_is_read(tmp_path):
+    Run.create(tmp_path).record(0, _make(), {"loss": float("nan"), "best": float("inf")})
+    assert math.isnan(Run.load(tmp_path).curve("loss")[0]) and Run.load(tmp_path).curve("best") == [math.inf]
+
+
+@pytest.mark.parametrize("step", [-1, 2**63])
+def test_steps_are_counted_from_zero(tmp_path, step):
+    run = Run.create(tmp_path)
+    with pytest.raises(ValueError, match="a step is a whole number from 0 on"):
+        run.record(step, _make())
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_step_may_be_any_integer(tmp_path):
+    Run.create(tmp_path).record(np.int64(3), _make())
+    assert Run.load(tmp_path).steps == (3,)
+
+
+def test_a_pointer_in_place_of_a_checkpoint(tmp_path):
+    run, _ = _filled(tmp_path)
+    (tmp_path / "step-00000010.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ValueError, match=r"step-00000010\.safetensors is a pointer of Git LFS"):
+        run.model(10, _make)
+
+
+@pytest.mark.parametrize(
+    ("weight", "says"),
+    [
+        (torch.full((2, 3), 1e60, dtype=torch.float64), r"weight holds 1e\+60, beyond what float32"),
+        (torch.ones(2, 3, dtype=torch.complex64), "weight is complex"),
+    ],
+)
+def test_weights_that_the_module_cannot_hold(tmp_path, weight, says):
+    run, _ = _filled(tmp_path)
+    save_file({"weight": weight, "bias": torch.ones(2)}, tmp_path / "step-00000010.safetensors")
+    with pytest.raises(ValueError, match=says):
+        run.model(10, _make)
 
 
 @pytest.mark.parametrize("keep", [0, 4, 60, -1])

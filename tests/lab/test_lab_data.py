@@ -1,5 +1,8 @@
 """Data sets are complete, in range, and say what is wrong when they are not."""
 
+import io
+import struct
+import zipfile
 from dataclasses import FrozenInstanceError
 
 import numpy as np
@@ -132,6 +135,79 @@ def test_npz_of_another_kind(tmp_path):
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cannot read .*cut\.npz"):
         load_npz(tmp_path / "cut.npz")
+
+
+def npy(shape, data=b"", dtype="<f8", version=(1, 0)):
+    file = io.BytesIO()
+    write = (
+        np.lib.format.write_array_header_1_0 if version == (1, 0) else np.lib.format.write_array_header_2_0
+    )
+    write(file, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return file.getvalue() + data
+
+
+def archived(path, x_train, how=zipfile.ZIP_STORED):
+    arrays = _arrays()
+    _save(path, arrays)
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", how) as archive:
+        for name, content in (contents | {"x_train.npy": x_train}).items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (
+            npy((10**6, 10**3, 10**3)),
+            "x_train declares shape (1000000, 1000, 1000) of float64 and holds 0 bytes",
+        ),
+        (npy((2**32, 2**32, 4), bytes(32)), "x_train declares shape"),
+        (npy((2**62, 2**62, 2**62)), "x_train declares shape"),
+        (npy((-1, 4, 5), bytes(32)), "x_train declares shape"),
+        (npy((6, 4, 5), bytes(8)), "x_train declares shape"),
+        (npy((6, 4, 5), bytes(8), version=(2, 0)), "x_train declares shape"),
+        (npy((6, 4, 5), bytes(8 * 120 + 1)), "x_train declares shape"),
+        (npy((6, 4, 5), bytes(8 * 120), dtype="|O"), "allow_pickle=False"),
+        (b"\x93NUMPY\x03\x00" + bytes(100), "version (3, 0)"),
+        (b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535, "cannot read"),
+        (b"", "cannot read"),
+    ],
+    ids=range(11),
+)
+def test_an_array_that_holds_less_than_it_declares(tmp_path, monkeypatch, content, says):
+    monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("memory was asked for"))
+    with pytest.raises(ValueError) as caught:
+        load_npz(archived(tmp_path / "a.npz", content))
+    assert says in str(caught.value) and len(str(caught.value)) < 500
+
+
+def test_an_archive_whose_directory_lies(tmp_path, monkeypatch):
+    path = archived(tmp_path / "a.npz", npy((10**6, 10, 10)), zipfile.ZIP_DEFLATED)
+    content = path.read_bytes()
+    at = content.rindex(b"PK\x01\x02", 0, content.rindex(b"x_train.npy"))
+    path.write_bytes(content[: at + 24] + struct.pack("<I", 8 * 10**8 + 128) + content[at + 28 :])
+    monkeypatch.setattr(np, "load", lambda *a, **k: pytest.fail("memory was asked for"))
+    with pytest.raises(ValueError, match=r"declares \d+ bytes"):
+        load_npz(path)
+
+
+def test_a_compressed_archive_is_read(tmp_path):
+    arrays = _arrays()
+    np.savez_compressed(tmp_path / "a.npz", **{k: np.zeros_like(x) for k, x in arrays.items()})
+    assert not load_npz(tmp_path / "a.npz").x_train.any()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "it is empty"), (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS")],
+)
+def test_an_archive_that_is_not_there(tmp_path, content, says):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=says):
+        load_npz(tmp_path / "a.npz")
 
 
 def test_dataset_is_frozen_and_checks_its_shape():

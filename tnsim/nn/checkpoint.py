@@ -165,7 +165,7 @@ def language_model(
     if not state["embed.weight"].is_floating_point():
         raise ValueError(f"embed.weight is {state['embed.weight'].dtype}; a language model has real weights.")
 
-    def made() -> Transformer:
+    def made(base: float | None) -> Transformer:
         return Transformer(
             n_vocab,
             d_model,
@@ -180,9 +180,9 @@ def language_model(
             norm="unembed.energy" in state,
         )
 
-    with torch.device("meta"):  # before memory is asked for
-        _check(state, made().state_dict(), "Transformer")
-    model = made()
+    with torch.device("meta"):  # before memory is asked for; no weight tells of the rotary embedding
+        _check(state, made(None).state_dict(), "Transformer")
+    model = made(base)
     model.unembed.eps = eps
     return load(model.to(state["embed.weight"].dtype), state)
 
