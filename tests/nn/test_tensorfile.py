@@ -60,7 +60,7 @@ FILES = {
     "deep.safetensors": (struct.pack("<Q", 10**5) + b'{"a":' + b"[" * (10**5 - 5), "is damaged"),
     "length.safetensors": (struct.pack("<Q", 2**62) + b"{}", "is damaged"),
     "kind.safetensors": (header(entry([2], 2, "F1"), bytes(2)), "is damaged"),
-    "deep.pt": (b"\x80\x02" + b"]" * 10**6 + b".", "cannot be read as weights alone"),
+    "deep.pt": (b"\x80\x02" + b"]" * 10**4 + b".", "cannot be read as weights alone"),
     "bomb.pt": (bomb(), "declares 1000000 bytes of content, and is"),
     "lying.pt": (lying(), "declares"),
     "expanded.pt": (

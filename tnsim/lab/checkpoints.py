@@ -4,6 +4,7 @@ import json
 import operator
 import os
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -257,7 +258,7 @@ def _listed(steps: tuple[int, ...]) -> str:
 
 def write(path: Path, content: bytes) -> None:
     """Write a file such that whoever opens it finds the old content or the new, and never a part."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         with open(beside, "wb") as file:
             file.write(content)
