@@ -216,7 +216,7 @@ def _unwired(t: Term) -> Term:
     ports: list[tuple[str, ...]] = []
     extra = []
     for e, end in enumerate(ends):
-        port = []
+        port: list[str] = []
         for ix in end:
             shared = any(ix in other for o, other in enumerate(ends) if o != e)
             new = unused({*sizes, *chain(*ports, port)}, f"port{e}", space(ix)) if shared else ix
