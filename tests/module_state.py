@@ -24,6 +24,8 @@ def fingerprint(x, seen=None):
     if id(x) in seen:
         return ("again", seen[id(x)][0])
     seen[id(x)] = (len(seen), x)
+    if isinstance(x, Remembering):
+        return (fingerprint(Remembering.history, seen), id(x), _inner(x.__dict__, seen))
     head = (type(x).__name__, id(x) if not isinstance(x, MethodType | BuiltinMethodType) else 0)
     if isinstance(x, torch.Tensor):
         facts = (x.dtype, str(x.device), x.requires_grad, x._version, x.data_ptr(), tuple(x.shape), x.is_leaf)
@@ -272,6 +274,35 @@ def reseeding():
     return Forward(forward, w=nn.Linear(D, D))
 
 
+class Remembering(nn.Module):
+    """A list that belongs to the class, a method of a base that counts, and a layer that is made in ``forward``."""
+
+    history: list = []  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.w, self.later = nn.Linear(D, D), None
+
+    def forward(self, x):
+        self.history.append(1)
+        if self.later is None:
+            self.later = nn.Linear(D, D).to(x.dtype)
+            nn.init.eye_(self.later.weight)
+            nn.init.zeros_(self.later.bias)
+        return self.w(x) * self.later(x)
+
+
+def defaults():
+    model = nn.Sequential(nn.Linear(D, D))
+
+    def forward(x, _model=model):
+        _model.calls = 1
+        return _model[0](x)
+
+    model.forward = forward
+    return model
+
+
 def counting(s, x):
     s.n = getattr(s, "n", 0) + 1
     return s.w(x) * s.n
@@ -286,6 +317,8 @@ CONVERTED = {
     "functions that captured the module": Lambdas,
     "hooks": hooked,
     "a global module": global_module,
+    "a module as a default": defaults,
+    "attributes of the class": Remembering,
     "weights written in forward": Norm,
     "weight_norm by hooks": lambda: normed(weight_norm),
     "spectral_norm by hooks": lambda: normed(spectral_norm),
@@ -307,3 +340,10 @@ REFUSED = {
     "freezes itself": lambda: Forward(lambda s, x: s.requires_grad_(False).w(x), w=nn.Linear(D, D)),
     "an output that counts": lambda: Forward(counting, w=nn.Linear(D, D)),
 }
+
+EXAMPLE = torch.zeros(1, D)
+
+
+def made(name):
+    torch.manual_seed(0)
+    return {**CONVERTED, **REFUSED}[name]()

@@ -33,6 +33,7 @@ class Ambient:
         grad: whether autograd is on.
         modes: the active torch function modes, the innermost last.
         dtype: the default dtype.
+        threads: how many threads torch uses.
         python_random: state of the generator of ``random``.
         numpy_random: that of ``numpy.random``.
         torch_random: that of torch on the CPU.
@@ -42,6 +43,7 @@ class Ambient:
     grad: bool
     modes: tuple[TorchFunctionMode, ...]
     dtype: torch.dtype
+    threads: int
     python_random: Any
     numpy_random: Any
     torch_random: Tensor
@@ -54,6 +56,7 @@ class Ambient:
             torch.is_grad_enabled(),
             tuple(_get_current_function_mode_stack()),
             torch.get_default_dtype(),
+            torch.get_num_threads(),
             random.getstate(),
             np.random.get_state(legacy=False),
             torch.default_generator.get_state(),
@@ -71,6 +74,8 @@ class Ambient:
             torch.set_grad_enabled(self.grad)
         if torch.get_default_dtype() != self.dtype:
             torch.set_default_dtype(self.dtype)
+        if torch.get_num_threads() != self.threads:
+            torch.set_num_threads(self.threads)
         if random.getstate() != self.python_random:
             random.setstate(self.python_random)
         if not _same(np.random.get_state(legacy=False), self.numpy_random):

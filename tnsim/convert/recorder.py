@@ -16,17 +16,12 @@ from torch.overrides import resolve_name
 from tnsim.algebra import Poly
 from tnsim.convert.ambient import Mode
 from tnsim.convert.errors import ConvertError, InputError, located
+from tnsim.convert.functions import FACTS, operation
 from tnsim.convert.trace import Call, Node, Step, mapped, members, words
 from tnsim.convert.weights import Weights
 
 __all__ = ["Recorder"]
 
-_FACTS = words("""
-    shape size dim ndim ndimension numel nelement len device dtype layout is_floating_point is_complex requires_grad
-    is_leaf grad_fn grad is_cuda is_cpu is_mps is_meta is_contiguous stride storage_offset element_size itemsize nbytes
-    get_device is_sparse is_quantized is_nested is_same_size hash repr format str names is_conj is_neg is_inference
-    is_signed
-""")
 _FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
 _CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
 _SAME_PLACE = words("add sub mul div neg pow square lerp addcmul multiply subtract divide negative")
@@ -107,7 +102,7 @@ class Recorder(Mode):
         kwargs = kwargs or {}
         if self.silent:
             return func(*args, **kwargs)
-        op, same_place = _operation(func)
+        op, same_place = operation(func)
         tensors = members((args, kwargs), Tensor)
         if any(id(t) in self.stale for t in tensors):
             raise ConvertError(
@@ -117,7 +112,7 @@ class Recorder(Mode):
         data = [t for t in tensors if id(t) in self.nodes]
         if not data:
             return self._constant(func, args, kwargs, tensors, same_place)
-        if op in _FACTS:
+        if op in FACTS:
             return func(*args, **kwargs)
         if op in _FRESH:
             return self._fresh(func(*args, **kwargs))
@@ -134,7 +129,12 @@ class Recorder(Mode):
                 return self._fresh(out)
             if out.is_floating_point():  # rounding is no part of the polynomial
                 self.precision = max(self.precision, torch.finfo(out.dtype).eps)
-                return args[0]
+                same = (
+                    out.dtype == self.weights.own_dtype
+                )  # then the module's own tensor is returned as it is
+                if same or torch.is_grad_enabled() or not self.with_grad:
+                    return args[0]
+                return self._data(torch.Tensor.detach, "detach", False, (args[0],), {}, data)
         return self._data(func, op, same_place, args, kwargs, data)
 
     def _constant(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], same_place: bool) -> Any:
@@ -256,23 +256,6 @@ class Recorder(Mode):
     def _where(self) -> str:
         call = self.stack[-1]
         return located(call.path, "" if call.is_layer else _source())
-
-
-def _operation(func: Any) -> tuple[str, bool]:
-    """The normalised name of a torch function, and whether it changes its first argument."""
-    name = getattr(func, "__name__", str(func))
-    if name in ("__get__", "__set__", "__delete__"):
-        return (func.__self__.__name__, False) if name == "__get__" else ("set", True)
-    if name.startswith("__") and name.endswith("__"):
-        plain = name[2:-2]
-        if plain == "setitem":
-            return plain, True
-        if plain in ("float", "int", "bool", "complex", "index"):
-            return "item", False
-        if plain[:1] == "i" and plain[1:] in ("add", "sub", "mul", "div", "truediv", "pow", "matmul"):
-            return plain[1:].replace("truediv", "div"), True
-        return plain, False
-    return (name[:-1], True) if name.endswith("_") and not name.startswith("_") else (name, False)
 
 
 def _source() -> str:

@@ -6,30 +6,39 @@ of the classes it meets, and leaves functions alone, so that a lambda which capt
 
 import copy
 import random
-import sys
 import weakref
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache, partial
-from types import BuiltinMethodType, CellType, CodeType, FunctionType, MethodType, SimpleNamespace
+from types import BuiltinMethodType, CellType, FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tnsim.convert.reflection import (
+    ATOMS,
+    MISSING,
+    class_attributes,
+    contents,
+    defaults,
+    has_state,
+    held,
+    is_plain,
+    named_globals,
+    quiet,
+    slots,
+)
+
 __all__ = ["replica"]
 
-_ATOMS = frozenset(
-    (type(None), bool, int, float, complex, str, bytes, range, slice, type(...), torch.dtype, torch.device)
-) | {torch.Size, type}
 _MUTABLE = (dict, list, set, deque)
 _CONTAINERS = (OrderedDict, defaultdict, dict, list, set, deque)
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 _PROXIES = (weakref.ProxyType, weakref.CallableProxyType)
 _CACHED = type(lru_cache(int))
-_MISSING = object()
 
 
 def replica(module: nn.Module, tensors: Mapping[int, Tensor]) -> nn.Module:
@@ -76,10 +85,10 @@ class _Copier:
         return made
 
     def __call__(self, x: Any) -> Any:
-        if type(x) in _ATOMS:
+        if type(x) in ATOMS:
             return x
-        found = self.made.get(id(x), _MISSING)
-        if found is not _MISSING:
+        found = self.made.get(id(x), MISSING)
+        if found is not MISSING:
             return found
         return self._known(x, self._copied(x))
 
@@ -95,7 +104,7 @@ class _Copier:
         if kind in (weakref.ref, weakref.WeakMethod):
             return self._referred(x(), x, kind)
         if kind is FunctionType:
-            return self._function(x) if _has_state(x) or self._reaches(x, True) else x
+            return self._function(x) if has_state(x) or self._reaches(x, True) else x
         if kind is MethodType:
             f, owner = self(x.__func__), self(x.__self__)
             return x if f is x.__func__ and owner is x.__self__ else MethodType(f, owner)
@@ -121,7 +130,7 @@ class _Copier:
             return self._frozen(x)
         if issubclass(kind, _MUTABLE):
             return self._container(x)
-        if issubclass(kind, nn.Module) or _is_plain(x):
+        if issubclass(kind, nn.Module) or is_plain(x):
             return self._object(x)
         return x
 
@@ -191,7 +200,7 @@ class _Copier:
         return made
 
     def _function(self, f: FunctionType) -> FunctionType:
-        names = [name for name, value in _globals(f) if self._matters(f, value, True)]
+        names = [name for name, value in named_globals(f) if self._matters(f, value, True)]
         scope = dict(f.__globals__) if names else f.__globals__
         made = FunctionType(
             f.__code__, scope, f.__name__, None, tuple(map(self, f.__closure__ or ())) or None
@@ -212,8 +221,8 @@ class _Copier:
         if key not in self.reaching:
             self.reaching[key] = False  # while this is found out, for functions that call each other
             self.kept.append(f)
-            captured = [_contents(cell) for cell in f.__closure__ or ()]
-            values = [*captured, *(value for _, value in _globals(f))]
+            captured = [*map(contents, f.__closure__ or ()), *defaults(f)]
+            values = [*captured, *(value for _, value in named_globals(f))]
             self.reaching[key] = any(self._matters(f, value, containers) for value in values)
         return self.reaching[key]
 
@@ -232,11 +241,15 @@ class _Copier:
     def _object(self, x: Any) -> Any:
         if not isinstance(x, nn.Module):
             return self._filled(x, object.__new__(type(x)))
-        made = self._known(x, object.__new__(_quiet(type(x))))
+        made = self._known(x, object.__new__(quiet(type(x))))
         made.__dict__["_compiled_call_impl"] = None
-        for name, f in _methods(type(x)):
-            if name not in x.__dict__ and self._reaches(f, False):  # hides the method of the class
-                made.__dict__[name] = MethodType(self(f), made)
+        for name, value in class_attributes(type(x)):  # a copy of the object's own hides that of the class
+            if name in x.__dict__:
+                continue
+            if type(value) in _CONTAINERS:
+                made.__dict__[name] = self(value)
+            elif type(value) is FunctionType and self._reaches(value, False):
+                made.__dict__[name] = MethodType(self(value), made)
         return self._filled(x, made)
 
     def _filled(self, x: Any, made: Any) -> Any:
@@ -246,90 +259,10 @@ class _Copier:
             for name, value in list(getattr(x, "__dict__", {}).items()):
                 if name not in made.__dict__:
                     made.__dict__[name] = self(value)
-            for slot in _slots(type(x)):
-                value = _held(slot, x)
-                if value is not _MISSING:
+            for slot in slots(type(x)):
+                value = held(slot, x)
+                if value is not MISSING:
                     slot.__set__(made, self(value))
 
         self.todo.append(fill)
         return made
-
-
-def _has_state(f: FunctionType) -> bool:
-    return bool(f.__closure__ or f.__dict__)
-
-
-def _contents(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
-
-
-def _globals(f: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The global variables that a function of the user's names."""
-    if (f.__module__ or "").partition(".")[0] != "torch":
-        for name in _names(f.__code__):
-            if name in f.__globals__:
-                yield name, f.__globals__[name]
-
-
-@lru_cache(4096)
-def _names(code: CodeType) -> frozenset[str]:
-    inner = (_names(c) for c in code.co_consts if isinstance(c, CodeType))
-    return frozenset(code.co_names).union(*inner)
-
-
-def _methods(kind: type) -> Iterator[tuple[str, FunctionType]]:
-    """The methods of the user's classes, those that count first."""
-    seen: set[str] = set()
-    for cls in kind.__mro__:
-        if cls.__module__.partition(".")[0] not in ("torch", "builtins", "typing"):
-            for name, f in vars(cls).items():
-                if type(f) is FunctionType and name not in seen and not name.startswith("__"):
-                    yield name, f
-        seen |= vars(cls).keys()
-
-
-def _quiet(kind: type) -> type:
-    """The class itself; or, where it has a finaliser, one without, so that the end of a copy is not noticed."""
-    if not hasattr(kind, "__del__"):
-        return kind
-    return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__del__": lambda self: None})
-
-
-def _is_plain(x: Any) -> bool:
-    """Whether an object is of a Python class, and all it holds are attributes."""
-    kind = type(x)
-    ordinary = all(
-        getattr(kind, name) is getattr(object, name) for name in ("__new__", "__reduce_ex__", "__reduce__")
-    )
-    if not ordinary or issubclass(kind, type | Tensor) or hasattr(kind, "__del__"):
-        return False
-    if any(_held(slot, x) is not _MISSING for slot in _slots(kind)):
-        return True
-    if not hasattr(x, "__dict__"):
-        return False
-    home = sys.modules.get(kind.__module__)
-    return bool(x.__dict__) or not any(
-        v is x for v in list(vars(home).values()) if home
-    )  # a sentinel is itself
-
-
-def _slots(kind: type) -> list[Any]:
-    """The descriptors of the attributes that lie outside the dictionary."""
-    member = type(FunctionType.__globals__)
-    return [
-        value
-        for cls in kind.__mro__
-        if "__slots__" in vars(cls)
-        for value in vars(cls).values()
-        if type(value) is member
-    ]
-
-
-def _held(slot: Any, x: Any) -> Any:
-    try:
-        return slot.__get__(x)
-    except AttributeError:
-        return _MISSING

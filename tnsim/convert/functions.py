@@ -1,0 +1,31 @@
+"""Functions: what torch functions are called, and which of them only tell a fact about a tensor."""
+
+from typing import Any
+
+from tnsim.convert.trace import words
+
+__all__ = ["FACTS", "operation"]
+
+FACTS = words("""
+    shape size dim ndim ndimension numel nelement len device dtype layout is_floating_point is_complex requires_grad
+    is_leaf grad_fn grad is_cuda is_cpu is_mps is_meta is_contiguous stride storage_offset element_size itemsize nbytes
+    get_device is_sparse is_quantized is_nested is_same_size hash repr format str names is_conj is_neg is_inference
+    is_signed untyped_storage
+""")
+
+
+def operation(func: Any) -> tuple[str, bool]:
+    """The normalised name of a torch function, and whether it changes its first argument."""
+    name = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__", "__delete__"):
+        return (func.__self__.__name__, False) if name == "__get__" else ("set", True)
+    if name.startswith("__") and name.endswith("__"):
+        plain = name[2:-2]
+        if plain == "setitem":
+            return plain, True
+        if plain in ("float", "int", "bool", "complex", "index"):
+            return "item", False
+        if plain[:1] == "i" and plain[1:] in ("add", "sub", "mul", "div", "truediv", "pow", "matmul"):
+            return plain[1:].replace("truediv", "div"), True
+        return plain, False
+    return (name[:-1], True) if name.endswith("_") and not name.startswith("_") else (name, False)
