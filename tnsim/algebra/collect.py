@@ -15,6 +15,8 @@ from tnsim.algebra.wires import MODEL, index
 
 __all__ = ["collect"]
 
+Array = Any
+
 _SMALL = 10_000  # entries; below this a dense matrix is always worth having
 
 
@@ -88,13 +90,23 @@ def _added(group: list[Term]) -> list[Term]:
         tensors = tuple(x for x in t.tensors if not _idle(x)) or t.tensors[:1]
         own = tuple(ix for ix in kept if any(ix in x.inds for x in tensors))
         value = Contraction(tensors, own, {}, t.coefficient).value()
-        values.append(value[tuple(slice(None) if ix in own else None for ix in kept)])
-    total = qtn.Tensor(reduce(operator.add, values), kept, tags="c")
+        values.append((value, own))
+    total = qtn.Tensor(_summed(values, kept)[0], kept, tags="c")
     ones = tuple(x for x in first.tensors if _idle(x) and not set(x.inds) <= set(kept))
     missing = [ix for ix in first.out if ix not in kept and not any(ix in x.inds for x in ones)]
     sizes = {ix: n for t in simple for ix, n in t.sizes.items()}
     ones += tuple(qtn.Tensor(ar.do("ones", (sizes[ix],), like=total.data), (ix,), tags="I") for ix in missing)
     return [*(t for t in group if t not in simple), Term((total, *ones), (), first.out)]
+
+
+def _summed(
+    values: list[tuple[Array, tuple[str, ...]]], order: tuple[str, ...]
+) -> tuple[Array, tuple[str, ...]]:
+    """Arrays with named axes added up, over the axes that any of them has; on the others each is constant."""
+    have = {ix for _, own in values for ix in own}
+    kept = tuple(ix for ix in order if ix in have)
+    spread = (x[tuple(slice(None) if ix in own else None for ix in kept)] for x, own in values)
+    return reduce(operator.add, spread), kept
 
 
 def _real(t: Term) -> list[qtn.Tensor]:
@@ -129,6 +141,7 @@ def _dense(group: list[Term], tag: str) -> Term:
     values = []
     for t in group:
         rest = tuple(x for x in t.tensors if not any(_same(x, y) for y in common))
+        rest = rest or (qtn.Tensor(ar.do("ones", (), like=t.tensors[0].data), ()),)
         joins = {
             new: old
             for leg, names in zip(t.legs, legs, strict=True)
@@ -139,8 +152,7 @@ def _dense(group: list[Term], tag: str) -> Term:
             ix for ix in (*run, *inner, *(ix for leg in legs for ix in leg)) if joins.get(ix, ix) in have
         )
         values.append((Contraction(rest, keep, joins, t.coefficient).value(), keep))
-    kept = max((keep for _, keep in values), key=len)
-    total = reduce(operator.add, (v if keep == kept else v[None] for v, keep in values))
+    total, kept = _summed(values, (*run, *inner, *(ix for leg in legs for ix in leg)))
     tags = dict.fromkeys(tag for t in group for x in t.tensors for tag in list(x.tags)[1:])
     tensor = qtn.Tensor(total, kept)
     if common:

@@ -17,6 +17,7 @@ __all__ = [
     "check_budget",
     "current_bill",
     "current_cap",
+    "paying",
     "price",
     "pricing",
     "scope",
@@ -84,10 +85,14 @@ class Bill:
     """What contractions cost, added up by :func:`pricing`.
 
     Results of one :func:`scope` are alive together, so their sizes add up; scopes come one after the other.
+
+    Args:
+        limit: flops beyond which nothing more is noted.
+        paid: whether contractions are done as well.
     """
 
-    def __init__(self, limit: float = math.inf) -> None:
-        self._limit = limit
+    def __init__(self, limit: float = math.inf, paid: bool = False) -> None:
+        self._limit, self.paid = limit, paid
         self._done = Cost()
         self._open = Cost()
         self._kept = 0.0
@@ -133,6 +138,21 @@ def pricing(limit: float = math.inf) -> Iterator[Bill]:
         Exceeded: as soon as the flops pass the limit; what is left is not priced.
     """
     bill = Bill(limit)
+    token = _BILL.set(bill)
+    try:
+        yield bill
+    finally:
+        _BILL.reset(token)
+
+
+@contextmanager
+def paying(limit: float = math.inf) -> Iterator[Bill]:
+    """Run code and note what its contractions cost, each before it is done.
+
+    Raises:
+        Exceeded: before the first contraction with which the flops pass the limit.
+    """
+    bill = Bill(limit, paid=True)
     token = _BILL.set(bill)
     try:
         yield bill

@@ -121,7 +121,9 @@ def swaps(tree: Tree) -> Iterator[tuple[int, ...]]:
         for k, child in enumerate(node.children):
             size = len(blocks(child))
             yield from visit(child, at)
-            if node.free and k + 1 < len(node.children):
+            if (
+                node.free and size and k + 1 < len(node.children)
+            ):  # children without legs have nothing to exchange
                 order = list(range(total))
                 order[at : at + size], order[at + size : at + 2 * size] = (
                     order[at + size : at + 2 * size],

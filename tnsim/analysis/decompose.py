@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import permutations
-from math import prod
+from math import inf, prod
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,7 @@ Kind = Literal["cp", "tucker", "hosvd", "symmetric-cp"]
 
 _LARGEST = 2**25  # entries of a dense tensor
 _SWEEPS = 1000
+_RIDGE = 1e-12  # of normal equations, for a tensor of entries up to 1: they are singular where summands coincide or vanish
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,8 @@ def decompose(
 
     Raises:
         CostError: if a dense tensor would have more than 2²⁵ entries (not for symmetric CP).
-        ValueError: for another kind, a rank that does not fit, or a model that is linear, stacked or has several axes.
+        ValueError: for another kind, a rank that does not fit, a model that is linear, stacked or has several axes, or
+            one whose part of highest degree is zero under the law.
 
     References:
         Kolda and Bader, Tensor Decompositions and Applications (2009); Kossaifi et al., TensorLy (2019); variable
@@ -131,13 +133,17 @@ def decompose(
     rest = tuple(t for t in whole.terms if t.degree < whole.degree)
     _, cov = mean_and_cov(as_network(whole), under)
     factor, dual = (None, None) if cov is None else factor_of(cov)
+    if factor is not None and not factor.shape[1]:
+        raise ValueError(f"the input does not vary under {under!r}: there is nothing to decompose.")
     if factor is not None:
         top = top @ linear_map(factor, (("d", factor.shape[1]),))
     ranks = _ranks(rank, kind, top)
     if kind == "symmetric-cp":
         down, legs, core, error, errors = _powers(top, ranks[0], restarts, seed, progress)
     else:
-        down, legs, core, error, errors = _by_tensorly(_dense(top), kind, ranks, restarts, seed, progress)
+        dense = _dense(top)
+        _check_size(float(np.abs(dense).max()), top)
+        down, legs, core, error, errors = _by_tensorly(dense, kind, ranks, restarts, seed, progress)
     if dual is not None:
         legs = [x @ dual.T for x in legs]
     small = _written(whole, down, legs, core)
@@ -187,9 +193,18 @@ def _ranks(rank: int | Sequence[int], kind: str, top: Poly) -> tuple[int, ...]:
     return given
 
 
+def _check_size(size: float, top: Poly) -> None:
+    if not 0.0 < size < inf:
+        what = "is zero" if size == 0.0 else f"has the size {size}: its numbers leave the range of float64"
+        raise ValueError(
+            f"the part of degree {top.degree} {what}, in the metric of the law; it has no decomposition."
+        )
+
+
 def _powers(top: Poly, rank: int, restarts: int, seed: int, progress: bool) -> Parts:
     with torch.no_grad():
         norm = float(inner(top, under=Symmetric(), budget=1e15))
+    _check_size(norm, top)
     found = fit_powers(top, top.in_shape[0], top.degree, norm, rank, top.like, restarts, seed, progress)
     return found.down, [found.directions], None, found.error, found.errors
 
@@ -214,7 +229,12 @@ def _dense(top: Poly) -> np.ndarray:
 def _by_tensorly(
     dense: np.ndarray, kind: str, ranks: tuple[int, ...], restarts: int, seed: int, progress: bool
 ) -> Parts:
-    """Factors by tensorly, on numpy arrays and in a backend of its own for as long as it takes."""
+    """Factors by tensorly, on numpy arrays and in a backend of its own for as long as it takes.
+
+    The tensor is fitted in units of its largest entry.
+    """
+    unit = float(np.abs(dense).max())
+    dense = dense / unit
     norm = np.linalg.norm(dense)
 
     def error(fitted: np.ndarray) -> float:
@@ -234,6 +254,7 @@ def _by_tensorly(
                     ranks[0],
                     n_iter_max=_SWEEPS,
                     tol=1e-10,
+                    l2_reg=_RIDGE,
                     init=init,
                     random_state=seed + k,
                     normalize_factors=False,
@@ -243,20 +264,20 @@ def _by_tensorly(
             weights, factors = tries[0][1]
             down, *inputs = factors
             return (
-                torched(down * weights),
+                torched(down * weights * unit),
                 [torched(x.T) for x in inputs],
                 None,
                 tries[0][0],
                 tuple(e for e, _ in tries),
             )
-        sizes = [ranks[0], *[ranks[1]] * legs]
+        sizes = [min(ranks[0], ranks[1] ** legs), *[ranks[1]] * legs]
         sweeps = 0 if kind == "hosvd" else _SWEEPS
         (core, factors), _ = partial_tucker(dense, sizes, n_iter_max=sweeps, tol=1e-10, random_state=seed)
         down, *inputs = factors
         return (
             torched(down),
             [torched(x.T) for x in inputs],
-            torched(core),
+            torched(core * unit),
             error(tucker_to_tensor((core, factors))),
             (),
         )

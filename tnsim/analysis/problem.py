@@ -11,10 +11,11 @@ from tnsim.algebra.axes import is_local
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Exceeded, capped, check_budget, price
+from tnsim.algebra.price import Exceeded, capped, check_budget
 from tnsim.algebra.rescale import absorb, rescale
 from tnsim.analysis.forms import reduced
 from tnsim.analysis.recipe import answer
+from tnsim.analysis.shapes import priced_by_shapes
 from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
@@ -289,13 +290,11 @@ def priced(
     """
     instead = _CHEAPER if cheaper else _SMALLER
     with capped(memory):
-        if given is None:
-            check_budget(price(run, budget), budget, memory, what, instead)
-            return run()
         try:
-            found = answer(run, given, budget, progress)
+            found = None if given is None else answer(run, given, budget, progress)
+            cost = priced_by_shapes(run, budget)[0] if found is None else found.cost
         except Exceeded as error:
             check_budget(error.cost, budget, memory, what, instead)
             raise
-        check_budget(found.cost, budget, memory, what, instead)
-        return found(given, progress)
+        check_budget(cost, budget, memory, what, instead)
+        return run() if given is None or found is None else found(given, progress)

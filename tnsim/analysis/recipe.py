@@ -19,6 +19,7 @@ from tnsim.algebra.price import Cost, CostError, current_cap, pricing
 from tnsim.algebra.recipe import Recipe
 from tnsim.algebra.support import supported
 from tnsim.algebra.tape import Tape, UntapedError, current_tape, taping
+from tnsim.analysis.shapes import EMPTY_ASKED, priced_by_shapes
 from tnsim.analysis.survey import Survey, filled, nbytes
 
 __all__ = ["Answer", "Stages", "answer"]
@@ -160,9 +161,8 @@ def answer(
             _ANSWERS.popitem(last=False)
         return _ANSWERS[key]
     except UntapedError:
-        with pricing(budget) as bill:
-            shape = run(*given)
-        return Answer(bill.total(), shape, run)
+        cost, shape = priced_by_shapes(lambda: run(*given), budget)
+        return Answer(cost, shape, run)
 
 
 def _thought_through(
@@ -184,7 +184,7 @@ def _thought_through(
                 result = run(*shadow)
         except (CostError, UntapedError):
             raise
-        except RuntimeError as error:  # what torch says when an empty tensor is asked for values
+        except EMPTY_ASKED as error:
             raise UntapedError(str(error)) from error
     recipe = tape.recipe(Survey(result).arrays)
     return Answer(_priced(recipe, graph), result, run, recipe, survey.key, graph)

@@ -47,8 +47,10 @@ class Survey:
             return (slice, x.start, x.stop, x.step)
         if _is_open(x):
             return (type(x), *((k, self._of(v)) for k, v in vars(x).items()))
-        if isinstance(x, _PLAIN) or (isinstance(x, frozenset) and all(isinstance(y, _PLAIN) for y in x)):
+        if isinstance(x, _PLAIN):
             return (type(x), x)
+        if isinstance(x, set | frozenset) and all(isinstance(y, _PLAIN) for y in x):
+            return (type(x), frozenset(x))
         raise UntapedError(f"a {type(x).__name__} may change unseen.")
 
     def _mask(self, x: qtn.Tensor) -> Any:

@@ -163,11 +163,22 @@ _RC: dict[str, Any] = {
 
 
 def styled(fn: Callable[P, T]) -> Callable[P, T]:
-    """Run a plotting function in the house style; the user's own settings are left as they were."""
+    """Run a plotting function in the house style; the user's own settings are left as they were.
+
+    Whether matplotlib is interactive is no matter of style. The first figure of a session loads the backend, and
+    backends set that as they are loaded: in a notebook, figures are shown at the end of a cell only where it is so.
+    """
 
     @functools.wraps(fn)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
-        with mpl.rc_context(cast(Any, _RC)):
-            return fn(*args, **kwargs)
+        interactive = mpl.is_interactive()
+        try:
+            with mpl.rc_context(cast(Any, _RC)):
+                try:
+                    return fn(*args, **kwargs)
+                finally:
+                    interactive = mpl.is_interactive()
+        finally:
+            mpl.interactive(interactive)
 
     return wrapper
