@@ -47,7 +47,8 @@ def rename(f: Poly, names: Sequence[str]) -> Poly:
     for t in f.terms:
         terms.append(t.renamed(dict(zip(t.out, out, strict=True))))
     sizes = (n for _, n in f.codomain)
-    return replace(f, terms=tuple(terms), codomain=tuple(zip(names, sizes, strict=True)))
+    named = replace(f, terms=tuple(terms), codomain=tuple(zip(names, sizes, strict=True)))
+    return named.having(f.units and f.units.each(lambda g: rename(g, names)))
 
 
 def reorder(f: Poly, order: Sequence[int]) -> Poly:

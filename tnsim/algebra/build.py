@@ -9,7 +9,7 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.collect import collect
-from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.poly import Axes, Poly, identity
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import Leg, WireError, output_leg, parse, space
 
@@ -74,16 +74,6 @@ def poly(equation: str, domain: Axes | None = None, **arrays: Array) -> Poly:
     if found is None:
         raise WireError(f"`{equation}` reads no input; say its axes, for instance domain=(('d', 64),).")
     return Poly(collect([Term(tuple(tensors), eq.legs, eq.out)]), found, axes(eq.out))
-
-
-def identity(domain: Axes, like: Array) -> Poly:
-    """The map x ↦ x, as wires: each leg index *is* the output index."""
-    out = output_leg([s for s, _ in domain])
-    ones = (
-        qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags="I")
-        for ix, (_, n) in zip(out, domain, strict=True)
-    )
-    return Poly((Term(tuple(ones), (out,), out),), domain, domain)
 
 
 def constant(value: Array, domain: Axes, spaces: Sequence[str] | None = None) -> Poly:

@@ -268,7 +268,8 @@ def _pick(f: Poly, i: int, kept: dict[int, Array]) -> Poly:
         kept[id(x.data)] = kept[id(x.data)] if id(x.data) in kept else x.data[i]
         return retensor(x, data=kept[id(x.data)], inds=x.inds[1:])
 
-    return replace(f, terms=tuple(replace(t, tensors=tuple(map(picked, t.tensors))) for t in f.terms))
+    one = replace(f, terms=tuple(replace(t, tensors=tuple(map(picked, t.tensors))) for t in f.terms))
+    return one.having(f.units and f.units.mapped(lambda g: _pick(g, i, kept)))
 
 
 def _named(name: str, f: Poly) -> Poly:

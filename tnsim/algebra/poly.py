@@ -2,7 +2,7 @@
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import product
 from numbers import Real
@@ -13,11 +13,12 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.collect import collect
 from tnsim.algebra.contract import Contraction
-from tnsim.algebra.symmetry import orbit_key
+from tnsim.algebra.symmetry import labellings
 from tnsim.algebra.term import Term, canonical, compose, fresh, multiply, retensor
+from tnsim.algebra.units import Units
 from tnsim.algebra.wires import BATCH, MODEL, WireError, output_leg, space
 
-__all__ = ["Axes", "ComposeError", "Poly"]
+__all__ = ["Axes", "ComposeError", "Poly", "identity"]
 
 Array = Any
 Axes = tuple[tuple[str, int], ...]  # (space, size) pairs, e.g. (("d", 64),) or (("s", 4), ("d", 64))
@@ -38,11 +39,13 @@ class Poly:
         terms: the terms; degree 0 is the bias, degree 1 the linear part.
         domain: axes of the input, e.g. ``(("d", 64),)``.
         codomain: axes of the output; ``()`` for one selected output.
+        units: the hidden units of a layer that was made from a product, if that is known.
     """
 
     terms: tuple[Term, ...]
     domain: Axes
     codomain: Axes
+    units: Units | None = field(default=None, init=False, repr=False, compare=False)  # replace() forgets them
 
     @property
     def degree(self) -> int:
@@ -74,7 +77,8 @@ class Poly:
     def __add__(self, other: Union["Poly", Array]) -> "Poly":
         other = self._lifted(other)
         self._same(other, "+")
-        return replace(self, terms=collect((*self.terms, *other.terms)))
+        units = self.units.plus(other) if self.units else other.units and other.units.plus(self)
+        return replace(self, terms=collect((*self.terms, *other.terms))).having(units)
 
     __radd__ = __add__
 
@@ -89,7 +93,8 @@ class Poly:
 
     def __mul__(self, other: Union["Poly", Array, float]) -> "Poly":
         if isinstance(other, Real):
-            return replace(self, terms=tuple(t.scaled(float(other)) for t in self.terms))
+            scaled = replace(self, terms=tuple(t.scaled(float(other)) for t in self.terms))
+            return scaled.having(self.units and self.units.each(lambda f: f * other))
         if not isinstance(other, Poly):
             shape = ar.shape(other)
             if shape not in ((), self.out_shape):
@@ -97,13 +102,15 @@ class Poly:
                     f"cannot multiply outputs of shape {self.out_shape} by an array of shape {shape}."
                 )
             inds = output_leg([s for s, _ in self.codomain]) if shape else ()
-            return replace(
-                self, terms=collect(t.attached(qtn.Tensor(other, inds, tags="scale")) for t in self.terms)
-            )
+            terms = collect(t.attached(qtn.Tensor(other, inds, tags="scale")) for t in self.terms)
+            return replace(self, terms=terms).having(self.units and self.units.each(lambda f: f * other))
         self._same(other, "*")
         spaces = [s for s, _ in self.domain]
-        terms = (canonical(multiply(a, b), spaces) for a, b in product(self.terms, other.terms))
-        return replace(self, terms=collect(terms))
+        products = (canonical(multiply(a, b), spaces) for a, b in product(self.terms, other.terms))
+        found = replace(self, terms=collect(products))
+        if len(self.domain) == len(self.codomain) == 1 and self.degree and other.degree:
+            return replace(found).having(Units(found, identity(self.codomain, self.like)))
+        return found
 
     __rmul__ = __mul__
 
@@ -125,9 +132,11 @@ class Poly:
         terms = (
             canonical(compose(t, [inner.terms[k] for k in choice]), spaces).scaled(count)
             for t in self.terms
-            for choice, count in _choices(t, len(inner.terms))
+            for choice, count in labellings(t.tree, t.degree, len(inner.terms))
         )
-        return Poly(collect(terms), inner.domain, self.codomain)
+        kept = self.units.behind(inner) if self.units else None
+        kept = inner.units.before(self) if inner.units and self.degree <= 1 else kept
+        return Poly(collect(terms), inner.domain, self.codomain).having(kept)
 
     def __getitem__(self, key: Any) -> "Poly":
         """Outputs by position: ``f[9]``, ``f[2:5]``, ``f[[0, 3]]``; one entry for every output axis."""
@@ -141,7 +150,7 @@ class Poly:
         for axis in reversed(range(len(keys))):
             if not (isinstance(keys[axis], slice) and keys[axis] == slice(None)):
                 result = result._select(axis, keys[axis])
-        return result
+        return result.having(self.units and self.units.each(lambda f: f[key]))
 
     # ------------------------------------------------------------------ values
 
@@ -196,7 +205,11 @@ class Poly:
 
     def tagged(self, *tags: str) -> "Poly":
         """The same polynomial with more tags on every tensor."""
-        return replace(self, terms=tuple(t.tagged(tags) for t in self.terms))
+        return self.written(tuple(t.tagged(tags) for t in self.terms))
+
+    def written(self, terms: tuple[Term, ...]) -> "Poly":
+        """The same polynomial in other terms."""
+        return replace(self, terms=terms).having(self.units)
 
     def mapped(self, fn: Any) -> "Poly":
         """The same network with ``fn`` applied to every array; arrays that terms share stay shared."""
@@ -207,11 +220,11 @@ class Poly:
                 made[id(x)] = fn(x)
             return made[id(x)]
 
-        return replace(
-            self,
-            terms=tuple(
-                replace(t, tensors=tuple(retensor(x, data=of(x.data)) for x in t.tensors)) for t in self.terms
-            ),
+        terms = (
+            replace(t, tensors=tuple(retensor(x, data=of(x.data)) for x in t.tensors)) for t in self.terms
+        )
+        return replace(self, terms=tuple(terms)).having(
+            self.units and self.units.mapped(lambda f: f.mapped(of))
         )
 
     def arrays(self) -> Iterator[Array]:
@@ -227,7 +240,14 @@ class Poly:
                 (tuple((x.inds, tuple(ar.shape(x.data))) for x in t.tensors), t.legs, t.out, t.coefficient)
                 for t in self.terms
             ),
+            self.units and self.units.signature(),
         )
+
+    def having(self, units: Units | None) -> "Poly":
+        """This new polynomial, with what is known of its hidden units."""
+        if units is not None:
+            object.__setattr__(self, "units", units)
+        return self
 
     def _lifted(self, other: Union["Poly", Array, float]) -> "Poly":
         if isinstance(other, Poly):
@@ -262,14 +282,14 @@ class Poly:
         return Poly(terms, self.domain, codomain)
 
 
-def _choices(outer: Term, n: int) -> list[tuple[tuple[int, ...], int]]:
-    """Which of n inner terms each leg may read, up to exchanges of legs, with their number."""
-    found: dict[object, tuple[tuple[int, ...], int]] = {}
-    for choice in product(range(n), repeat=outer.degree):
-        key = orbit_key(outer.tree, choice)
-        first, count = found.get(key, (choice, 0))
-        found[key] = (first, count + 1)
-    return list(found.values())
+def identity(domain: Axes, like: Array) -> Poly:
+    """The map x ↦ x, as wires: each leg index *is* the output index."""
+    out = output_leg([s for s, _ in domain])
+    ones = (
+        qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags="I")
+        for ix, (_, n) in zip(out, domain, strict=True)
+    )
+    return Poly((Term(tuple(ones), (out,), out),), domain, domain)
 
 
 def _select(t: Term, axis: int, key: Any, keep: bool) -> Term:

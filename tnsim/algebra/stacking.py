@@ -7,8 +7,9 @@ from typing import Any
 import autoray as ar
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.poly import ComposeError
+from tnsim.algebra.poly import ComposeError, Poly
 from tnsim.algebra.term import retensor
+from tnsim.algebra.units import Units
 from tnsim.algebra.wires import MODEL
 
 __all__ = ["outline", "stack"]
@@ -45,18 +46,23 @@ def outline(net: Network, models: int) -> Network:
 def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Network:
     """One network with the run index on every weight; ``join`` makes one array of the models'."""
     made: dict[tuple[int, ...], Array] = {}  # what shared an array goes on sharing one
-    layers = []
-    for name, first in nets[0].layers:
+
+    def one(layers: Sequence[Poly]) -> Poly:
+        first, *_ = layers
         terms = []
         for k, t in enumerate(first.terms):
             tensors = []
             for j, x in enumerate(t.tensors):
-                data = [net[name].terms[k].tensors[j].data for net in nets]
+                data = [f.terms[k].tensors[j].data for f in layers]
                 if "I" not in x.tags:
                     key = tuple(map(id, data))
                     made[key] = made[key] if key in made else join(data)
                     x = retensor(x, data=made[key], inds=(MODEL, *x.inds))
                 tensors.append(x)
             terms.append(replace(t, tensors=tuple(tensors)))
-        layers.append((name, replace(first, terms=tuple(terms))))
-    return replace(nets[0], layers=tuple(layers))
+        units = [f.units.resolved() for f in layers if f.units]
+        parts = zip(*((u.products, u.read, u.rest) for u in units), strict=True)
+        joined = [None if fs[0] is None else one(fs) for fs in parts]
+        return replace(first, terms=tuple(terms)).having(Units(*joined) if joined else None)
+
+    return replace(nets[0], layers=tuple((name, one([net[name] for net in nets])) for name in nets[0].names))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Union
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "fixed",
     "free",
     "graft",
+    "labellings",
     "leaves",
     "orbit_key",
     "shifted",
@@ -99,6 +100,21 @@ def orbit_key(outer: Tree, labels: Sequence[int]) -> object:
         return (labels[outer],)
     keys = [orbit_key(child, labels) for child in outer.children]
     return tuple(sorted(keys, key=repr)) if outer.free else tuple(keys)
+
+
+def labellings(outer: Tree, legs: int, n: int) -> list[tuple[tuple[int, ...], int]]:
+    """Which of n things each leg may read, up to exchanges of legs, with the number of ways of each.
+
+    Example:
+        >>> labellings(free(2), 2, 2)
+        [((0, 0), 1), ((0, 1), 2), ((1, 1), 1)]
+    """
+    found: dict[object, tuple[tuple[int, ...], int]] = {}
+    for choice in product(range(n), repeat=legs):
+        key = orbit_key(outer, choice)
+        first, count = found.get(key, (choice, 0))
+        found[key] = (first, count + 1)
+    return list(found.values())
 
 
 def blocks(tree: Tree) -> list[tuple[int, ...]]:

@@ -205,6 +205,15 @@ def _gained_layer(
         raise ValueError(
             f"{layer} has {counts[0]} {what} in a and {counts[1]} in b; a split over {what} needs them matched."
         )
+    made = [net[layer].units is not None for net in nets]
+    if to == "hidden" and any(
+        not m and any(made) and len(net[layer].terms) > 1 for m, net in zip(made, nets, strict=True)
+    ):
+        which = "ab"[made.index(False)]
+        raise ValueError(
+            f"{layer} of {which} was rewritten term by term, so nobody knows which part of a bias belongs to a unit. Split "
+            "two models as they were converted."
+        )
     return layer, cast(int, counts[0])
 
 
@@ -215,7 +224,11 @@ _PARTS = {
 
 
 def _units(f: Any) -> int | None:
-    """How many hidden units a layer has, if it is one star of products."""
+    """How many hidden units a layer has, if it is made from one product, or is one star of products."""
+    if f.units is not None:
+        own = f.units.resolved()
+        several = own.rest is not None and own.rest.degree > 1
+        return None if several else int(own.products.out_shape[0])
     tops = [t for t in f.terms if t.degree > 1]
     if len(tops) != 1 or tops[0].degree != f.degree:
         return None

@@ -128,8 +128,14 @@ def mixed(net: Network, matrix: torch.Tensor) -> Network:
 
 
 def unit_gained(net: Network, layer: str, gains: torch.Tensor) -> Network:
-    """The network with a gain on every hidden unit of a layer f(x) = D q(x) + …."""
+    """The network with a gain on every hidden unit of a layer f(x) = D q(x) + ….
+
+    The units q are the product that the layer was made from, biases of its factors included. Of a layer that was written
+    down term by term they are those of its one term of products.
+    """
     f = net[layer]
+    if f.units is not None:
+        return _with(net, layer, f.units.gained(gains))
     top = max(f.terms, key=lambda t: t.degree)
     factors = star(top)
     assert factors is not None  # counted by the caller
@@ -140,7 +146,11 @@ def unit_gained(net: Network, layer: str, gains: torch.Tensor) -> Network:
     tensors = [qtn.Tensor(down * gains, (*top.out, hub), tags="D")]
     tensors += [qtn.Tensor(x, (hub, *leg), tags="unit") for x, leg in zip(legs, inputs, strict=True)]
     term = Term(tuple(tensors), inputs, top.out, symmetry=top.symmetry)
-    new = replace(f, terms=(term, *(t for t in f.terms if t is not top)))
+    return _with(net, layer, replace(f, terms=(term, *(t for t in f.terms if t is not top))))
+
+
+def _with(net: Network, layer: str, new: Poly) -> Network:
+    """The network with another layer in place of one."""
     return replace(net, layers=tuple((n, new if n == layer else g) for n, g in net.layers))
 
 

@@ -1,7 +1,7 @@
 """Survey: the tensors in an object, and a key of everything else that there is in it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Survey:
         if isinstance(x, slice):
             return (slice, x.start, x.stop, x.step)
         if _is_open(x):
-            return (type(x), *((k, self._of(v)) for k, v in vars(x).items()))
+            return (type(x), *((k, self._of(v)) for k, v in _state(x).items()))
         if isinstance(x, _PLAIN):
             return (type(x), x)
         if isinstance(x, set | frozenset) and all(isinstance(y, _PLAIN) for y in x):
@@ -79,7 +79,7 @@ def filled(x: Any, old: Sequence[torch.Tensor], new: Sequence[torch.Tensor]) -> 
             return {k: of(v) for k, v in x.items()}
         if _is_open(x):
             copy = object.__new__(type(x))
-            for k, v in vars(x).items():
+            for k, v in _state(x).items():
                 object.__setattr__(copy, k, of(v))
             return copy
         return x
@@ -96,10 +96,16 @@ def nbytes(x: Any) -> float:
     if isinstance(x, Mapping):
         return sum(map(nbytes, x.values()))
     if _is_open(x):
-        return sum(map(nbytes, vars(x).values()))
+        return sum(map(nbytes, _state(x).values()))
     return float(getattr(x, "nbytes", 0.0))
 
 
 def _is_open(x: Any) -> bool:
     """Whether an object is its attributes."""
     return isinstance(x, Measure) or (is_dataclass(x) and not isinstance(x, type))
+
+
+def _state(x: Any) -> dict[str, Any]:
+    """What an object is; fields that are not compared are what is known of it besides."""
+    beside = {f.name for f in fields(x) if not f.compare} if is_dataclass(x) else set()
+    return {k: v for k, v in vars(x).items() if k not in beside}

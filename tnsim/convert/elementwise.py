@@ -72,7 +72,7 @@ def times(site: Site, a: Any, b: Any) -> Any:
         replace(t, tensors=tuple(retensor(x, tags=role) if x.data is b else x for x in t.tensors))
         for t in f.terms
     )
-    return replace(a, poly=replace(f, terms=tuple(terms)))
+    return replace(a, poly=f.written(tuple(terms)))
 
 
 def _flattened(*things: Any) -> list[Any]:
