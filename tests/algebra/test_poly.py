@@ -1,9 +1,13 @@
+from itertools import permutations
+
 import numpy as np
 import pytest
+import quimb.tensor as qtn
 import torch
 from zoo import KINDS, bilinear, linear, network, rand, space
 
-from tnsim.algebra import ComposeError, Poly, concat, constant, identity, poly
+from tnsim.algebra import ComposeError, Poly, Term, concat, constant, identity, poly
+from tnsim.algebra.collect import collect
 
 PAIRS = [(False, 0.0), (True, 0.0), (True, 0.5)]
 close = torch.testing.assert_close
@@ -150,3 +154,24 @@ def test_collapsing_a_network_does_not_change_it(kind):
     assert isinstance(whole, Poly)
     close(whole(x), net(x))
     assert whole.degree == net.degree
+
+
+def test_terms_that_share_tensors_are_added_over_the_axes_that_they_have():
+    """A factor in front of terms of which one has nothing else, one an inner axis, and one the output axis."""
+    A, b, v, M = rand(3, 3), rand(3), rand(3), rand(3, 3)
+
+    def term(*factors):
+        tensors = tuple(qtn.Tensor(x, inds) for x, inds in ((A, ("out:d", "hid:h")), *factors))
+        return Term(tensors, (), ("out:d",))
+
+    terms = [
+        term(),
+        term((b, ("hid:h",))),
+        term((v, ("out:d",))),
+        term((M, ("hid:h", "out:d"))),
+    ]
+    want = A.sum(1) + A @ b + A.sum(1) * v + (A * M.T).sum(1)
+    for order in permutations(terms):
+        f = Poly(collect(order), space(2), space(3))
+        close(f(rand(2)), want)
+    close(Poly(collect(terms[:1]), space(2), space(3))(rand(2)), A.sum(1))

@@ -194,3 +194,33 @@ def test_single_precision_models_keep_their_dtype():
     assert got.error < 1e-6 and got.down.dtype == got.legs[0].dtype == torch.float32
     x = rand(4, 5).float()
     torch.testing.assert_close(got.poly(x), f(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("degree", [2, 3])
+@pytest.mark.parametrize("scale", [1.0, 1e-120, 1e120])
+@pytest.mark.parametrize("rank", [1, 2, 5])
+def test_more_summands_than_the_tensor_has(degree, scale, rank):
+    v, d = rand(1, 4), rand(3, 1) * scale
+    text = "D[out,hid] " + " ".join(f"W{k}[hid,in{k}]" for k in range(degree))
+    f = poly(text, D=d, **{f"W{k}": v for k in range(degree)})
+    for kind in KINDS if scale == 1.0 else KINDS[:3]:
+        found = tnsim.decompose(
+            f, kind, min(rank, 4) if "cp" not in kind else rank, restarts=2, progress=False
+        )
+        assert found.error < 1e-6
+        x = rand(5, 4)
+        torch.testing.assert_close(found.poly(x) / scale, f(x) / scale, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_has_no_decomposition_is_refused(kind):
+    f = layer()
+    with pytest.raises(ValueError, match="the part of degree 2 is zero"):
+        tnsim.decompose(
+            poly("D[out,h] L[h,in0] R[h,in1]", D=0 * rand(3, 2), L=rand(2, 5), R=rand(2, 5)), kind, 2
+        )
+    with pytest.raises(ValueError, match="the input does not vary under"):
+        tnsim.decompose(f, kind, 2, under=Gaussian(mean=rand(5), cov=torch.zeros(5, 5)))
+    huge = f.mapped(lambda x: x * 1e150)
+    with pytest.raises(ValueError, match="leave the range of float64"):
+        tnsim.decompose(huge, kind, 2)

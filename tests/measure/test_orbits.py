@@ -6,7 +6,7 @@ from zoo import bilinear, network
 
 from tnsim.algebra import identity, poly
 from tnsim.algebra.symmetrise import symmetrise
-from tnsim.algebra.symmetry import Branch, exchanges, free, graft
+from tnsim.algebra.symmetry import Branch, exchanges, free, graft, leaves, swaps
 from tnsim.measure.orbits import TooManyPairings, _multigraphs, count_matchings, orbits, pairings_of
 
 
@@ -121,3 +121,19 @@ def test_squares_are_symmetric_and_products_of_different_factors_are_not():
     f = poly("W[out,in0]", W=bilinear(2, 2, 2).like.new_ones(2, 2))
     assert (f * f).terms[0].tree.free
     assert not (f * x).terms[0].tree.free
+
+
+@pytest.mark.parametrize("leave", [False, True])
+def test_branches_without_legs_have_nothing_to_exchange(leave):
+    """As where constants are fed into a cube."""
+    bare = Branch(())
+    for tree, generators in (
+        (Branch((bare, bare, bare), free=True), []),
+        (Branch((Branch((bare, bare), True), 0)), []),
+    ):
+        assert list(swaps(tree)) == generators
+        term = network(1)[0].terms[0]
+        legs = tuple((f"in{k}:d",) for k in range(len(leaves(tree))))
+        one = type(term)(term.tensors, legs, term.out, 1.0, tree)
+        total = sum(weight for weight, _, _ in pairings_of((one, one), leave=leave))
+        assert total == (1 if not legs else 2 if leave else 1)
