@@ -39,7 +39,7 @@ def aligned_weight_cosine(a: Model, b: Model, *, restarts: int = 1, seed: int = 
         A number in [−1, 1], at least the cosine of the networks' arrays as they are.
 
     Raises:
-        ValueError: if the two are not made of arrays of the same shapes and wiring.
+        ValueError: if the two are not made of arrays of the same shapes and wiring, or all weights of one are zero.
 
     References:
         Ainsworth et al., Git Re-Basin, arXiv 2209.04836 (weight matching).
@@ -59,11 +59,10 @@ def aligned_weight_cosine(a: Model, b: Model, *, restarts: int = 1, seed: int = 
     if restarts < 1:
         raise ValueError(f"restarts is {restarts}; at least one start is needed.")
     wiring = _Wiring.of(first)
-    mine, other = (_arrays(net) for net in (first, second))
+    mine, other = (_unit(_arrays(net), name) for net, name in ((first, "a"), (second, "b")))
     generator = torch.Generator().manual_seed(seed)
     best = max(_aligned(mine, other, wiring, None if k == 0 else generator) for k in range(restarts))
-    norms = [torch.cat([x.reshape(-1) for x in arrays]).norm() for arrays in (mine, other)]
-    return mine[0].new_tensor(best) / norms[0] / norms[1]
+    return mine[0].new_tensor(best)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +116,16 @@ def _arrays(net: Network) -> list[torch.Tensor]:
     return [
         x.data.detach().double() for f in net.polys for t in f.terms for x in t.tensors if "I" not in x.tags
     ]
+
+
+def _unit(arrays: list[torch.Tensor], name: str) -> list[torch.Tensor]:
+    """All arrays over their common norm; by the largest entry first, whose square may be out of range."""
+    largest = max(x.abs().max() for x in arrays)
+    if not largest > 0:
+        raise ValueError(f"all weights of model {name} are zero; the cosine is not defined.")
+    scaled = [x / largest for x in arrays]
+    norm = torch.cat([x.reshape(-1) for x in scaled]).norm()
+    return [x / norm for x in scaled]
 
 
 def _aligned(

@@ -1,6 +1,7 @@
 """Where the difference of two models is: exact splits of the squared distance."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any, Literal, cast
 
@@ -9,10 +10,12 @@ import torch
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.rewrite import star
+from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.heads import head_gained, heads
 from tnsim.analysis.modes import Modes
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, has_cheaper, law_for, priced
 from tnsim.analysis.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
+from tnsim.analysis.units import in_units
 from tnsim.measure.measure import Measure
 
 __all__ = ["attribute"]
@@ -81,6 +84,7 @@ def attribute(
 
     Raises:
         CostError: if it would take more than the budget.
+        ScaleError: if shares do not fit into the dtype.
         ValueError: if the models do not fit together for this question.
 
     References:
@@ -107,8 +111,10 @@ def attribute(
     if to == "outputs":
         if output is not None:
             raise ValueError('output= goes with the other splits; to="outputs" gives all of them.')
-        given = (nets, law, method, None, "diagonal")
-        return priced(squared, what, budget, memory, has_cheaper(law, method), given)
+        given = (*in_units(nets, law), method, None, "diagonal")
+        found = priced(squared, what, budget, memory, has_cheaper(law, method), given)
+        m = found.mantissa
+        return replace(found, mantissa=torch.where(m < 0, m * 0, m)).value("a squared distance")
     like = nets[0].polys[0].like
     shape = nets[0].polys[0].in_shape
     ask, limits = (law, method, output), (what, budget, memory)
@@ -121,29 +127,29 @@ def attribute(
             lambda g: [gained(net, g) for net in nets],
             shape, _input_rule(nets), lambda s: s * gains(*shape), ask, *limits,
         )  # fmt: skip
-        return shares.reshape(nets[0].in_shape)
+        return shares.value("a share").reshape(nets[0].in_shape)
     if to == "directions":
         n = prod(shape)
         eye = torch.eye(n, dtype=like.dtype, device=like.device)
         matrix = integrated(
             lambda g: [mixed(net, g) for net in nets],
             (*shape, *shape), _input_rule(nets), lambda s: s * eye, ask, *limits,
-        ).reshape(n, n)  # fmt: skip
-        return _modes(matrix)
+        )  # fmt: skip
+        return _modes(matrix.mantissa.reshape(n, n), matrix.exponent)
     if to == "layers":
         first, second = nets
         _check_layers(first, second)
         return integrated(
             lambda g: [blended(first, second, g), first],
             (len(first),), rule(2 * _degree_in_layers(first, second)), lambda s: s * gains(len(first)), ask, *limits,
-        )  # fmt: skip
+        ).value("a share")  # fmt: skip
     if to in ("hidden", "heads"):
         count, gained_by = (_units, unit_gained) if to == "hidden" else (heads, head_gained)
         name, units = _gained_layer(nets, layer, to, count)
         return integrated(
             lambda g: [gained_by(net, name, g) for net in nets],
             (units,), _unit_rule(nets, name), lambda s: s * gains(units), ask, *limits,
-        )  # fmt: skip
+        ).value("a share")  # fmt: skip
     raise ValueError(f'to is {to!r}; write "outputs", "inputs", "directions", "layers", "hidden" or "heads".')
 
 
@@ -163,11 +169,13 @@ def _unit_rule(nets: Sequence[Network], name: str) -> Any:
     return rule(2 * max(above), len(set(above)) == 1 and tops and _pure(nets))
 
 
-def _modes(matrix: torch.Tensor) -> Modes:
+def _modes(matrix: torch.Tensor, exponent: Any) -> Modes:
     values, vectors = torch.linalg.eigh((matrix + matrix.T) / 2)
     order = values.abs().argsort(descending=True, stable=True)
     rows = vectors.T[order]
-    return Modes(values[order], rows, rows, "in", "shares of the squared distance")
+    return Modes(
+        Scaled(values[order], exponent).value("a share"), rows, rows, "in", "shares of the squared distance"
+    )
 
 
 def _check_layers(a: Network, b: Network) -> None:

@@ -12,6 +12,8 @@ __all__ = ["linear_cka", "output_cosine", "weight_cosine"]
 
 Array = Any
 
+_ROUNDING = 16  # units in the last place that a mean may be off by
+
 
 def weight_cosine(a: Model, b: Model) -> torch.Tensor:
     """Cosine of all weights, flattened and concatenated. Blind to every symmetry of the weights.
@@ -21,7 +23,7 @@ def weight_cosine(a: Model, b: Model) -> torch.Tensor:
         b: another with parameters of the same shapes.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or all weights of a model are zero.
 
     Example:
         >>> import tnsim
@@ -32,8 +34,11 @@ def weight_cosine(a: Model, b: Model) -> torch.Tensor:
     u, v = list(_weights(a)), list(_weights(b))
     if [x.shape for x in u] != [x.shape for x in v]:
         raise ValueError("the cosine of weights needs two models with parameters of the same shapes.")
-    p, q = (torch.cat([x.reshape(-1) for x in w]) for w in (u, v))
-    return torch.dot(p, q) / (p.norm() * q.norm())
+    p, q = (
+        _unit(torch.cat([x.reshape(-1) for x in w]), f"all weights of model {name} are zero")
+        for w, name in ((u, "a"), (v, "b"))
+    )
+    return torch.dot(p, q)
 
 
 def output_cosine(f: Array, g: Array) -> torch.Tensor:
@@ -42,9 +47,13 @@ def output_cosine(f: Array, g: Array) -> torch.Tensor:
     Args:
         f: outputs of one model, shape ``(N, o)``.
         g: outputs of the other on the same inputs, shape ``(N, o)``.
+
+    Raises:
+        ValueError: if shapes do not fit, values are not finite, or an output vector is zero and has no direction.
     """
     f, g = _pair(f, g, same_width=True)
-    return torch.nn.functional.cosine_similarity(f, g, dim=1).mean()
+    p, q = (_unit(x, f"an output of model {name} is zero", rows=True) for x, name in ((f, "a"), (g, "b")))
+    return (p * q).sum(1).mean()
 
 
 def linear_cka(f: Array, g: Array) -> torch.Tensor:
@@ -54,12 +63,37 @@ def linear_cka(f: Array, g: Array) -> torch.Tensor:
         f: activations of one model, shape ``(N, p)``.
         g: activations of the other on the same inputs, shape ``(N, q)``.
 
+    Raises:
+        ValueError: if shapes do not fit, values are not finite, or a model's activations are the same for all inputs.
+
     References:
         Kornblith et al., arXiv 1905.00414.
     """
     f, g = _pair(f, g, same_width=False)
-    x, y = f - f.mean(0), g - g.mean(0)
+    x, y = (_centred(z, name) for z, name in ((f, "a"), (g, "b")))
     return (x.T @ y).pow(2).sum() / ((x.T @ x).norm() * (y.T @ y).norm())
+
+
+def _unit(x: torch.Tensor, zero: str, rows: bool = False) -> torch.Tensor:
+    """x, or every row of it, over its norm; by its largest entry first, whose square may be out of range."""
+    largest = x.abs().amax(-1, keepdim=rows)
+    if not bool((largest > 0).all()):
+        raise ValueError(f"{zero}; the cosine is not defined.")
+    x = x / largest.detach()
+    return x / x.norm(dim=-1, keepdim=rows)
+
+
+def _centred(x: torch.Tensor, name: str) -> torch.Tensor:
+    """Activations less their mean, the largest of them 1."""
+    size = x.detach().abs().max()
+    x = x / torch.where(size > 0, size, 1.0)
+    x = x - x.mean(0)
+    spread = x.detach().abs().max()
+    if not spread > _ROUNDING * torch.finfo(x.dtype).eps:
+        raise ValueError(
+            f"the activations of model {name} are the same for all inputs; the index is not defined."
+        )
+    return x / spread
 
 
 def _weights(model: Model) -> Iterator[torch.Tensor]:

@@ -106,7 +106,7 @@ class _Pair:
 
     Attributes:
         own: the laws of the hidden states of the first.
-        block: the inner products, shape ``(P, Q, n_out)``.
+        block: the inner products and their units, shape ``(P, Q, n_out + 2)``.
         given: outlines of what the block is made of.
     """
 
@@ -308,7 +308,17 @@ def _given(
 
 
 def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, how: _How) -> Array:
-    """Inner products of two stacks, or of a single model with itself; shape ``(P, Q, n_out)``, or ``(P, Q, 1)``."""
+    """Inner products of two stacks, or of a single model with itself, each in units of its own.
+
+    Shape ``(P, Q, n_out + 2)``, or ``(P, Q, 1 + 2)``: mantissas, then the exponents of the first and the second model.
+    """
     method, keep = how
-    product = Problem.of(nets, law, method, laws, keep).product(0, len(nets) - 1, keep)
-    return ar.do("reshape", product, (nets[0].models or 1, nets[-1].models or 1, -1))
+    problem = Problem.of(nets, law, method, laws, keep)
+    rows, columns = nets[0].models or 1, nets[-1].models or 1
+    product = ar.do("reshape", problem.product(0, len(nets) - 1, keep).mantissa, (rows, columns, -1))
+    blank = ar.do("zeros", (rows, columns, 1), like=product)
+    mine, other = (
+        ar.do("reshape", problem.units[k], shape) if problem.units else blank
+        for k, shape in ((0, (-1, 1, 1)), (len(nets) - 1, (1, -1, 1)))
+    )
+    return ar.do("concatenate", (product, blank + mine, blank + other), axis=2)

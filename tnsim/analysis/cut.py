@@ -1,6 +1,8 @@
 """A network cut in two at a place: the second moment of what lies below, and how sensitive the output is above."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -11,19 +13,21 @@ from tnsim.algebra.derivative import jacobian
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import price
+from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.symmetrise import Form, symmetrise
 from tnsim.algebra.term import Term, fresh
 from tnsim.algebra.wires import space
 from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
-from tnsim.analysis.similarity import moments
+from tnsim.analysis.similarity import second_moments
+from tnsim.analysis.units import in_units
 from tnsim.measure.empirical import Empirical
 from tnsim.measure.expect import expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, MeasureError, as_like
 
-__all__ = ["mean_and_cov", "modes_of", "second_moment", "sensitivity"]
+__all__ = ["mean_and_cov", "modes_of", "put_back", "second_moment", "sensitivity"]
 
 _FORMS: tuple[Form, ...] = ("polarised", "dense")
 
@@ -45,17 +49,16 @@ def mean_and_cov(net: Network, under: Measure | None) -> tuple[torch.Tensor | No
 
 def second_moment(
     place: Place, under: Measure | None, method: Method, budget: float, memory: float
-) -> torch.Tensor:
+) -> Scaled:
     """E[h hᵀ] of the state h at a place, shape ``(n, n)``."""
     with torch.no_grad():
-        h = moments(place.below, under=under, method=method, budget=budget, memory=memory)
+        found = second_moments((place.below,) * 2, under, method, budget, memory, False)
+    h = found.mantissa.detach()
     n = round(h.numel() ** 0.5)
-    return h.detach().reshape(n, n)[: place.size, : place.size]
+    return replace(found, mantissa=h.reshape(n, n)[: place.size, : place.size])
 
 
-def sensitivity(
-    place: Place, under: Measure | None, method: Method, budget: float, memory: float
-) -> torch.Tensor:
+def sensitivity(place: Place, under: Measure | None, method: Method, budget: float, memory: float) -> Scaled:
     """E[Jᵀ J] of the Jacobian J = ∂f/∂h of the output with respect to the state h at a place, shape ``(n, n)``.
 
     The Jacobian of a polynomial is a polynomial, so this is an expectation like any other. It is read off as the
@@ -66,18 +69,22 @@ def sensitivity(
     layers = list(net.layers)
     like = net.polys[0].like
     if place.at == len(net):
-        return torch.eye(size, dtype=like.dtype, device=like.device)
+        return Scaled(torch.eye(size, dtype=like.dtype, device=like.device))
     what = f"the sensitivity at {place.name!r} ({method})"
+    exponent: Any = 0.0
     if method == "exact":
         candidates = [_slotted(layers, place.at, form) for form in _FORMS]
     else:
-        weight: torch.Tensor | None = None
+        above: Scaled | None = None
         for at in range(len(net) - 1, place.at, -1):
-            weight = _gram_of(
-                [_slotted(layers[: at + 1], at, None, weight)], under, method, what, budget, memory
-            )
-        candidates = [_slotted(layers[: place.at + 1], place.at, None, weight)]
-    return _gram_of(candidates, under, method, what, budget, memory)[:size, :size]
+            slotted = _slotted(layers[: at + 1], at, None, above.mantissa if above else None)
+            found = _gram_of([slotted], under, method, what, budget, memory)
+            above = found.shifted(above.exponent) if above else found
+        candidates = [_slotted(layers[: place.at + 1], place.at, None, above.mantissa if above else None)]
+        if above:
+            exponent = above.exponent
+    found = _gram_of(candidates, under, method, what, budget, memory).shifted(exponent)
+    return replace(found, mantissa=found.mantissa[:size, :size])
 
 
 def modes_of(
@@ -117,6 +124,20 @@ def modes_of(
     return Modes(values, readers, patterns, name, what, partial=len(values) < whole)
 
 
+def put_back(modes: Modes, below: Any, above: Any) -> Modes:
+    """Singular values of a state and a model that were measured in other units: 2^below for E[h hᵀ], 2^above for E[JᵀJ].
+
+    Raises:
+        ScaleError: if they do not fit into the dtype.
+    """
+    return replace(
+        modes,
+        values=Scaled(modes.values, (below + above) / 2).value("a singular value"),
+        readers=Scaled(modes.readers, -below / 2).value("a reader"),
+        patterns=Scaled(modes.patterns, below / 2).value("a pattern"),
+    )
+
+
 def _slotted(
     layers: list[tuple[str, Poly]], at: int, form: Form | None, weight: torch.Tensor | None = None
 ) -> Network:
@@ -132,7 +153,7 @@ def _slotted(
 
 def _gram_of(
     candidates: list[Network], under: Measure | None, method: Method, what: str, budget: float, memory: float
-) -> torch.Tensor:
+) -> Scaled:
     """E[Jᵀ J] of networks that compute the same Jacobian J: of the one that takes the least effort."""
     jac = candidates[0]
     axes = [(s, n) for s, n in jac.codomain if s.startswith("g")]
@@ -140,23 +161,23 @@ def _gram_of(
     like = jac.polys[0].like
     weights = torch.eye(n, dtype=like.dtype, device=like.device).requires_grad_(True)
 
-    def run(net: Network) -> Any:
-        problem = Problem.of((net,), under, method)
+    ready = [in_units((net,), under) for net in candidates]
+
+    def run(k: int) -> Scaled:
+        nets, law, exponents = ready[k]
+        problem = Problem.of(nets, law, method, exponents=exponents)
         f = problem.factors[0]
         weighted = _weighted(f, axes, weights)
-        value = expect((f, weighted), problem.law, "sum", sides=(0, 0))
-        return value * 2.0 ** (2 * problem.units[0]) if problem.units else value
+        return Scaled(expect((f, weighted), problem.law, "sum", sides=(0, 0)), problem.exponent(0, 0))
 
-    best = candidates[0]
+    best = 0
     if len(candidates) > 1:
-        bills = []
-        for net in candidates:
-            bills.append(price(lambda net=net: run(net), budget).effort)  # type: ignore[misc]
-        best = candidates[bills.index(min(bills))]
+        bills = [price(partial(run, k), budget).effort for k in range(len(candidates))]
+        best = bills.index(min(bills))
     with torch.enable_grad():
-        value = priced(lambda: run(best), what, budget / 3, memory, has_cheaper(under, method))
-        (gram,) = torch.autograd.grad(value, weights)
-    return (gram + gram.T) / 2
+        value = priced(partial(run, best), what, budget / 3, memory, has_cheaper(under, method))
+        (gram,) = torch.autograd.grad(value.mantissa, weights)
+    return replace(value, mantissa=(gram + gram.T) / 2)
 
 
 def _weighted(f: Poly, axes: list[tuple[str, int]], weights: torch.Tensor) -> Poly:

@@ -12,11 +12,14 @@ import torch
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import check_budget
+from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.stacking import stack
 from tnsim.analysis.blocks import best_size, planned
 from tnsim.analysis.fingerprint import fingerprint
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, law_for, together
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
 from tnsim.analysis.resume import Layout, Saved
+from tnsim.analysis.sizes import check_range
+from tnsim.analysis.units import in_units
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, as_like
 from tnsim.measure.outputs import Keep
@@ -31,56 +34,108 @@ class Gram:
     """Inner products of N models with each other.
 
     Attributes:
-        products: shape ``(n_out, N, N)``: ⟨f_i, f_j⟩ for every output apart. They add up to the whole; shape
-            ``(1, N, N)`` for the whole itself, where outputs were not asked for.
+        mantissas: shape ``(n_out, N, N)``: inner products for every output apart, in units of their models. Shape
+            ``(1, N, N)`` for the whole, where outputs were not asked for.
         labels: one for every model.
         under: the law of the input.
         method: ``"exact"`` or ``"layerwise"``.
         apart: whether outputs are apart.
+        units: shape ``(N,)``: ⟨f_i, f_j⟩ is a mantissa times 2^(u_i + u_j). Similarities are those of mantissas, so
+            models may be larger or smaller than their dtype can say. 0 for inner products as they are.
     """
 
-    products: Array
+    mantissas: Array
     labels: tuple[Any, ...]
     under: Measure
     method: Method
     apart: bool = True
+    units: Array = 0.0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
-        outputs = f"{ar.shape(self.products)[0]} outputs" if self.apart else "outputs together"
+        outputs = f"{ar.shape(self.mantissas)[0]} outputs" if self.apart else "outputs together"
         return f"Gram({len(self)} models, {outputs}, {self.under!r}, {self.method})"
 
     @property
+    def products(self) -> Array:
+        """Inner products ⟨f_i, f_j⟩, shape ``(n_out, N, N)``; they add up to :attr:`matrix`.
+
+        Raises:
+            ScaleError: if one does not fit into the dtype.
+        """
+        return ar.do("stack", [self._scaled(m).value("an inner product") for m in self.mantissas], axis=0)
+
+    @property
     def matrix(self) -> Array:
-        """The Gram matrix itself, shape ``(N, N)``: inner products summed over outputs."""
-        return ar.do("sum", self.products, axis=0)
+        """The Gram matrix itself, shape ``(N, N)``: inner products summed over outputs.
+
+        Raises:
+            ScaleError: if an entry does not fit into the dtype.
+        """
+        return self._scaled(self._of(None)).value("an inner product")
 
     def similarity(self, output: int | None = None) -> Array:
-        """Cosines, shape ``(N, N)``; of one output if given. A zero model gives nan."""
+        """Cosines, shape ``(N, N)``; of one output if given. A zero model gives nan.
+
+        Raises:
+            ScaleError: if a norm overflowed or underflowed on the way.
+        """
         return _cosine(self._of(output))
 
     def slices(self) -> Array:
         """Cosines of every output apart, shape ``(n_out, N, N)``."""
         self._check_apart()
-        return _cosine(self.products)
+        return _cosine(self.mantissas)
 
     def distance(self, output: int | None = None) -> Array:
-        """‖f_i − f_j‖ in function space, shape ``(N, N)``; of one output if given."""
+        """‖f_i − f_j‖ in function space, shape ``(N, N)``; of one output if given.
+
+        A squared distance is a difference of inner products. So distances below √ε of the norms (1.5e-8 in float64,
+        3.5e-4 in float32) are rounding, and may be zero; at zero their gradient is zero. The norm of
+        ``difference(a, b)`` has the same floor.
+
+        Raises:
+            ScaleError: if one does not fit into the dtype.
+        """
+        return self.scaled_distance(output).value("a distance")
+
+    def scaled_distance(self, output: int | None = None) -> Scaled:
+        """As :meth:`distance`, as mantissa and power of two, which fit in any case."""
         g = self._of(output)
         d = ar.do("diagonal", g)
-        squared = d[:, None] + d[None, :] - 2 * g
-        return ar.do("clip", squared, 0, None) ** 0.5
+        twice = 2 * self.units + g * 0
+        mine = Scaled(d[:, None] + g * 0, ar.do("transpose", twice, (1, 0)))
+        other = Scaled(d[None, :] + g * 0, twice)
+        return Scaled.total([(1.0, mine), (1.0, other), (-2.0, self._scaled(g))]).root()
+
+    def centred(self, output: int | None = None) -> Scaled:
+        """⟨f_i − f̄, f_j − f̄⟩ with the mean f̄ of all models, in the units of the largest, shape ``(N, N)``."""
+        g = self._of(output)
+        units = self.units + ar.do("diagonal", g) * 0
+        top = ar.do("max", units)
+        m = self._scaled(g).at(2 * top)
+        m = m - ar.do("mean", m, axis=0) - ar.do("mean", m, axis=1)[:, None] + ar.do("mean", m)
+        return Scaled(m, 2 * top)
+
+    def squares(self, output: int | None = None) -> Scaled:
+        """⟨f_i, f_i⟩ as mantissa and power of two, shape ``(N,)``."""
+        d = ar.do("diagonal", self._of(output))
+        return Scaled(d, 2 * self.units + d * 0)
+
+    def _scaled(self, g: Array) -> Scaled:
+        units = self.units + ar.do("diagonal", g) * 0
+        return Scaled(g, units[:, None] + units[None, :])
 
     def _of(self, output: int | None) -> Array:
-        """Inner products of one output, or of all together."""
+        """Mantissas of one output, or of all together."""
         if output is None:
-            return self.matrix
+            return ar.do("sum", self.mantissas, axis=0)
         self._check_apart()
-        if not -len(self.products) <= output < len(self.products):
-            raise IndexError(f"output {output} of {len(self.products)}.")
-        return self.products[output]
+        if not -len(self.mantissas) <= output < len(self.mantissas):
+            raise IndexError(f"output {output} of {len(self.mantissas)}.")
+        return self.mantissas[output]
 
     def _check_apart(self) -> None:
         if not self.apart:
@@ -132,15 +187,15 @@ def gram(
         >>> tnsim.gram(run).similarity().shape
         torch.Size([5, 5])
     """
-    nets = _unpacked(models)
+    given = _unpacked(models)
+    asked = Gaussian() if under is None else under
+    nets, law, exponents = in_units(given, asked)
     names = tuple(range(len(nets))) if labels is None else tuple(labels)
     if len(names) != len(nets):
         raise ValueError(f"{len(names)} labels for {len(nets)} models.")
     if len({net.codomain for net in nets}) > 1:
         shapes = [net.polys[-1].out_shape for net in nets]
         raise ValueError(f"a Gram matrix needs models with the same outputs; got {shapes}.")
-    asked = Gaussian() if under is None else under
-    law = law_for(nets, asked)
     keep: Keep = "diagonal" if slices else "sum"
     groups: dict[Any, list[int]] = {}
     for i, net in enumerate(nets):
@@ -149,7 +204,7 @@ def gram(
     parts = []
     for members in groups.values():
         size = best_size(nets[members[0]], len(members), law, method, memory, checkpoint is not None, keep)
-        parts += [_stacked(members[k : k + size], nets) for k in range(0, len(members), size)]
+        parts += [_stacked(members[k : k + size], nets, exponents) for k in range(0, len(members), size)]
     plan = planned([part.net for part in parts], law, method, memory, keep)
     check_budget(
         plan.cost,
@@ -161,7 +216,7 @@ def gram(
 
     key, layout = "", _layout(parts, () if checkpoint is None else plan.blocks, slices)
     if checkpoint is not None:
-        key = fingerprint(nets, asked, method, keep, tuple(part.members for part in parts))
+        key = fingerprint(given, asked, method, keep, "units", tuple(part.members for part in parts))
     blocks: dict[tuple[int, int], Array] = {}
     with Saved(checkpoint, key, layout) as saved:
         for i, j in plan.blocks:
@@ -170,41 +225,69 @@ def gram(
                 blocks[i, j] = as_like(block["products"], nets[0].polys[0].like)
 
         def finished(pair: tuple[int, int], block: Array) -> None:
-            blocks[pair] = block
-            saved.put(f"{pair[0]}-{pair[1]}", {"products": block})
+            ends = (parts[k].exponents for k in pair)
+            blocks[pair] = _shifted(block, *ends)
+            saved.put(f"{pair[0]}-{pair[1]}", {"products": blocks[pair]})
 
         missing = [pair for pair in plan.blocks if pair not in blocks]
         plan([part.net for part in parts], missing, finished, progress)
-    for i, j in plan.blocks:
-        mirror = ar.do("transpose", blocks[i, j], (1, 0, 2))
-        blocks[j, i] = (blocks[i, j] + mirror) / 2 if i == j else mirror
     every = range(len(parts))
+    own = [ar.stop_gradient(blocks[i, i][:, 0, -2]) for i in every]
+    for i, j in plan.blocks:
+        block = _in_units_of(blocks[i, j], own[i], own[j])
+        mirror = ar.do("transpose", block, (1, 0, 2))
+        blocks[j, i] = (block + mirror) / 2 if i == j else mirror
+        blocks[i, j] = blocks[j, i] if i == j else block
     table = [ar.do("concatenate", [blocks[i, j] for j in every], axis=1) for i in every]
     where = {model: k for k, model in enumerate(i for part in parts for i in part.members)}
     order = [where[i] for i in range(len(nets))]
     products = ar.do("transpose", ar.do("concatenate", table, axis=0)[order][:, order], (2, 0, 1))
-    return Gram(products, names, asked, method, slices)
+    units = ar.do("concatenate", own, axis=0)[order]
+    squares = ar.do("diagonal", ar.do("sum", products, axis=0))
+    for i, net in enumerate(nets):
+        check_range(squares[i], f"model {names[i]}", "its inner products", net)
+    return Gram(products, names, asked, method, slices, units)
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """Models that are contracted together."""
+    """Models that are contracted together, and what a power of two in front of each is."""
 
     members: tuple[int, ...]
     net: Network
+    exponents: Array
+
+
+def _shifted(block: Array, mine: Array, other: Array) -> Array:
+    """A block of models with powers of two in front: exponents are the last two numbers of every entry."""
+    blank = ar.do("zeros_like", block[:, :, :1])
+    parts = (
+        block[:, :, :-2],
+        block[:, :, -2:-1] + mine[:, None, None],
+        block[:, :, -1:] + other[None, :, None],
+    )
+    return ar.do("concatenate", (parts[0], parts[1] + blank, parts[2] + blank), axis=2)
+
+
+def _in_units_of(block: Array, mine: Array, other: Array) -> Array:
+    """The mantissas of a block in given units of its models."""
+    e = ar.stop_gradient(block[:, :, -2] + block[:, :, -1])
+    return Scaled(block[:, :, :-2], e).at(mine[:, None] + other[None, :])
 
 
 def _layout(parts: "Sequence[_Part]", pairs: Iterable[tuple[int, int]], slices: bool) -> Layout:
-    """What is kept of every block."""
+    """What is kept of every block: inner products in units of their models, and the exponents of both."""
     net = parts[0].net
     outputs = prod(net.polys[-1].out_shape) if slices else 1
     sizes = [len(part.members) for part in parts]
-    return {f"{i}-{j}": {"products": ((sizes[i], sizes[j], outputs), net.dtype)} for i, j in pairs}
+    return {f"{i}-{j}": {"products": ((sizes[i], sizes[j], outputs + 2), net.dtype)} for i, j in pairs}
 
 
 def _cosine(g: Array) -> Array:
     """Norms are divided one after the other: their product may overflow where they do not."""
-    norm = ar.do("diagonal", g, axis1=-2, axis2=-1) ** 0.5
+    squares = ar.do("diagonal", g, axis1=-2, axis2=-1)
+    check_range(squares, "a model", "its cosines")
+    norm = squares**0.5
     return g / norm[..., :, None] / norm[..., None, :]
 
 
@@ -218,7 +301,8 @@ def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:
     return together(list(models), [f"model {i}" for i in range(len(models))])
 
 
-def _stacked(members: Sequence[int], nets: Sequence[Network]) -> _Part:
+def _stacked(members: Sequence[int], nets: Sequence[Network], exponents: Sequence[Array]) -> _Part:
     """Models as a stack; a single one as it is."""
     some = [nets[i] for i in members]
-    return _Part(tuple(members), stack(some) if len(some) > 1 else some[0])
+    powers = ar.do("stack", [exponents[i] for i in members], axis=0)
+    return _Part(tuple(members), stack(some) if len(some) > 1 else some[0], powers)

@@ -10,10 +10,13 @@ import quimb.tensor as qtn
 import torch
 
 from tnsim.algebra.build import identity
+from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, output_leg
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, has_cheaper, priced, together
+from tnsim.analysis.sizes import check_range
+from tnsim.analysis.units import in_units
 from tnsim.measure.expect import expect
 from tnsim.measure.measure import Measure, MeasureError
 from tnsim.measure.tensorial import Frobenius, Symmetric
@@ -244,10 +247,12 @@ def _moments(
             f"{under!r} compares tensors, which have no mean to subtract. Write centred=False, or use Gaussian()."
         )
 
+    ready, law, _ = in_units(nets, under)  # no index depends on units
+
     def run() -> tuple[dict[Which, Array], Sequence[Array]]:
-        problem = Problem.of(nets, under, method)
+        problem = Problem.of(ready, law, method)
         if not centred:
-            return {key: problem.product(i, j, "all", progress) for key, i, j in _PAIRS}, ()
+            return {key: problem.product(i, j, "all", progress).mantissa for key, i, j in _PAIRS}, ()
         return _covariances(problem, progress)
 
     raw, means = priced(run, f"{what} ({method})", budget, memory, has_cheaper(under, method))
@@ -259,8 +264,8 @@ def _moments(
         found[key] = m.reshape(*m.shape[: m.ndim - n], sizes[i], sizes[j])
     noise = [(_ROUNDING * torch.finfo(found["ab"].dtype).eps * torch.as_tensor(m).norm()) ** 2 for m in means]
     traces = [found[key].diagonal(dim1=-2, dim2=-1).sum(-1) for key in ("aa", "bb")]
-    for trace, name, least in zip(traces, "ab", noise or (0.0, 0.0), strict=True):
-        _check(trace, name, least, centred)
+    for trace, name, net, least in zip(traces, "ab", nets, noise or (0.0, 0.0), strict=True):
+        _check(trace, name, net, least, centred)
     left, right = (trace.sqrt()[..., None, None] for trace in traces)
     ab = found["ab"] / _beside(left, found["ab"]) / right
     return ab, found["aa"] / left**2, found["bb"] / right**2
@@ -295,13 +300,9 @@ def _less_mean(f: Poly, mean: Array) -> Poly:
     return f + replace(f, terms=(term,))
 
 
-def _check(trace: torch.Tensor, name: str, least: Any, centred: bool) -> None:
-    """Refuse models without variance, or without a finite one."""
-    if not bool(torch.isfinite(trace).all()):
-        raise ValueError(
-            f"the second moment of model {name} is not finite in {trace.dtype}. "
-            'Rescale it, or convert both with .to(dtype="float64").'
-        )
+def _check(trace: torch.Tensor, name: str, net: Network, least: Any, centred: bool) -> None:
+    """Refuse models without variance, or without one in range."""
+    check_range(trace, f"model {name}", "the index", *(() if centred else (net,)))
     if not bool((trace > least).all()):
         kind = "constant" if centred else "the zero function"
         raise ValueError(f"model {name} is {kind} under this law; the index is not defined.")

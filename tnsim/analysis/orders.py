@@ -8,9 +8,11 @@ import autoray as ar
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import Leg
 from tnsim.analysis.problem import BUDGET, MEMORY, Model, Problem, as_network, comparable, priced
+from tnsim.analysis.units import in_units
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Closure, Measure, MeasureError, Whole
@@ -82,19 +84,22 @@ def orders(
             f"orders of interaction are those of a Gaussian law; got {under!r}. Write under=Gaussian(mean, cov)."
         )
 
-    def run() -> list[Array]:
-        problem = Problem.of(nets, under, "exact").output(output)
+    ready, law, exponents = in_units(nets, under, output)
+
+    def run() -> tuple[list[Array], Array]:
+        problem = Problem.of(ready, law, "exact", exponents=exponents).output(output)
         first, last = problem.factors[0], problem.factors[-1]
         sides = (0, len(nets) - 1)
         keep: Keep = "diagonal" if each else "sum"
-        return [
+        parts = [
             expect((first, last), _Crossing(problem.law, k), keep, sides, progress=progress)
             for k in range(min(net.degree for net in nets) + 1)
         ]
+        return parts, problem.exponent(*sides)
 
-    found = priced(run, "orders of interaction", budget, memory, cheaper=False)
+    found, exponent = priced(run, "orders of interaction", budget, memory, cheaper=False)
     runs = sum(net.models is not None for net in nets)
-    return ar.do("stack", found, axis=runs)
+    return Scaled(ar.do("stack", found, axis=runs), exponent).value("an order of the inner product")
 
 
 @dataclass(frozen=True, eq=False)

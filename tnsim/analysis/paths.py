@@ -11,8 +11,10 @@ from tqdm import tqdm
 from tnsim.algebra.build import poly
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.term import canonical, compose
-from tnsim.analysis.problem import Method, Model, comparable, law_for
+from tnsim.analysis.problem import Method, Model, comparable
+from tnsim.analysis.units import in_units
 from tnsim.measure.expect import expect
 from tnsim.measure.linked import has_links
 from tnsim.measure.measure import Measure
@@ -83,15 +85,15 @@ def paths(
             'Write method="layerwise".'
         )
     nets = comparable(a, a if b is None else b)
-    law = law_for(nets, under)
-    chains = [_parts(net) for net in nets]
+    ready, law, exponents = in_units(nets, under)
+    chains = [_parts(net) for net in ready]
     if len({len(front) for front, *_ in chains}) > 1:
         raise ValueError("a and b have different numbers of linear layers before their attention.")
     for layers in zip(*(front for front, *_ in chains), strict=True):
         law = law.push(layers)
     law = law.push([wide for _, wide, _ in chains])
     left, right = (every for *_, every in chains)
-    same = nets[0] is nets[1]
+    same = ready[0] is ready[1]
     asked = [((f, g), (0, 1)) for f, g in product(left, right)]
     asked += [((f, f), (k, k)) for k, own in enumerate((left, right)) for f in own if not same]
     bar = tqdm(asked, "paths", delay=2, leave=False, disable=not progress)
@@ -104,7 +106,9 @@ def paths(
         ends = (values[count : count + len(left)], values[count + len(left) :])
         squares = (ar.do("stack", tuple(ends[0]), axis=0), ar.do("stack", tuple(ends[1]), axis=0))
     words = ("".join(map(str, bits)) for bits in product((0, 1), repeat=5))
-    return Paths(("direct", "layer 1", *words), table, squares)
+    what = "an inner product of paths"
+    squares = tuple(Scaled(x, 2 * e).value(what) for x, e in zip(squares, exponents, strict=True))
+    return Paths(("direct", "layer 1", *words), Scaled(table, sum(exponents)).value(what), squares)
 
 
 def _parts(net: Network) -> tuple[list[Poly], Poly, list[Poly]]:

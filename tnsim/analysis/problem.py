@@ -13,6 +13,7 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, capped, check_budget
 from tnsim.algebra.rescale import absorb, rescale
+from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.forms import reduced
 from tnsim.analysis.recipe import answer
 from tnsim.analysis.shapes import priced_by_shapes
@@ -65,7 +66,11 @@ def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tupl
     Raises:
         ValueError: if they do not, naming the two that differ.
     """
-    nets = tuple(as_network(m, n) for m, n in zip(models, names, strict=True))
+    known: dict[int, Network] = {}
+    for model, name in zip(models, names, strict=True):
+        if id(model) not in known:
+            known[id(model)] = as_network(model, name)
+    nets = tuple(known[id(m)] for m in models)
     first = nets[0]
     for net, name in zip(nets[1:], names[1:], strict=True):
         for what, mine, other in (
@@ -101,7 +106,8 @@ class Problem:
     Attributes:
         factors: one polynomial for every model.
         law: the (joint) law of their inputs.
-        units: for every model the exponent e of a factor 2ᵉ in front of its polynomial; none if there are none.
+        units: for every model the exponent e of a factor 2ᵉ in front of its polynomial, shape ``()`` or ``(m,)``;
+            none if there are none.
         keep: what may be asked of products; of what is not asked for, the law may know nothing.
     """
 
@@ -118,6 +124,7 @@ class Problem:
         method: Method,
         known: Sequence[Sequence[Measure]] = (),
         keep: Keep = "all",
+        exponents: Sequence[Any] = (),
     ) -> "Problem":
         """Reduce models under a law.
 
@@ -132,6 +139,7 @@ class Problem:
             known: for every network the laws of its hidden states alone (:func:`hidden_laws`), if at hand.
             keep: what will be asked of products. Where it is ``"diagonal"`` or ``"sum"``, layer by layer only equal
                 positions are needed of the layers behind the last attention, and others are left out.
+            exponents: for every network that of a factor 2ᵉ in front of it (:func:`in_units`).
 
         Raises:
             ValueError: for an unknown method, or models of different depth layer by layer.
@@ -153,23 +161,23 @@ class Problem:
             for k, (layers, apart) in enumerate(zip(steps, _apart(nets, keep), strict=True)):
                 law, units = _pushed(law, layers, units, [laws[k] for laws in known], apart)[1:]
             last, units = _rescaled(last, units)
-            return cls(*law.eased(last), units, keep)
+            if units and exponents:
+                units = tuple(a + b for a, b in zip(units, exponents, strict=True))
+            return cls(*law.eased(last), units or tuple(exponents), keep)
         law, rest = _carried(law, nets)
         factors, law = law.centred([layers[0] for layers in rest])
         chains = [(f, *layers[1:]) for f, layers in zip(factors, rest, strict=True)]
-        return cls(*reduced(chains, law))
+        return cls(*reduced(chains, law), tuple(exponents))
 
     def output(self, k: Any) -> "Problem":
         """The same problem for one output, or a slice of them."""
         return self if k is None else replace(self, factors=tuple(f[k] for f in self.factors))
 
-    def product(self, i: int, j: int, keep: Keep, progress: bool = False, units: bool = True) -> Any:
-        """E[fᵢ ⊗ fⱼ]; without ``units`` in the models' own units, in which cosines are the same and nothing overflows."""
-        return self.products([(i, j)], keep, progress, units)[0]
+    def product(self, i: int, j: int, keep: Keep, progress: bool = False) -> Scaled:
+        """E[fᵢ ⊗ fⱼ], its mantissa in the models' own units: cosines are those of mantissas."""
+        return self.products([(i, j)], keep, progress)[0]
 
-    def products(
-        self, asked: Sequence[tuple[int, int]], keep: Keep, progress: bool = False, units: bool = True
-    ) -> list[Any]:
+    def products(self, asked: Sequence[tuple[int, int]], keep: Keep, progress: bool = False) -> list[Scaled]:
         """As :meth:`product`, for several pairs (i, j), i ≤ j: what they share is done once."""
         if keep == "all" and self.keep != "all":
             raise ValueError(f"this problem was reduced to what keep={self.keep!r} needs.")
@@ -179,15 +187,15 @@ class Problem:
                 expect((self.factors[i], self.factors[j]), self.law, keep, sides=(i, j), progress=progress)
                 for i, j in asked
             ]
-        return [self._in_units(x, i, j, units) for x, (i, j) in zip(values, asked, strict=True)]
+        return [Scaled(x, self.exponent(i, j)) for x, (i, j) in zip(values, asked, strict=True)]
 
-    def _in_units(self, value: Any, i: int, j: int, units: bool) -> Any:
-        if not (units and self.units):
-            return value
-        gain = 2.0 ** self.units[i]
-        other = 2.0 ** self.units[j]
-        gain = gain[:, None] * other[None, :] if i != j and ar.ndim(gain) and ar.ndim(other) else gain * other
-        return value * ar.do("reshape", gain, (*ar.shape(gain), *(1,) * (ar.ndim(value) - ar.ndim(gain))))
+    def exponent(self, i: int, j: int) -> Any:
+        """The units of a product of two models: a run axis for every model that has one."""
+        if not self.units:
+            return 0.0
+        mine, other = self.units[i], self.units[j]
+        apart = i != j and ar.ndim(mine) and ar.ndim(other)
+        return mine[:, None] + other[None, :] if apart else mine + other
 
 
 def hidden_laws(net: Network, under: Measure | None, keep: Keep = "all") -> list[Measure]:

@@ -13,10 +13,13 @@ from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.rewrite import star
+from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.subtract import fuse
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import input_leg, output_leg
 from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
+from tnsim.analysis.sizes import check_range
+from tnsim.analysis.units import in_units
 from tnsim.measure.expect import Keep
 from tnsim.measure.measure import Measure
 
@@ -28,17 +31,21 @@ Pair = Sequence[Network]
 _ROUNDING = 100  # times the precision of the dtype
 
 
-def squared(nets: Pair, law: Measure, method: Method, output: Any, keep: Keep) -> Array:
+def squared(
+    nets: Pair, law: Measure, exponents: Sequence[Array], method: Method, output: Any, keep: Keep
+) -> Scaled:
     """‖a − b‖² as ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩, for every output (``"diagonal"``) or in sum."""
-    problem = Problem.of(nets, law, method, keep=keep).output(output)
-    return problem.product(0, 0, keep) - 2 * problem.product(0, 1, keep) + problem.product(1, 1, keep)
+    problem = Problem.of(nets, law, method, keep=keep, exponents=exponents).output(output)
+    aa, ab, bb = problem.products([(0, 0), (0, 1), (1, 1)], keep)
+    return Scaled.total([(1.0, aa), (-2.0, ab), (1.0, bb)])
 
 
-def _apart(nets: Pair, law: Measure, method: Method) -> tuple[Array, Array]:
-    """‖a_k − b_k‖² of every output, and what it is a difference of: ‖a_k‖² + ‖b_k‖²."""
-    problem = Problem.of(nets, law, method, keep="diagonal")
-    own = problem.product(0, 0, "diagonal") + problem.product(1, 1, "diagonal")
-    return own - 2 * problem.product(0, 1, "diagonal"), own
+def _apart(nets: Pair, law: Measure, exponents: Sequence[Array], method: Method) -> tuple[Scaled, Array]:
+    """‖a_k − b_k‖² of every output, and what it is a difference of: ‖a_k‖² + ‖b_k‖², in the same units."""
+    problem = Problem.of(nets, law, method, keep="diagonal", exponents=exponents)
+    aa, ab, bb = problem.products([(0, 0), (0, 1), (1, 1)], "diagonal")
+    moved = Scaled.total([(1.0, aa), (-2.0, ab), (1.0, bb)])
+    return moved, aa.at(moved.exponent) + bb.at(moved.exponent)
 
 
 def integrated(
@@ -50,7 +57,7 @@ def integrated(
     what: str,
     budget: float,
     memory: float,
-) -> Array:
+) -> Scaled:
     """∫₀¹ ∂E/∂g (s, …, s) ds for E(g) = ‖a_g − b_g‖², exactly.
 
     Args:
@@ -64,16 +71,16 @@ def integrated(
         memory: bytes that intermediate tensors may take.
     """
     law, method, output = ask
-    total: Array = 0.0
+    parts: list[tuple[float, Scaled]] = []
     for point, weight in zip(*nodes, strict=True):
         gains = start(float(point)).reshape(tuple(shape)).requires_grad_()
         with torch.enable_grad():
-            given = (tuple(make(gains)), law, method, output, "sum")
+            given = (*in_units(make(gains), law, output), method, output, "sum")
             each = budget / len(nodes[0])
             value = priced(squared, what, each, memory, has_cheaper(law, method), given)
-            (gradient,) = torch.autograd.grad(value, gains)
-        total = total + float(weight) * gradient
-    return total
+            (gradient,) = torch.autograd.grad(value.mantissa, gains)
+        parts.append((float(weight), replace(value, mantissa=gradient)))
+    return Scaled.total(parts)
 
 
 def gradients(
@@ -81,7 +88,7 @@ def gradients(
 ) -> tuple[Array, Callable[[Any], Array]]:
     """Squared distances of all outputs, and their derivatives by the gains of the inputs at gain 1.
 
-    Distances that are no more than rounding are zero.
+    Distances that are no more than rounding are zero. Both are in units of the models: only ratios have a meaning.
 
     Returns:
         Shape of one output; and a function from weights of that shape to Σ_k weight_k ∂E_k/∂g, shape of one input.
@@ -89,8 +96,10 @@ def gradients(
     like, shape = nets[0].polys[0].like, nets[0].polys[0].in_shape
     gains = torch.ones(shape, dtype=like.dtype, device=like.device, requires_grad=True)
     with torch.enable_grad():
-        given = (tuple(gained(net, gains) for net in nets), law, method)
-        value, own = priced(_apart, what, budget, memory, has_cheaper(law, method), given)
+        given = (*in_units([gained(net, gains) for net in nets], law), method)
+        moved, own = priced(_apart, what, budget, memory, has_cheaper(law, method), given)
+        value = moved.mantissa
+    check_range(own.sum(), "the models", "their change", *nets)
 
     def of(weights: Any) -> Array:
         (gradient,) = torch.autograd.grad(value, gains, weights, retain_graph=True)

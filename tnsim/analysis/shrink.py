@@ -57,8 +57,10 @@ def plan_at(
 ) -> Plan:
     """What can be left out at a bond, or of the hidden units of a layer."""
     place = place_at(net, at)
-    below = second_moment(place, under, method, budget, memory)
-    above = sensitivity(place, under, method, budget, memory)
+    below = second_moment(
+        place, under, method, budget, memory
+    ).mantissa  # all that is read off is free of units
+    above = sensitivity(place, under, method, budget, memory).mantissa
     n = place.size
     if at.endswith(HIDDEN):
         order, left = _greedy(below, above)

@@ -1,12 +1,14 @@
 """How alike two models are, as functions of all inputs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import autoray as ar
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.price import Cost, capped
+from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.problem import (
     BUDGET,
     MEMORY,
@@ -15,15 +17,16 @@ from tnsim.analysis.problem import (
     Problem,
     comparable,
     has_cheaper,
-    law_for,
     priced,
     together,
 )
 from tnsim.analysis.recipe import answer
+from tnsim.analysis.sizes import check_sizes
+from tnsim.analysis.units import in_units
 from tnsim.measure.expect import Keep
 from tnsim.measure.measure import Measure
 
-__all__ = ["cost", "inner", "moments", "similarity"]
+__all__ = ["cost", "inner", "moments", "product", "second_moments", "similarity"]
 
 Array = Any
 
@@ -60,9 +63,7 @@ def moments(
         arXiv 2605.15183; Isserlis (1918).
     """
     nets = together((a, a if b is None else b))
-    given = (nets, law_for(nets, under), method, None, "all")
-    cheaper = has_cheaper(under, method)
-    return priced(_product, f"E[a bᵀ] ({method})", budget, memory, cheaper, given, progress)
+    return second_moments(nets, under, method, budget, memory, progress).value("E[a bᵀ]")
 
 
 def inner(
@@ -92,9 +93,7 @@ def inner(
         A differentiable number. Stacked networks give one for every pair of models.
     """
     nets = comparable(a, a if b is None else b)
-    given = (nets, law_for(nets, under), method, output, "sum")
-    cheaper = has_cheaper(under, method)
-    return priced(_product, f"an inner product ({method})", budget, memory, cheaper, given, progress)
+    return product(nets, under, method, output, budget, memory, progress).value("the inner product")
 
 
 def similarity(
@@ -141,12 +140,11 @@ def similarity(
         1.0
     """
     nets = comparable(a, b)
-    given = (nets, law_for(nets, under), method, output)
+    given = (*in_units(nets, under, output), method, output)
     cheaper = has_cheaper(under, method)
     ab, aa, bb = priced(_products, f"similarity ({method})", budget, memory, cheaper, given, progress)
-    for name, norm in (("a", aa), ("b", bb)):
-        if not bool(ar.do("all", norm > 0)):
-            raise ValueError(f"model {name} is the zero function under this law; its cosine is not defined.")
+    for name, norm, net in (("a", aa, given[0][0]), ("b", bb, given[0][1])):
+        check_sizes(norm, f"model {name}", "its cosine", net)
     rows, columns = aa**0.5, bb**0.5
     return ab / (rows[:, None] if nets[0].models and nets[1].models else rows) / columns
 
@@ -164,18 +162,59 @@ def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, meth
     """
     nets = comparable(a, a if b is None else b)
     with capped(MEMORY):
-        return answer(_products, (nets, law_for(nets, under), method, None)).cost
+        return answer(_products, (*in_units(nets, under), method, None)).cost
 
 
-def _product(nets: Sequence[Network], law: Measure, method: Method, output: Any, keep: Keep) -> Array:
+def second_moments(
+    nets: Sequence[Network],
+    under: Measure | None,
+    method: Method,
+    budget: float,
+    memory: float,
+    progress: bool,
+) -> Scaled:
+    """E[a bᵀ] as mantissa and power of two, which is what :func:`moments` gives where it fits into the dtype."""
+    given = (*in_units(nets, under), method, None, "all")
+    cheaper = has_cheaper(under, method)
+    return priced(_product, f"E[a bᵀ] ({method})", budget, memory, cheaper, given, progress)
+
+
+def product(
+    nets: Sequence[Network],
+    under: Measure | None,
+    method: Method,
+    output: Any,
+    budget: float,
+    memory: float,
+    progress: bool = False,
+) -> Scaled:
+    """⟨a, b⟩ as mantissa and power of two; of a model with itself it is not negative."""
+    given = (*in_units(nets, under, output), method, output, "sum")
+    cheaper = has_cheaper(under, method)
+    found = priced(_product, f"an inner product ({method})", budget, memory, cheaper, given, progress)
+    if nets[0] is not nets[1] or nets[0].models:
+        return found
+    m = found.mantissa
+    return replace(found, mantissa=ar.do("where", m < 0, m * 0, m))
+
+
+def _product(
+    nets: Sequence[Network],
+    law: Measure,
+    exponents: Sequence[Array],
+    method: Method,
+    output: Any,
+    keep: Keep,
+) -> Scaled:
     """⟨a, b⟩, or its parts."""
-    return Problem.of(nets, law, method, keep=keep).output(output).product(0, 1, keep)
+    problem = Problem.of(nets, law, method, keep=keep, exponents=exponents)
+    return problem.output(output).product(0, 1, keep)
 
 
 def _products(
-    nets: Sequence[Network], law: Measure, method: Method, output: Any
+    nets: Sequence[Network], law: Measure, exponents: Sequence[Array], method: Method, output: Any
 ) -> tuple[Array, Array, Array]:
     """⟨a, b⟩, ⟨a, a⟩ and ⟨b, b⟩, in the models' own units."""
-    problem = Problem.of(nets, law, method, keep="sum").output(output)
-    ab, aa, bb = problem.products([(0, 1), (0, 0), (1, 1)], "sum", units=False)
-    return ab, aa, bb
+    problem = Problem.of(nets, law, method, keep="sum", exponents=exponents).output(output)
+    ab, aa, bb = problem.products([(0, 1), (0, 0), (1, 1)], "sum")
+    return ab.mantissa, aa.mantissa, bb.mantissa

@@ -11,7 +11,7 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.subtract import fuse
-from tnsim.analysis.cut import mean_and_cov, modes_of, sensitivity
+from tnsim.analysis.cut import mean_and_cov, modes_of, put_back, sensitivity
 from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
@@ -122,9 +122,11 @@ def _single(
     like = small.polys[0].like
     n = prod(small.polys[0].in_shape)
     if kind == "gradient":
-        gram = sensitivity(Place("in", small, 0, n), law, method, budget, memory)
+        found = sensitivity(Place("in", small, 0, n), law, method, budget, memory)
+        gram = found.mantissa
         what = "root mean square changes of the output"
         modes = modes_of(metric, lambda v: gram @ v, n, like, top, "in", what, root=True)
+        modes = put_back(modes, 0.0, found.exponent)
     else:
         modes = _interaction(small.collapse(), metric, mean, top)
     if basis is None:

@@ -9,9 +9,10 @@ import torch
 
 from tnsim.algebra.dual import pushforward
 from tnsim.algebra.network import Network
+from tnsim.algebra.scaled import Scaled, ScaleError
 from tnsim.analysis.modes import leading
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, together
-from tnsim.analysis.similarity import inner
+from tnsim.analysis.similarity import product
 from tnsim.measure.measure import Measure
 
 __all__ = ["Tangent", "entk", "kernel_alignment"]
@@ -103,6 +104,7 @@ def entk(
     one, other = _Weights(model), _Weights(model)
     operator = _Mixed(one, other, under, method, budget, memory)
     values, vectors = leading(operator, one.size, one.like, top)
+    values = Scaled(values, operator.exponent).value("an eigenvalue of the tangent kernel")
     return Tangent(values, vectors.T, one.shapes, one.push)
 
 
@@ -135,6 +137,11 @@ def kernel_alignment(
     Returns:
         A number in [0, 1].
 
+    Raises:
+        CostError: if an inner product would take more than the budget.
+        ScaleError: if derivatives do not fit into the dtype.
+        ValueError: if no parameter of a model changes it, so that its kernel is zero.
+
     References:
         Cristianini et al., On Kernel-Target Alignment (2001); Jacot et al., arXiv 1806.07572.
 
@@ -146,11 +153,22 @@ def kernel_alignment(
     """
     together((a, b))
 
-    def squared(x: Model, y: Model) -> torch.Tensor:
+    def norm(x: Model, y: Model) -> Scaled:
+        """‖E[J_xᵀ J_y]‖, without squares that are out of range."""
         mixed = _Mixed(_Weights(x), _Weights(y), under, method, budget, memory)
-        return mixed.matrix().square().sum()
+        matrix = mixed.matrix()
+        largest = matrix.abs().max()
+        if not torch.isfinite(largest):
+            raise ScaleError(f"derivatives by parameters overflow {matrix.dtype}; rescale the models.")
+        return Scaled(largest * (matrix / largest).norm() if largest > 0 else largest, mixed.exponent)
 
-    return squared(a, b) / (squared(a, a) * squared(b, b)).sqrt()
+    both, *own = norm(a, b), norm(a, a), norm(b, b)
+    for name, size in zip("ab", own, strict=True):
+        if not size.mantissa > 0:
+            raise ValueError(f"no parameter changes model {name} under this law: its tangent kernel is zero.")
+    roots = [size.root() for size in own]
+    cosine = both.mantissa / (roots[0].mantissa * roots[1].mantissa) ** 2
+    return Scaled(cosine, both.exponent - 2 * (roots[0].exponent + roots[1].exponent)).at(0.0) ** 2
 
 
 class _Weights:
@@ -206,15 +224,16 @@ class _Weights:
 
 
 class _Mixed:
-    """E[J_bᵀ J_a], the mixed second derivative of ⟨f_a, f_b⟩, applied to columns."""
+    """E[J_bᵀ J_a], the mixed second derivative of ⟨f_a, f_b⟩, applied to columns; times 2^exponent."""
 
     def __init__(
         self, a: _Weights, b: _Weights, under: Measure | None, method: Method, budget: float, memory: float
     ) -> None:
         self.a, self.b = a, b
         with torch.enable_grad():
-            value = inner(a.net, b.net, under=under, method=method, budget=budget, memory=memory)
-            slopes = torch.autograd.grad(value, a.leaves, create_graph=True, allow_unused=True)
+            value = product((a.net, b.net), under, method, None, budget, memory)
+            slopes = torch.autograd.grad(value.mantissa, a.leaves, create_graph=True, allow_unused=True)
+        self.exponent = value.exponent
         self.slope = torch.cat(
             [
                 (torch.zeros_like(p) if g is None else g).reshape(-1)

@@ -1,15 +1,18 @@
 """Trajectory: a run as a path in function space, from its Gram matrix alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from tnsim.algebra.network import Network
+from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.gram import Gram
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable
-from tnsim.analysis.similarity import inner
+from tnsim.analysis.similarity import product
+from tnsim.analysis.sizes import check_range
 from tnsim.measure.measure import Measure
 
 __all__ = ["Nearest", "Trajectory", "nearest", "trajectory"]
@@ -81,6 +84,7 @@ def trajectory(run: Gram, output: int | None = None) -> Trajectory:
         A :class:`Trajectory` with as many axes as carry more than rounding.
 
     Raises:
+        ScaleError: if a distance does not fit into the dtype.
         ValueError: if there are fewer than two models.
 
     References:
@@ -96,17 +100,19 @@ def trajectory(run: Gram, output: int | None = None) -> Trajectory:
     """
     if len(run) < 2:
         raise ValueError("a trajectory needs at least two models.")
-    g = torch.as_tensor(run.matrix if output is None else run.products[output]).detach()
-    centred = g - g.mean(0) - g.mean(1, keepdim=True) + g.mean()
-    values, vectors = torch.linalg.eigh((centred + centred.T) / 2)
+    centred = run.centred(output)
+    m = torch.as_tensor(centred.mantissa).detach()
+    values, vectors = torch.linalg.eigh((m + m.T) / 2)
     values, vectors = values.flip(0), vectors.flip(1)
-    kept = max(1, int((values > len(run) * torch.finfo(g.dtype).eps * g.diagonal().max()).sum()))
+    largest = torch.as_tensor(run.squares(output).at(centred.exponent)).max()
+    kept = max(1, int((values > len(run) * torch.finfo(m.dtype).eps * largest).sum()))
     values, vectors = values[:kept].clamp_min(0), vectors[:, :kept]
     vectors = torch.where(vectors[-1] < 0, -vectors, vectors)
     distance = torch.as_tensor(run.distance(output)).detach()
     total = values.sum()
     explained = values / total if total > 0 else values
-    return Trajectory(vectors * values**0.5, explained, distance.diagonal(1), distance[0], run.labels)
+    points = Scaled(vectors * values**0.5, centred.exponent / 2).value("a coordinate of the path")
+    return Trajectory(points, explained, distance.diagonal(1), distance[0], run.labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +162,7 @@ def nearest(
 
     Raises:
         CostError: if it would take more than the budget.
+        ScaleError: if a distance does not fit into the dtype.
         ValueError: if the run is empty, or models do not fit together.
 
     Example:
@@ -166,14 +173,24 @@ def nearest(
     """
     if not len(run):
         raise ValueError("the run is empty; pass its checkpoints.")
-    options: dict[str, Any] = dict(under=under, method=method, output=output, budget=budget, memory=memory)
     nets = [comparable(model, other) for other in run]
+
+    def scaled(a: Network, b: Network) -> Scaled:
+        found = product((a, b), under, method, output, budget, memory)
+        return replace(found, mantissa=torch.as_tensor(found.mantissa))
+
+    distances, cosines = [], []
     with torch.no_grad():
-        own = inner(nets[0][0], **options)
-        rows = [
-            (inner(other, **options), inner(net, other, **options))
-            for net, other in tqdm(nets, "checkpoints", disable=not progress, leave=False)
-        ]
-    norms, cross = (torch.stack([torch.as_tensor(x) for x in column]) for column in zip(*rows, strict=True))
-    squares = (own - 2 * cross + norms).clamp_min(0)
-    return Nearest(int(squares.argmin()), squares**0.5, cross / norms**0.5 / own**0.5)
+        net = nets[0][0]
+        own = scaled(net, net)
+        check_range(own.mantissa, "the model", "its similarity", net)
+        for k, (_, other) in enumerate(tqdm(nets, "checkpoints", disable=not progress, leave=False)):
+            norm, cross = scaled(other, other), scaled(net, other)
+            check_range(norm.mantissa, f"checkpoint {k}", "its similarity", other)
+            distances.append(Scaled.total([(1.0, own), (1.0, norm), (-2.0, cross)]).root())
+            sizes = norm.root(), own.root()
+            m = cross.mantissa / sizes[0].mantissa / sizes[1].mantissa
+            cosines.append(Scaled(m, cross.exponent - sizes[0].exponent - sizes[1].exponent).at(0.0))
+    largest = max(x.exponent for x in distances)
+    index = int(torch.stack([x.at(largest) for x in distances]).argmin())
+    return Nearest(index, torch.stack([x.value("a distance") for x in distances]), torch.stack(cosines))

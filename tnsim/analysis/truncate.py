@@ -9,9 +9,12 @@ import torch
 from tqdm import tqdm
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.places import HIDDEN, products
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, as_network, has_cheaper, priced
 from tnsim.analysis.shrink import Plan, parameters_of, plan_at, shrunk
+from tnsim.analysis.sizes import check_sizes
+from tnsim.analysis.units import in_units
 from tnsim.measure.measure import Measure, MeasureError
 
 __all__ = ["Truncation", "truncate", "truncations"]
@@ -248,21 +251,19 @@ def _compared(a: Network, b: Network, options: dict[str, Any]) -> tuple[float, f
     if a is b:
         return 1.0, 0.0, 1.0
     under, method = options["under"], options["method"]
+    nets, law, exponents = in_units((a, b), under)
 
-    def run() -> tuple[Any, ...]:
-        problem = Problem.of((a, b), under, method)
-        products = [problem.product(i, j, "sum", units=False) for i, j in ((0, 1), (0, 0), (1, 1))]
-        return (*products, problem.units)
+    def run() -> list[Scaled]:
+        problem = Problem.of(nets, law, method, exponents=exponents)
+        return problem.products([(0, 1), (0, 0), (1, 1)], "sum")
 
     what = f"similarity to the original ({method})"
     with torch.no_grad():
-        ab, aa, bb, units = priced(
-            run, what, options["budget"], options["memory"], has_cheaper(under, method)
-        )
-    if not aa > 0:
-        raise ValueError("the model is the zero function under this law; there is nothing to compare with.")
-    cosine = float(ab / aa**0.5 / bb**0.5) if bb > 0 else 0.0
-    ratio = float((bb / aa) ** 0.5) * (2.0 ** float(units[1] - units[0]) if units else 1.0)
+        ab, aa, bb = priced(run, what, options["budget"], options["memory"], has_cheaper(under, method))
+    check_sizes(aa.mantissa, "the model", "a relative error", nets[0])
+    mine, other = aa.root(), bb.root()
+    cosine = float(ab.mantissa / aa.mantissa**0.5 / bb.mantissa**0.5) if bb.mantissa > 0 else 0.0
+    ratio = float(other.at(mine.exponent) / mine.mantissa)
     return cosine, max(0.0, 1 - 2 * cosine * ratio + ratio**2) ** 0.5, ratio
 
 

@@ -1,10 +1,11 @@
 """Unfolding: a model as a matrix, cut in two at one place."""
 
 from tnsim.algebra.network import Network
-from tnsim.analysis.cut import modes_of, second_moment, sensitivity
+from tnsim.analysis.cut import modes_of, put_back, second_moment, sensitivity
 from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import place_at
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
+from tnsim.analysis.sizes import check_sizes
 from tnsim.measure.measure import Measure, MeasureError
 
 __all__ = ["unfold"]
@@ -54,6 +55,8 @@ def unfold(
     Raises:
         CostError: if it would take more than the budget.
         KeyError: if there is no such place.
+        ScaleError: if singular values do not fit into the dtype.
+        ValueError: if the model is the zero function under the law.
         MeasureError: for ``Frobenius()``, under which a function has no derivative.
 
     References:
@@ -85,5 +88,8 @@ def _single(
     place = place_at(net, at)
     below = second_moment(place, under, method, budget / 2, memory)
     above = sensitivity(place, under, method, budget / 2, memory)
-    what = "singular values"
-    return modes_of(below, lambda v: above @ v, place.size, below, top, place.name, what, root=True)
+    for x in (below.mantissa, above.mantissa):
+        check_sizes(x.diagonal().sum(), "the model", "its unfolding", net)
+    metric, operator, what = below.mantissa, above.mantissa, "singular values"
+    modes = modes_of(metric, lambda v: operator @ v, place.size, metric, top, place.name, what, root=True)
+    return put_back(modes, below.exponent, above.exponent)

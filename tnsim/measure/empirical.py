@@ -1,7 +1,7 @@
 """The data average: every leg hangs on one shared sample index."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import autoray as ar
@@ -96,6 +96,26 @@ class JointEmpirical(Measure):
         """Models stacked on one side."""
         block = self.samples[side]
         return int(ar.shape(block.data)[0]) if block.models else None
+
+    def exponents(self) -> tuple[Array, ...]:
+        """The largest entry of what every model reads, as a power of two."""
+        found = []
+        for block in self.samples:
+            runs = ar.shape(block.data)[0] if block.models else 1
+            flat = ar.do("abs", ar.do("reshape", ar.stop_gradient(block.data), (runs, -1)))
+            size = ar.do("amax", flat, axis=1)
+            exponent = ar.do("ceil", ar.do("log2", ar.do("where", size > 0, size, size * 0 + 1)))
+            found.append(exponent if block.models else exponent[0])
+        return tuple(found)
+
+    def scaled(self, exponents: Sequence[Array]) -> "JointEmpirical":
+        """The samples in other units."""
+        blocks = []
+        for block, e in zip(self.samples, exponents, strict=True):
+            axes = ar.ndim(block.data) - ar.ndim(e)
+            gain = ar.do("reshape", 2.0**-e, (*ar.shape(e), *(1,) * axes))
+            blocks.append(replace(block, data=block.data * gain))
+        return JointEmpirical(tuple(blocks))
 
     def carries(self, layers: Sequence[Poly]) -> bool:
         """Samples go through any layer exactly."""

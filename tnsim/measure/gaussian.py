@@ -1,5 +1,7 @@
 """Gaussian laws: legs are closed in pairs by the covariance."""
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +79,31 @@ class Gaussian(Wick):
                 raise MeasureError(f"cov has shape {ar.shape(cov)}; the model's input is {shape}.")
             cov = ar.do("reshape", cov, shape if ar.size(cov) == size and size > 1 else (*shape, *shape))
         return unchecked(Gaussian, mean=mean, cov=cov, n_ctx=None, across=None)
+
+    def exponents(self) -> tuple[Array, ...]:
+        """The largest standard deviation or mean, as a power of two; none for a covariance that is the identity.
+
+        Exponents of the two models are the same: both read the same x.
+        """
+        if self.cov is None or not hasattr(self.cov, "shape"):
+            return ()
+        size = ar.do("max", ar.do("abs", ar.stop_gradient(self.cov))) ** 0.5
+        if self.mean is not None:
+            mean = ar.do("max", ar.do("abs", ar.stop_gradient(self.mean)))
+            size = ar.do("where", mean > size, mean, size)
+        exponent = ar.do("round", ar.do("log2", ar.do("where", size > 0, size, size * 0 + 1)))
+        return exponent, exponent
+
+    def scaled(self, exponents: Sequence[Array]) -> "Gaussian":
+        """Mean and covariance in other units."""
+        gain = 2.0 ** -exponents[0]
+        law = copy(self)
+        for name, x in (
+            ("mean", None if self.mean is None else self.mean * gain),
+            ("cov", None if self.cov is None else self.cov * gain * gain),
+        ):
+            object.__setattr__(law, name, x)
+        return law
 
     def _without_mean(self) -> "Gaussian":
         return unchecked(Gaussian, mean=None, cov=self.cov, n_ctx=None, across=None)

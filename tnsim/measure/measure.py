@@ -189,12 +189,21 @@ class Measure(ABC):
             'Use method="exact", or Gaussian().'
         )
 
+    def exponents(self) -> tuple[Array, ...]:
+        """The size of what every model reads as a power of two, a whole number; none where there is no size to change."""
+        return ()
+
+    def scaled(self, exponents: Sequence[Array]) -> "Measure":
+        """The law of z with x = 2ᵉ z, one exponent for every model."""
+        return self
+
     def normalised(self) -> "tuple[Measure, tuple[Array, ...]]":
         """The law in units of its own size, and these units: exponents e of x = 2ᵉ z, one for every model.
 
-        Where a law has no size that matters, there are no units.
+        Where a law has no size to change, there are no units.
         """
-        return self, ()
+        own = self.exponents()
+        return (self.scaled(own), own) if own else (self, ())
 
 
 def as_like(x: Array, like: Array) -> Array:

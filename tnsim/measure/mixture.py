@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
+import autoray as ar
 import numpy as np
 
 from tnsim.algebra.poly import Axes, Poly
@@ -22,23 +23,24 @@ Array = Any
 class Mixture(Measure):
     """x follows one of several laws, chosen at random: E = Σᵢ wᵢ Eᵢ.
 
-    Layer by layer every component goes through the layers on its own.
+        Layer by layer every component goes through the layers on its own.
 
-    Args:
-        laws: the components.
-        weights: their probabilities; equal by default.
+        Args:
+            laws: the components.
+            weights: their probabilities; equal by default.
 
-    Raises:
-        MeasureError: if there are no components, or the weights are no probabilities.
+        Raises:
+            MeasureError: if there are no components, or the weights are no probabilities.
 
-    Example:
-        >>> import numpy as np
-        >>> from tnsim.algebra.build import poly
-        >>> from tnsim.measure.gaussian import Gaussian
-        >>> x = poly("W[out,in0]", W=np.eye(1))
-        >>> two = Mixture([Gaussian(mean=np.array([m]), cov=np.array([0.01])) for m in (-1.0, 1.0)])
-        >>> expect((x, x), two.bound(x.domain, x.like)).round(3)
-        array([[1.01]])
+        Example:
+            >>> import autoray as ar
+    import numpy as np
+            >>> from tnsim.algebra.build import poly
+            >>> from tnsim.measure.gaussian import Gaussian
+            >>> x = poly("W[out,in0]", W=np.eye(1))
+            >>> two = Mixture([Gaussian(mean=np.array([m]), cov=np.array([0.01])) for m in (-1.0, 1.0)])
+            >>> expect((x, x), two.bound(x.domain, x.like)).round(3)
+            array([[1.01]])
     """
 
     laws: Sequence[Measure]
@@ -96,6 +98,15 @@ class Mixture(Measure):
         pushed = (law.push(layers, m, apart) for law, m in zip(self.laws, own, strict=True))
         return replace(self, laws=tuple(pushed))
 
+    def exponents(self) -> tuple[Array, ...]:
+        """Those of the largest component, if all have some."""
+        own = [law.exponents() for law in self.laws]
+        return tuple(reduce(_larger, found) for found in zip(*own, strict=True)) if all(own) else ()
+
+    def scaled(self, exponents: Sequence[Array]) -> "Mixture":
+        """All components in the same units."""
+        return replace(self, laws=tuple(law.scaled(exponents) for law in self.laws))
+
     def _one(self, law: Measure, factors: Sequence[Poly], keep: Keep, sides: Sequence[int]) -> Array:
         """Under one component. Means are moved into the factors side by side."""
         moved = {side: f for side, f in zip(sides, factors, strict=False)}
@@ -107,3 +118,7 @@ class Mixture(Measure):
     def _parts(self) -> Iterator[tuple[float, Measure]]:
         assert self.weights is not None
         return zip(self.weights, self.laws, strict=True)
+
+
+def _larger(a: Array, b: Array) -> Array:
+    return ar.do("where", a > b, a, b)

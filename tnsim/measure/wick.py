@@ -234,9 +234,12 @@ class JointGaussian(Wick):
         cov = self.covs[side, side]
         return int(ar.shape(cov.data)[0]) if cov.models else None
 
-    def normalised(self) -> "tuple[JointGaussian, tuple[Array, ...]]":
-        """Hidden states in units of their root mean square, rounded to a power of two."""
-        exponents = tuple(self._exponent(side) for side in range(len(self.means)))
+    def exponents(self) -> tuple[Array, ...]:
+        """The root mean square of hidden states, rounded to a power of two."""
+        return tuple(self._exponent(side) for side in range(len(self.means)))
+
+    def scaled(self, exponents: Sequence[Array]) -> "JointGaussian":
+        """Hidden states in other units."""
 
         def scaled(block: Block, *sides: int) -> Block:
             gain = 2.0 ** -exponents[sides[0]]
@@ -249,7 +252,7 @@ class JointGaussian(Wick):
 
         means = tuple(None if m is None else scaled(m, side) for side, m in enumerate(self.means))
         covs = {sides: scaled(block, *sides) for sides, block in self.covs.items()}
-        return JointGaussian(means, covs), exponents
+        return JointGaussian(means, covs)
 
     def _exponent(self, side: int) -> Array:
         """Half the logarithm of the mean square of the entries, to base 2, as a whole number."""

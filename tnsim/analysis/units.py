@@ -1,0 +1,30 @@
+"""Units: models and laws measured so that nothing on the way to an inner product is out of range."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tnsim.algebra.network import Network
+from tnsim.algebra.ranges import in_range
+from tnsim.analysis.problem import law_for
+from tnsim.measure.measure import Measure
+
+__all__ = ["in_units"]
+
+
+def in_units(
+    nets: Sequence[Network], under: Measure | None, output: Any = None
+) -> tuple[tuple[Network, ...], Measure, tuple[Any, ...]]:
+    """Networks and a law in units in which nothing on the way to an inner product is out of range; exact.
+
+    Args:
+        nets: networks that read the same input.
+        under: its law.
+        output: which output will be asked for.
+
+    Returns:
+        For every network another, times a power of two (equal ones stay the same object); the law of their input in
+        units of its size; and the exponents.
+    """
+    law, units = law_for(nets, under).normalised()
+    known = {id(net): in_range(net, units[0] if units else 0.0, output) for net in nets}
+    return tuple(known[id(net)][0] for net in nets), law, tuple(known[id(net)][1] for net in nets)
