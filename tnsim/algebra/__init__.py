@@ -6,6 +6,7 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import ComposeError, Poly
 from tnsim.algebra.price import Cost, CostError
 from tnsim.algebra.rewrite import lift
+from tnsim.algebra.scaled import ScaleError
 from tnsim.algebra.stacking import stack
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import WireError
@@ -17,6 +18,7 @@ __all__ = [
     "CostError",
     "Network",
     "Poly",
+    "ScaleError",
     "Term",
     "WireError",
     "concat",

@@ -39,7 +39,8 @@ class Scaled:
         Raises:
             ScaleError: if an entry overflows, or one that is not zero is below the smallest normal number.
         """
-        value = _shifted(self.mantissa, self.exponent)
+        with np.errstate(all="ignore"):  # it is said below
+            value = _shifted(self.mantissa, self.exponent)
         tiny, _ = limits(value)
         inside, size = _values(self.mantissa), np.abs(_values(value))
         if not np.isfinite(size).all():

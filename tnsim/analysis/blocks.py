@@ -308,17 +308,12 @@ def _given(
 
 
 def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, how: _How) -> Array:
-    """Inner products of two stacks, or of a single model with itself, each in units of its own.
-
-    Shape ``(P, Q, n_out + 2)``, or ``(P, Q, 1 + 2)``: mantissas, then the exponents of the first and the second model.
-    """
+    """Inner products of two stacks, or of a single model with itself, and exponents of both, ``(P, Q, n_out + 2)``."""
     method, keep = how
     problem = Problem.of(nets, law, method, laws, keep)
     rows, columns = nets[0].models or 1, nets[-1].models or 1
     product = ar.do("reshape", problem.product(0, len(nets) - 1, keep).mantissa, (rows, columns, -1))
     blank = ar.do("zeros", (rows, columns, 1), like=product)
-    mine, other = (
-        ar.do("reshape", problem.units[k], shape) if problem.units else blank
-        for k, shape in ((0, (-1, 1, 1)), (len(nets) - 1, (1, -1, 1)))
-    )
+    ends = ((0, (-1, 1, 1)), (len(nets) - 1, (1, -1, 1)))
+    mine, other = (ar.do("reshape", problem.units[k], x) if problem.units else blank for k, x in ends)
     return ar.do("concatenate", (product, blank + mine, blank + other), axis=2)

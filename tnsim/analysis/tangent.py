@@ -167,8 +167,8 @@ def kernel_alignment(
         if not size.mantissa > 0:
             raise ValueError(f"no parameter changes model {name} under this law: its tangent kernel is zero.")
     roots = [size.root() for size in own]
-    cosine = both.mantissa / (roots[0].mantissa * roots[1].mantissa) ** 2
-    return Scaled(cosine, both.exponent - 2 * (roots[0].exponent + roots[1].exponent)).at(0.0) ** 2
+    cosine = both.mantissa / roots[0].mantissa / roots[1].mantissa
+    return Scaled(cosine, both.exponent - roots[0].exponent - roots[1].exponent).at(0.0) ** 2
 
 
 class _Weights:
