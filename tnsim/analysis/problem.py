@@ -10,6 +10,7 @@ import torch
 from tnsim.algebra.axes import is_local
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
+from tnsim.algebra.normal import absorbed, folded
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, capped, check_budget
 from tnsim.algebra.rescale import absorb, rescale
@@ -149,6 +150,7 @@ class Problem:
         if method not in ("exact", "layerwise"):
             raise ValueError(f'method is {method!r}; write "exact" or "layerwise".')
         law = law_for(nets, under)
+        nets = [_normal(net) for net in nets]
         if method == "layerwise":
             if len({len(net) for net in nets}) > 1:
                 names = " and ".join(str(list(net.names)) for net in nets)
@@ -164,7 +166,8 @@ class Problem:
             if units and exponents:
                 units = tuple(a + b for a, b in zip(units, exponents, strict=True))
             return cls(*law.eased(last), units or tuple(exponents), keep)
-        law, rest = _carried(law, nets)
+        chains = [folded(net.polys) if law.within is not None else net.polys for net in nets]
+        law, rest = _carried(law, chains)
         factors, law = law.centred([layers[0] for layers in rest])
         chains = [(f, *layers[1:]) for f, layers in zip(factors, rest, strict=True)]
         return cls(*reduced(chains, law), tuple(exponents))
@@ -207,12 +210,17 @@ def hidden_laws(net: Network, under: Measure | None, keep: Keep = "all") -> list
         keep: what will be asked of products, as in :meth:`Problem.of`.
     """
     law = law_for([net], under)
+    net = _normal(net)
     laws = []
     units: tuple[Any, ...] = ()
     for f, apart in zip(net.polys[:-1], _apart([net], keep), strict=True):
         alone, law, units = _pushed(law, (f,), units, (), apart)
         laws.append(alone)
     return laws
+
+
+def _normal(net: Network) -> Network:
+    return replace(net, layers=tuple((name, absorbed(f)) for name, f in net))
 
 
 def _pushed(
@@ -245,10 +253,10 @@ def _rescaled(layers: Sequence[Poly], units: Sequence[Any]) -> tuple[tuple[Poly,
     return tuple(f for f, _ in pairs), tuple(e for _, e in pairs)
 
 
-def _carried(law: Measure, nets: Sequence[Network]) -> tuple[Measure, list[list[Poly]]]:
+def _carried(law: Measure, given: Sequence[Sequence[Poly]]) -> tuple[Measure, list[list[Poly]]]:
     """Push the law through leading layers as long as that is exact; what is left of every model."""
-    rest = [list(net.polys) for net in nets]
-    here = [identity(net.domain, net.polys[0].like) for net in nets]
+    rest = [list(layers) for layers in given]
+    here = [identity(layers[0].domain, layers[0].like) for layers in given]
     while True:
         go = [bool(layers) and law.carries((layers[0],)) for layers in rest]
         if not any(go):

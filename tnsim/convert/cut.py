@@ -1,5 +1,6 @@
 """Cut: where a forward pass falls into layers, and what they are called."""
 
+from collections import Counter
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
@@ -54,6 +55,11 @@ class _Group:
     @property
     def has_weights(self) -> bool:
         return any(step.has_weights for step in self.steps)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it multiplies no data with data."""
+        return not any(map(_is_product, self.steps))
 
     @property
     def awaits_projection(self) -> bool:
@@ -150,7 +156,7 @@ def _grouped(trace: Trace, base: int) -> list[_Group]:
             groups.append(piece)
             continue
         before = groups[-1]
-        shares = set(piece.calls) & set(before.calls)
+        shares = set(piece.calls) & set(before.calls) and (piece.is_linear or before.is_linear)
         projects = before.awaits_projection and piece.is_projection
         if shares or projects or not piece.has_weights or not before.has_weights:
             before.absorb(piece)
@@ -162,8 +168,9 @@ def _grouped(trace: Trace, base: int) -> list[_Group]:
 def _labelled(groups: Sequence[_Group], constants: Set[Node]) -> tuple[Layer, ...]:
     counts: dict[str, int] = {}
     layers = []
+    calls = Counter(call for group in groups for call in group.calls)
     for i, group in enumerate(groups):
-        name = _name(group, i)
+        name = _name(group, i, {call for call, n in calls.items() if n > 1})
         counts[name] = counts.get(name, 0) + 1
         if counts[name] > 1:
             name = f"{name}#{counts[name]}"
@@ -171,11 +178,24 @@ def _labelled(groups: Sequence[_Group], constants: Set[Node]) -> tuple[Layer, ..
     return tuple(layers)
 
 
-def _name(group: _Group, position: int) -> str:
-    """Paths of the children called; else names of the parameters used; else a number."""
+def _name(group: _Group, position: int, divided: Set[Call]) -> str:
+    """Paths of the children called; else names of the parameters used; else a number.
+
+    Of a child that was divided into several layers, the children that are called in this one.
+    """
     roots = [step.stack[0].module for step in group.steps if step.stack[-1].path == ""]
     if roots and group.steps[0].stack[0].is_layer:
         return type(roots[0]).__name__.lower()
-    names = list(dict.fromkeys(call.path for call in group.calls))
+    names = [name for call in group.calls for name in (_within(group, call) if call in divided else [call.path])]
+    names = list(dict.fromkeys(names))
     names = names or list(dict.fromkeys(n for step in group.steps for n in step.weights))
     return "+".join(names) if 0 < len(names) <= _MOST_NAMES else f"layer{position}"
+
+
+def _within(group: _Group, call: Call) -> list[str]:
+    """The part of a child that a layer holds, as ``child.a+b``: its own children, else its parameters."""
+    steps = [step for step in group.steps if call in step.stack]
+    inner = _Group(group.source, group.output, steps, steps[0].stack.index(call))
+    paths = [c.path for c in inner.calls] or [n for step in steps for n in step.weights]
+    own = list(dict.fromkeys(path.removeprefix(f"{call.path}.") for path in paths))
+    return [f"{call.path}.{'+'.join(own)}"] if 0 < len(own) <= _MOST_NAMES else [call.path]
