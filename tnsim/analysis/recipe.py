@@ -19,6 +19,7 @@ from tnsim.algebra.price import Cost, CostError, current_cap, pricing
 from tnsim.algebra.recipe import Recipe
 from tnsim.algebra.support import supported
 from tnsim.algebra.tape import Tape, UntapedError, current_tape, taping
+from tnsim.analysis.outlines import outlined
 from tnsim.analysis.shapes import EMPTY_ASKED, priced_by_shapes
 from tnsim.analysis.survey import Survey, filled, nbytes
 
@@ -218,7 +219,7 @@ class _Writing(TorchFunctionMode):
         name = getattr(fn, "__name__", "")
         if name in _IN_PLACE or (name.endswith("_") and not name.endswith("__")):
             raise UntapedError(f"{name} changes a tensor in place.")
-        value = fn(*args, **named)
+        value = outlined(fn, args, named)
         if current_tape() is not self._tape:  # a question inside the question, with a tape of its own
             return value
         if fn is torch.empty:  # a placeholder: what it stands for is noted by whoever makes it

@@ -186,7 +186,9 @@ def _name(group: _Group, position: int, divided: Set[Call]) -> str:
     roots = [step.stack[0].module for step in group.steps if step.stack[-1].path == ""]
     if roots and group.steps[0].stack[0].is_layer:
         return type(roots[0]).__name__.lower()
-    names = [name for call in group.calls for name in (_within(group, call) if call in divided else [call.path])]
+    names = [
+        name for call in group.calls for name in (_within(group, call) if call in divided else [call.path])
+    ]
     names = list(dict.fromkeys(names))
     names = names or list(dict.fromkeys(n for step in group.steps for n in step.weights))
     return "+".join(names) if 0 < len(names) <= _MOST_NAMES else f"layer{position}"

@@ -1,0 +1,108 @@
+"""Outlines: what operations make of empty tensors, from shapes alone.
+
+Torch's own rules for these operations load its compiler when they are asked for the first time, which takes longer than
+all else that a first question does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import torch
+
+__all__ = ["outlined"]
+
+
+def _both(names: str) -> set[Any]:
+    """Functions and methods of these names."""
+    owners = (torch, torch.Tensor)
+    return {getattr(owner, name) for name in names.split() for owner in owners if hasattr(owner, name)}
+
+
+_ELEMENTWISE = _both(
+    "add sub mul div true_divide pow neg abs sqrt exp2 log2 round clamp clip maximum minimum "
+    "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __rdiv__ __pow__ __rpow__ __neg__"
+)
+_COMPARISONS = _both("gt ge lt le eq ne __gt__ __ge__ __lt__ __le__")
+
+
+def outlined(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """``fn(*args, **kwargs)`` of empty tensors: an empty tensor of the right shape and dtype.
+
+    Args:
+        fn: a torch function.
+        args: its arguments.
+        kwargs: the others.
+    """
+    if fn in _RULES:
+        value = _RULES[fn](*args, **kwargs)
+        if value is not None:
+            return value
+    return fn(*args, **kwargs)
+
+
+def _elementwise(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    tensors = [x for x in args if isinstance(x, torch.Tensor)]
+    if kwargs or not all(isinstance(x, torch.Tensor | Real) for x in args) or not _alike(tensors):
+        return None
+    return _empty(torch.broadcast_shapes(*(x.shape for x in tensors)), tensors[0].dtype)
+
+
+def _compared(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    value = _elementwise(*args, **kwargs)
+    return None if value is None else _empty(value.shape, torch.bool)
+
+
+def _where(condition: Any, *branches: Any) -> torch.Tensor | None:
+    tensors = [x for x in branches if isinstance(x, torch.Tensor)]
+    if len(branches) != 2 or not _alike(tensors) or not _alike([condition], torch.bool):
+        return None
+    return _empty(torch.broadcast_shapes(*(x.shape for x in (condition, *tensors))), tensors[0].dtype)
+
+
+def _cat(tensors: Sequence[Any], dim: int = 0) -> torch.Tensor | None:
+    if not _alike(tensors) or not tensors[0].ndim:
+        return None
+    dim %= tensors[0].ndim
+    rest = {(*x.shape[:dim], *x.shape[dim + 1 :]) for x in tensors}
+    if len(rest) > 1:
+        return None
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(x.shape[dim] for x in tensors)
+    return _empty(shape, tensors[0].dtype)
+
+
+def _stack(tensors: Sequence[Any], dim: int = 0) -> torch.Tensor | None:
+    if not _alike(tensors) or len({x.shape for x in tensors}) > 1:
+        return None
+    shape = list(tensors[0].shape)
+    shape.insert(dim % (len(shape) + 1), len(tensors))
+    return _empty(shape, tensors[0].dtype)
+
+
+def _eye(n: int, m: int | None = None, **kwargs: Any) -> torch.Tensor | None:
+    if set(kwargs) - {"dtype", "device"} or str(kwargs.get("device")) != "meta":
+        return None
+    return _empty((n, n if m is None else m), kwargs.get("dtype") or torch.get_default_dtype())
+
+
+def _alike(tensors: Sequence[Any], dtype: torch.dtype | None = None) -> bool:
+    """Whether all are empty tensors of one dtype, floating unless it is given."""
+    if not tensors or not all(isinstance(x, torch.Tensor) and x.is_meta for x in tensors):
+        return False
+    kinds = {x.dtype for x in tensors}
+    return kinds == {dtype} if dtype else len(kinds) == 1 and tensors[0].dtype.is_floating_point
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty(tuple(shape), dtype=dtype, device="meta")
+
+
+_RULES: dict[Any, Callable[..., torch.Tensor | None]] = {
+    **dict.fromkeys(_ELEMENTWISE, _elementwise),
+    **dict.fromkeys(_COMPARISONS, _compared),
+    **dict.fromkeys((torch.cat, torch.concatenate, torch.concat), _cat),
+    torch.stack: _stack,
+    torch.where: _where,
+    torch.eye: _eye,
+}
