@@ -5,6 +5,7 @@ import torch
 from modules import Forward, p
 from torch import nn
 
+import tnsim
 from tnsim.convert import convert
 from tnsim.nn import BilinearClassifier, BilinearLayer, BilinearMLP
 
@@ -146,6 +147,71 @@ def test_a_layer_is_what_its_module_computes(name):
     assert torch.allclose(net["blocks.1"](x), want, rtol=1e-10, atol=1e-12)
     x = torch.randn(3, 6, dtype=torch.float64)
     assert torch.allclose(net[:1](x), model.embed(x))
+
+
+class Two(nn.Module):
+    """Two residual products in one module."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = (
+            BilinearLayer(4, 5, 4),
+            nn.ModuleDict(dict(up=lin(4, 6), gate=lin(4, 6), down=lin(6, 4))),
+        )
+
+    def attend(self, x):
+        return x + self.first(x)
+
+    def mix(self, x):
+        return x + self.second["down"](self.second["up"](x) * self.second["gate"](x))
+
+    def forward(self, x):
+        return self.mix(self.attend(x))
+
+
+class Part(nn.Module):
+    def __init__(self, owner, run):
+        super().__init__()
+        self.owner, self.run = owner, run
+
+    def forward(self, x):
+        return getattr(self.owner, self.run)(x)
+
+
+def written_otherwise(block):
+    """The same function as its own modules tell it: nested, in parts of their own, or without any."""
+    yield block
+    yield nn.Sequential(block)
+    yield nn.Sequential(Part(block, "attend"), Part(block, "mix"))
+    yield nn.Sequential(nn.Sequential(nn.Identity(), nn.Sequential(block)), nn.Identity())
+    yield Forward(lambda s, x: block.mix(block.attend(x)), block=block)
+
+
+def test_two_residual_products_in_one_module_are_two_layers():
+    model = Forward(lambda s, x: s.head(s.b(s.a(x))), a=Two(), b=Two(), head=lin()).double()
+    net = convert(model)
+    assert list(net.names) == [
+        "a.first",
+        "a.second.up+second.gate+second.down",
+        "b.first",
+        "b.second.up+second.gate+second.down",
+        "head",
+    ]
+    x = torch.randn(5, 4, dtype=torch.float64)
+    torch.testing.assert_close(net["a"](x), model.a(x))
+    assert len(net["b"]) == 2
+    with pytest.raises(KeyError):
+        net["c"]
+
+
+def test_values_do_not_depend_on_modules():
+    torch.manual_seed(0)
+    other = convert(Two().double())
+    blocks = list(written_otherwise(Two().double()))
+    nets = [convert(m, torch.zeros(1, 4)) for m in blocks]
+    values = [tnsim.similarity(net, other, method="layerwise") for net in nets]
+    assert all(len(net) == 2 for net in nets)
+    torch.testing.assert_close(torch.stack(values), values[0].expand(len(values)), rtol=1e-12, atol=1e-12)
 
 
 def test_degrees_do_not_depend_on_the_grouping():

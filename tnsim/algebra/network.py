@@ -30,7 +30,8 @@ _MOST_TERMS = 4096
 class Network:
     """A model: named layers, each a :class:`Poly`, applied in order.
 
-    ``net["blocks.0"]`` is one layer, ``net[:2]`` the first two as a Network, ``net(x)`` the model's output.
+    ``net["blocks.0"]`` is one layer (or a Network of those inside the module of that name), ``net[:2]`` the first two
+    as a Network, ``net(x)`` the model's output.
     A network may be *stacked*: every weight then carries one more index, ``model:m``, for a whole training run.
 
     Attributes:
@@ -99,11 +100,17 @@ class Network:
         return iter(self.layers)
 
     @overload
-    def __getitem__(self, key: str | int) -> Poly: ...
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: int) -> Poly: ...
     @overload
     def __getitem__(self, key: slice) -> "Network": ...
     def __getitem__(self, key: str | int | slice) -> "Poly | Network":
-        """A layer by name or position, or a Network of some of the layers."""
+        """A layer by name or position, or a Network of some of the layers.
+
+        The name of a module that is several layers (``"blocks.0"`` for ``blocks.0.attn`` and ``blocks.0.mlp``) gives
+        these as a Network.
+        """
         if isinstance(key, slice):
             chosen = self.layers[key]
             if not chosen or key.step not in (None, 1):
@@ -116,6 +123,9 @@ class Network:
         try:
             return dict(self.layers)[key]
         except KeyError:
+            inside = [k for k, name in enumerate(self.names) if name.startswith(f"{key}.")]
+            if inside and inside == list(range(inside[0], inside[-1] + 1)):
+                return self[inside[0] : inside[-1] + 1]
             close = difflib.get_close_matches(key, self.names, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise KeyError(f"no layer {key!r}; there are {list(self.names)}.{hint}") from None
