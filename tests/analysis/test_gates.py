@@ -29,6 +29,8 @@ GATES = {
     "g(x) x": lambda m, x: m.gate(x) * x,
     "x x": lambda m, x: m.head(x * x) + m.other(x)[:, :2],
     "two gates": lambda m, x: x + m.gate(x) * x - m.other(x) * x,
+    "x - x x + g(x) x": lambda m, x: x - x**2 + m.gate(x) * x,
+    "powers of x": lambda m, x: x - x**2 + x**3,
     "x cubed": lambda m, x: m.head(x**3),
     "x + g(x) cubed": lambda m, x: x + m.gate(x) ** 3,
     "sum times x": lambda m, x: m.head(x + x.sum(-1, keepdim=True) * x),

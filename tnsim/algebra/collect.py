@@ -1,7 +1,7 @@
 """Tidying a sum of terms: drop idle wires, merge what is constant, merge what is linear."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -140,7 +140,7 @@ def _dense(group: list[Term], tag: str) -> Term:
     inner = tuple(ix for ix in (*out, *between) if ix not in run)
     values = []
     for t in group:
-        rest = tuple(x for x in t.tensors if not any(_same(x, y) for y in common))
+        rest = _without(t.tensors, common)
         rest = rest or (qtn.Tensor(ar.do("ones", (), like=t.tensors[0].data), ()),)
         joins = {
             new: old
@@ -162,17 +162,29 @@ def _dense(group: list[Term], tag: str) -> Term:
 
 
 def _common(group: list[Term]) -> list[qtn.Tensor]:
-    """Tensors on the output side that all terms share, in the same wiring."""
+    """Tensors on the output side that all terms share, in the same wiring, as often as all of them have them."""
     first, *others = group
     legs = {ix for t in group for leg in t.legs for ix in leg}
-    return [
-        x
-        for x in first.tensors
-        if others
-        and set(x.inds) & set(first.out)
-        and not legs & set(x.inds)
-        and all(any(_same(x, y) for y in t.tensors) for t in others)
-    ]
+    found: list[qtn.Tensor] = []
+    for x in first.tensors:
+        apart = not set(x.inds) & set(first.out) or legs & set(x.inds)
+        if others and not apart and all(_holds(t.tensors, [*found, x]) for t in others):
+            found.append(x)
+    return found
+
+
+def _holds(tensors: Sequence[qtn.Tensor], wanted: Sequence[qtn.Tensor]) -> bool:
+    return len(_without(tensors, wanted)) == len(tensors) - len(wanted)
+
+
+def _without(tensors: Sequence[qtn.Tensor], gone: Sequence[qtn.Tensor]) -> tuple[qtn.Tensor, ...]:
+    """The tensors without some, each of which is taken out once: a square holds the same one twice."""
+    rest = list(tensors)
+    for y in gone:
+        at = next((k for k, x in enumerate(rest) if _same(x, y)), None)
+        if at is not None:
+            del rest[at]
+    return tuple(rest)
 
 
 def _same(x: qtn.Tensor, y: qtn.Tensor) -> bool:

@@ -46,6 +46,10 @@ def outline(net: Network, models: int) -> Network:
 def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Network:
     """One network with the run index on every weight; ``join`` makes one array of the models'."""
     made: dict[tuple[int, ...], Array] = {}  # what shared an array goes on sharing one
+    tensors = [x for f in nets[0].polys for t in f.terms for x in t.tensors]
+    anchor = (
+        None if any("I" not in x.tags for x in tensors) else tensors[0]
+    )  # without weights, wires carry the run
 
     def one(layers: Sequence[Poly]) -> Poly:
         first, *_ = layers
@@ -54,7 +58,7 @@ def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Ne
             tensors = []
             for j, x in enumerate(t.tensors):
                 data = [f.terms[k].tensors[j].data for f in layers]
-                if "I" not in x.tags:
+                if "I" not in x.tags or x is anchor:
                     key = tuple(map(id, data))
                     made[key] = made[key] if key in made else join(data)
                     x = retensor(x, data=made[key], inds=(MODEL, *x.inds))

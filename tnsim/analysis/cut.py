@@ -20,6 +20,7 @@ from tnsim.algebra.wires import space
 from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
+from tnsim.analysis.shares import slope
 from tnsim.analysis.similarity import second_moments
 from tnsim.analysis.units import in_units
 from tnsim.measure.empirical import Empirical
@@ -176,7 +177,7 @@ def _gram_of(
         best = bills.index(min(bills))
     with torch.enable_grad():
         value = priced(partial(run, best), what, budget / 3, memory, has_cheaper(under, method))
-        (gram,) = torch.autograd.grad(value.mantissa, weights)
+        gram = slope(value.mantissa, weights)
     return replace(value, mantissa=(gram + gram.T) / 2)
 
 

@@ -176,7 +176,8 @@ def factor_of(metric: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def rounding(values: torch.Tensor) -> torch.Tensor:
     """Eigenvalues of a computed Gram matrix below this cannot be told from zero."""
-    return 16 * len(values) * torch.finfo(values.dtype).eps * values.abs().max()
+    largest = values.abs().max() if len(values) else values.new_zeros(())
+    return 16 * len(values) * torch.finfo(values.dtype).eps * largest
 
 
 def leading(

@@ -23,7 +23,7 @@ from tnsim.analysis.units import in_units
 from tnsim.measure.expect import Keep
 from tnsim.measure.measure import Measure
 
-__all__ = ["blended", "gained", "gradients", "integrated", "mixed", "rule", "squared", "unit_gained"]
+__all__ = ["blended", "gained", "gradients", "integrated", "mixed", "rule", "slope", "squared", "unit_gained"]
 
 Array = Any
 Pair = Sequence[Network]
@@ -78,9 +78,18 @@ def integrated(
             given = (*in_units(make(gains), law, output), method, output, "sum")
             each = budget / len(nodes[0])
             value = priced(squared, what, each, memory, has_cheaper(law, method), given)
-            (gradient,) = torch.autograd.grad(value.mantissa, gains)
+            gradient = slope(value.mantissa, gains)
         parts.append((float(weight), replace(value, mantissa=gradient)))
     return Scaled.total(parts)
+
+
+def slope(value: torch.Tensor, by: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """∂value/∂by, or Σ_k weight_k ∂value_k/∂by; zeros where the value does not depend on it, as for constant models."""
+    if not value.requires_grad:
+        return torch.zeros_like(by)
+    keep = weights is not None
+    (found,) = torch.autograd.grad(value, by, weights, retain_graph=keep, allow_unused=True)
+    return torch.zeros_like(by) if found is None else found
 
 
 def gradients(
@@ -102,8 +111,7 @@ def gradients(
     check_range(own.sum(), "the models", "their change", *nets)
 
     def of(weights: Any) -> Array:
-        (gradient,) = torch.autograd.grad(value, gains, weights, retain_graph=True)
-        return gradient
+        return slope(value, gains, weights)
 
     noise = _ROUNDING * torch.finfo(value.dtype).eps * own.detach()
     return torch.where(value.detach() > noise, value.detach(), torch.zeros_like(noise)), of
@@ -114,7 +122,7 @@ def rule(degree: int, homogeneous: bool = False) -> tuple[np.ndarray, np.ndarray
 
     A homogeneous one, E(s) = E(1) sⁿ, is known from its derivative at 1 (Euler).
     """
-    if homogeneous:
+    if homogeneous and degree:
         return np.ones(1), np.full(1, 1 / degree)
     points, weights = np.polynomial.legendre.leggauss(max(1, math.ceil(degree / 2)))
     return (points + 1) / 2, weights / 2
