@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo figures test lint types format clean
+.PHONY: bench demo figures fuzz test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
@@ -15,6 +15,10 @@ test: $(STAMP) lint types
 # Timings, as ratios, into docs/performance.md; some rows only: make bench ROWS="a b"
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py $(ROWS)
+
+# Random architectures against quadrature, as many as you like: make fuzz DRAWS=5000 SEED=0; what fails is in fuzz-failures.txt
+fuzz: $(STAMP)
+	OMP_NUM_THREADS=1 DRAWS=$(or $(DRAWS),5000) SEED=$(or $(SEED),0) $(BIN)/python tests/fuzz/campaign.py
 
 # The paper's experiments at their fast size; from caches where these are there
 figures: $(STAMP)

@@ -14,10 +14,10 @@ import quimb.tensor as qtn
 from tnsim.algebra.graph import to_graph
 from tnsim.algebra.poly import Axes, ComposeError, Poly
 from tnsim.algebra.price import CostError
-from tnsim.algebra.rewrite import lift
-from tnsim.algebra.term import retensor
+from tnsim.algebra.rewrite import lift, unwired
+from tnsim.algebra.term import canonical, retensor
 from tnsim.algebra.tokens import is_ids, one_hot
-from tnsim.algebra.wires import MODEL, WireError, nest
+from tnsim.algebra.wires import MODEL, WireError, nest, output_leg
 
 __all__ = ["Network"]
 
@@ -233,6 +233,12 @@ class Network:
         )
         named = [_named(name, f) for name, f in zip(self.names, layers, strict=True)]
         (term,) = reduce(lambda inner, f: f @ inner, named).terms
+        if len(self.domain) == 1:  # a leg that is a wire, as in x * x, gets an index of its own
+            term = unwired(term)
+            ends = output_leg([s for s, _ in self.codomain])
+            term = canonical(
+                term.renamed(dict(zip(term.out, ends, strict=True))), [s for s, _ in self.domain]
+            )
         tensors = [retensor(t) for t in term.tensors]
         if term.coefficient != 1.0:
             tensors[0].modify(data=tensors[0].data * term.coefficient)

@@ -17,7 +17,7 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term, canonical, retensor
 from tnsim.algebra.wires import MODEL, WireError, index, input_leg, output_leg, space, unused
 
-__all__ = ["lift", "star"]
+__all__ = ["lift", "star", "unwired"]
 
 Array = Any
 
@@ -161,7 +161,7 @@ def _selected_sum(f: Poly, degree: int, rows: bool) -> Term:
     count = len(f.terms) + int(rows)
     tensors = []
     for i, t in enumerate(f.terms):
-        t = _unwired(t).nested(str(i))
+        t = unwired(t).nested(str(i))
         names = [t.out, *t.legs]
         t = t.renamed(
             {
@@ -209,7 +209,7 @@ def _selected_sum(f: Poly, degree: int, rows: bool) -> Term:
     return Term(tuple(tensors), tuple(legs), out)
 
 
-def _unwired(t: Term) -> Term:
+def unwired(t: Term) -> Term:
     """The same map with an identity matrix wherever legs share an index with each other or the output."""
     sizes, like = t.sizes, t.tensors[0].data
     ends = [t.out, *t.legs]

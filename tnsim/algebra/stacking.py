@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import autoray as ar
+import quimb.tensor as qtn
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import ComposeError, Poly
@@ -69,4 +70,10 @@ def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Ne
         joined = [None if fs[0] is None else one(fs) for fs in parts]
         return replace(first, terms=tuple(terms)).having(Units(*joined) if joined else None)
 
-    return replace(nets[0], layers=tuple((name, one([net[name] for net in nets])) for name in nets[0].names))
+    layers = [(name, one([net[name] for net in nets])) for name in nets[0].names]
+    if not made:  # no weights anywhere: the models are told apart by a factor of one
+        name, f = layers[0]
+        like = f.terms[0].tensors[0].data
+        ones = qtn.Tensor(join([ar.do("ones", (), like=like)] * len(nets)), (MODEL,), tags="ONE")
+        layers[0] = (name, replace(f, terms=tuple(t.attached(ones) for t in f.terms)))
+    return replace(nets[0], layers=tuple(layers))

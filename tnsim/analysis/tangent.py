@@ -90,7 +90,7 @@ def entk(
 
     Raises:
         CostError: if an inner product would take more than the budget.
-        ValueError: for a stacked network.
+        ValueError: for a stacked network, or a model without parameters.
 
     References:
         Jacot et al., Neural Tangent Kernel, arXiv 1806.07572.
@@ -199,6 +199,8 @@ class _Weights:
             self.net = Network(
                 tuple((n, f.mapped(lambda x: leaves.get(id(x), x))) for n, f in net), net.in_shape
             )
+        if not named:
+            raise ValueError("this model has no parameters, so it has no tangent kernel.")
         self.leaves = [p for _, p in named]
         self.shapes = tuple((n, tuple(p.shape)) for n, p in named)
         self.size = sum(p.numel() for p in self.leaves)
@@ -232,7 +234,10 @@ class _Mixed:
         self.a, self.b = a, b
         with torch.enable_grad():
             value = product((a.net, b.net), under, method, None, budget, memory)
-            slopes = torch.autograd.grad(value.mantissa, a.leaves, create_graph=True, allow_unused=True)
+            mantissa = value.mantissa
+            if not mantissa.requires_grad:  # no parameter reaches the outputs
+                mantissa = mantissa + 0 * a.leaves[0].sum()
+            slopes = torch.autograd.grad(mantissa, a.leaves, create_graph=True, allow_unused=True)
         self.exponent = value.exponent
         self.slope = torch.cat(
             [

@@ -74,7 +74,7 @@ def _boundary(value: Value, last: bool) -> tuple[Poly, int | None]:
     The last layer's output keeps the order of its entries; elsewhere the positions may come from any axis.
     """
     if not value.has_axes:
-        return rename(value.poly, ["d"]), None
+        return value.flattened().poly, None
     try:
         parts = factors(value.poly, value.item)
         poly = refined(value.poly, [n for part in parts for n in part])

@@ -82,10 +82,10 @@ def _flattened(*things: Any) -> list[Any]:
 def _aligned(a: Value, b: "Value | Tensor") -> tuple[Value, Any]:
     """Both broadcast to one shape; a constant as the entries of one sample."""
     shape = tuple(torch.broadcast_shapes(a.shape, b.shape))
-    a = a.broadcast(shape)
+    a = a.broadcast(shape).flattened()
     if not isinstance(b, Value):
         return a, uniform(b.expand(shape), a.batch).to(a.poly.like.dtype)
-    b = b.broadcast(shape)
+    b = b.broadcast(shape).flattened()
     if a.batch != b.batch:
         raise Refusal(
             "{name} pairs samples of a batch with each other",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tnsim.algebra import Poly, concat, constant, identity, poly
-from tnsim.algebra.axes import fuse
+from tnsim.algebra.axes import fuse, rename, repeat
 from tnsim.algebra.term import retensor
 from tnsim.convert.errors import Refusal
 from tnsim.convert.layout import Misfit
@@ -67,8 +67,10 @@ class Value:
 
     def flattened(self) -> "Value":
         """The same with one output axis."""
+        if not self.poly.codomain:  # one entry, whose axes all have size one
+            return replace(self, poly=repeat(self.poly, 0, "d", 1))
         if not self.has_axes:
-            return self
+            return self if self.poly.codomain[0][0] == "d" else replace(self, poly=rename(self.poly, ["d"]))
         if self.size**2 > _MOST_ENTRIES:
             raise Refusal(
                 f"{{name}} moves {self.size} entries of a sequence one by one, which is too many",
@@ -150,7 +152,7 @@ def picked(value: Value, grid: Tensor) -> Value:
                     return Value(moved(value.poly, value.item, first), shape, axis)
                 except Misfit:
                     value = value.flattened()
-            return Value(_select(value.poly, first.flatten().tolist()), shape, axis)
+            return Value(_select(value.flattened().poly, first.flatten().tolist()), shape, axis)
     raise Refusal(*_MIXED)
 
 
@@ -166,7 +168,7 @@ def _select(f: Poly, indices: list[int]) -> Poly:
 
 def linear(value: Value, weight: Tensor, bias: Tensor | None, role: str) -> Value:
     """A matrix on the last axis of a flat value: W v + b."""
-    f = named(poly("W[out,in0]", W=weight), role) @ value.poly
+    f = named(poly("W[out,in0]", W=weight), role) @ value.flattened().poly
     if bias is not None:
         f = f + bias
     return Value(f, (*value.shape[:-1], int(weight.shape[0])), value.batch)

@@ -1,0 +1,36 @@
+"""Cases that once failed, as they were shrunk."""
+
+import pytest
+from fuzz.check import passes
+from fuzz.questions import QUESTIONS
+from fuzz.spec import Case, Law, Model
+
+X = ("x",)
+LINEAR = ("linear", "w", 2, True, "full", 1.0, X)
+ONE = ("linear", "v", 1, True, "full", 1.0, X)
+SQUARE = Model(3, (("times", X, X),))
+
+FOUND = {
+    "wires alone have input legs in quimb": Case(SQUARE, SQUARE, ask=("to_quimb",)),
+    "wires behind wires as well": Case(Model(2, (("power", 2, X), X)), SQUARE, ask=("to_quimb",)),
+    "models without weights are stacked": Case(
+        SQUARE, SQUARE, ask=("stack", "stacked", "gram", "layerwise_gram")
+    ),
+    "one feature is repeated at a single position": Case(
+        *[Model(2, (("plus", LINEAR, ONE),), seed=seed, n_ctx=1) for seed in (0, 1)],
+        ask=("similarity", "collapse"),
+    ),
+    "no parameter reaches the output": Case(
+        Model(2, (LINEAR, ("x0",))), Model(2, (LINEAR,)), ask=("entk", "kernel_alignment")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_found(name):
+    rows = passes(FOUND[name], QUESTIONS, seconds=60)
+    assert {outcome for _, outcome, _ in rows} <= {"equal", "undecided"}, rows
+
+
+def test_laws_are_data():
+    assert eval(repr(case := Case(SQUARE, SQUARE, Law("mixture", True, "full", 3), ("inner",)))) == case
