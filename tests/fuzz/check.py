@@ -74,7 +74,8 @@ def open_run(case):
         x = _inputs(spec)
         close("convert", net(x), slow(x), major(x if spec.vocab else x.abs()))
         nets.append(net)
-    return Run(case, truth, modules, tuple(nets), tnsim_law(case.law, case.a, flat=case.a.n_ctx > 1 and len(nets[0].domain) == 1))
+    flat = case.a.n_ctx > 1 and len(nets[0].domain) == 1
+    return Run(case, truth, modules, tuple(nets), tnsim_law(case.law, case.a, flat))
 
 
 def _inputs(spec, n=3):
