@@ -135,6 +135,6 @@ def gauss(mean, cov, degree):
     r = root(cov)
     nodes, weights = hermegauss(degree // 2 + 1)
     n = r.shape[1]
-    z = torch.tensor(np.array(list(product(nodes, repeat=n))).reshape(-1, n), dtype=F64)
+    z = torch.tensor(np.array(list(product(nodes, repeat=n))).reshape(len(nodes) ** n, n), dtype=F64)
     w = torch.tensor(np.array([np.prod(c) for c in product(weights / weights.sum(), repeat=n)]), dtype=F64)
     return mean + z @ r.T, w

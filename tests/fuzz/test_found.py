@@ -20,6 +20,10 @@ FOUND = {
         *[Model(2, (("plus", LINEAR, ONE),), seed=seed, n_ctx=1) for seed in (0, 1)],
         ask=("similarity", "collapse"),
     ),
+    "a sum of what was centred is zero but for rounding": Case(
+        *[Model(2, (("fixed", "centre", LINEAR), ("fixed", "sum", X)), seed=seed) for seed in (16, 17)],
+        ask=("inner",),
+    ),
     "no parameter reaches the output": Case(Model(2, (LINEAR, ("x0",))), Model(2, (LINEAR,)), ask=("entk",)),
 }
 

@@ -97,7 +97,7 @@ def hermite(f, model, degree, mean=None, root=None):
     d = _axes(model) if root is None else root.shape[1]
     nodes, weights = hermite_e.hermegauss(degree + 1)
     weights = weights / weights.sum()
-    z = torch.tensor(np.array(list(product(nodes, repeat=d))).reshape(-1, d), dtype=F64)
+    z = torch.tensor(np.array(list(product(nodes, repeat=d))).reshape(len(nodes) ** d, d), dtype=F64)
     x = z if root is None else mean + z @ root.T
     values = f(_shaped(model, x)).flatten(1)
     eye = np.eye(degree + 1)

@@ -1,15 +1,17 @@
 """Check: a converted network computes what its module computes."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
-from tnsim.algebra import Network
+from tnsim.algebra import Network, Poly
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.forward import run, sample
 from tnsim.convert.replica import replica
 from tnsim.convert.trace import Trace
 
-__all__ = ["check_finite", "verify"]
+__all__ = ["absolute", "check_finite", "verify"]
 
 _SAMPLES = 5  # not the batch size of the trace, so that a dependence on it shows
 _SCALES = (1.0, 0.1, 0.01, 1e-4)
@@ -59,7 +61,8 @@ def verify(net: Network, trace: Trace) -> None:
             want = want.reshape(_SAMPLES, -1).to(weights.dtype)
             if bool(torch.isfinite(want).all()) and bool(torch.isfinite(got).all()):
                 eps = max(torch.finfo(dtype).eps, torch.finfo(weights.dtype).eps, trace.precision)
-                ratio = _ratio(got, want, eps)
+                bound = absolute(net)(x if tokens else x.to(weights.dtype).abs()).reshape(_SAMPLES, -1)
+                ratio = _ratio(got, want, bound, eps)
                 if ratio <= 1:
                     return
                 worst = min(worst, ratio * eps**0.5)
@@ -73,8 +76,18 @@ def verify(net: Network, trace: Trace) -> None:
     )
 
 
-def _ratio(got: Tensor, want: Tensor, eps: float) -> float:
+def absolute(net: Network) -> Network:
+    """The same sums of products with all signs positive: at |x| it bounds what rounding can do, also where all cancels."""
+
+    def positive(f: Poly) -> Poly:
+        terms = (replace(t, coefficient=abs(t.coefficient)) for t in f.terms)
+        return replace(f, terms=tuple(terms)).mapped(torch.abs)
+
+    return replace(net, layers=tuple((name, positive(f)) for name, f in net))
+
+
+def _ratio(got: Tensor, want: Tensor, bound: Tensor, eps: float) -> float:
     """The largest error over its tolerance, output by output."""
     size = want.abs()
-    allowed = eps**0.5 * size.amax(0) + 100 * eps * size.max() + torch.finfo(want.dtype).tiny
+    allowed = eps**0.5 * size.amax(0) + eps * (100 * size.max() + 8 * bound) + torch.finfo(want.dtype).tiny
     return float(((got - want).abs() / allowed).max())

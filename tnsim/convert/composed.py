@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from tnsim.algebra import Network, Poly
+from tnsim.convert.check import absolute
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.forward import sample
 
@@ -60,7 +61,7 @@ def _compare(net: Network, whole: Poly) -> None:
         return
     like = net.polys[0].like
     x = sample(_SAMPLES, net.polys[0].in_shape, like.dtype, like.device)
-    got, want, size = whole(x), net(x), _absolute(net)(x.abs())
+    got, want, size = whole(x), net(x), absolute(net)(x.abs())
     if not bool(torch.isfinite(size).all()):
         return
     finfo = torch.finfo(want.dtype)
@@ -70,12 +71,3 @@ def _compare(net: Network, whole: Poly) -> None:
             f"layers {', '.join(net.names)} composed into one polynomial are another function than one after the other "
             f"(relative error {error:.0e}). That is a fault of tnsim; please report the module."
         )
-
-
-def _absolute(net: Network) -> Network:
-    """Absolute weights: how large the numbers are that are added up, which says how far rounding may go."""
-    return replace(net, layers=tuple((name, _positive(f.mapped(torch.abs))) for name, f in net.layers))
-
-
-def _positive(f: Poly) -> Poly:
-    return replace(f, terms=tuple(replace(t, coefficient=abs(t.coefficient)) for t in f.terms))
