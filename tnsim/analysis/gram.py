@@ -18,7 +18,7 @@ from tnsim.analysis.blocks import best_size, planned
 from tnsim.analysis.fingerprint import fingerprint
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
 from tnsim.analysis.resume import Layout, Saved
-from tnsim.analysis.sizes import check_range
+from tnsim.analysis.sizes import check_range, out_of_range
 from tnsim.analysis.units import in_units
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, as_like
@@ -244,8 +244,8 @@ def gram(
     products = ar.do("transpose", ar.do("concatenate", table, axis=0)[order][:, order], (2, 0, 1))
     units = ar.do("concatenate", own, axis=0)[order]
     squares = ar.do("diagonal", ar.do("sum", products, axis=0))
-    for i, net in enumerate(nets):
-        check_range(squares[i], f"model {names[i]}", "its inner products", net)
+    for i in out_of_range(squares):
+        check_range(squares[i], f"model {names[i]}", "its inner products", nets[i])
     return Gram(products, names, asked, method, slices, units)
 
 

@@ -10,7 +10,7 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.ranges import in_range
 from tnsim.algebra.scaled import ScaleError, limits
 
-__all__ = ["check_range", "check_sizes"]
+__all__ = ["check_range", "check_sizes", "out_of_range"]
 
 Array = Any
 
@@ -58,6 +58,13 @@ def check_range(norms: Array, name: str, what: str, *nets: Network) -> None:
             f"the norm of {name} is zero in {dtype}, maybe by underflow, so {what} cannot be computed: its weights span "
             f"too many orders of magnitude to tell.{instead}"
         )
+
+
+def out_of_range(norms: Array) -> list[int]:
+    """Which of a list of squared norms are to be looked at: zero, tiny or not finite. The values are read once."""
+    tiny, most = limits(norms)
+    values = np.asarray(ar.to_numpy(ar.stop_gradient(norms)))
+    return np.flatnonzero(~((values >= tiny) & (values <= most))).tolist()
 
 
 def _least(net: Network) -> float:
