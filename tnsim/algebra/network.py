@@ -13,7 +13,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.graph import to_graph
 from tnsim.algebra.poly import Axes, ComposeError, Poly
-from tnsim.algebra.price import CostError
+from tnsim.algebra.price import CostError, rounded
 from tnsim.algebra.rewrite import lift, unwired
 from tnsim.algebra.term import canonical, retensor
 from tnsim.algebra.tokens import is_ids, one_hot
@@ -24,6 +24,7 @@ __all__ = ["Network"]
 Array = Any
 
 _MOST_TERMS = 4096
+_MOST_TENSORS = 2**16  # of one term
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,15 +196,21 @@ class Network:
         The number of terms grows doubly exponentially with depth when layers have several: 3, 9+, 100+, ….
 
         Raises:
-            CostError: if there would be more than 4096 terms.
+            CostError: if there would be more than 4096 terms, or more than 65,536 tensors in them.
         """
         named = [_named(name, f) for name, f in self.layers]
         whole = named[0]
         for f in named[1:]:
-            terms = sum(len(whole.terms) ** t.degree for t in f.terms)
-            if terms > _MOST_TERMS:
+            terms = rounded(sum(len(whole.terms) ** t.degree for t in f.terms))
+            tensors = max(t.degree for t in f.terms) * max(len(t.tensors) for t in whole.terms)
+            if terms > _MOST_TERMS or tensors > _MOST_TENSORS:
+                many, most = (
+                    (f"{terms:.4g} terms", _MOST_TERMS)
+                    if terms > _MOST_TERMS
+                    else (f"a term of {tensors} tensors", _MOST_TENSORS)
+                )
                 raise CostError(
-                    f"the whole network has {terms} terms; the limit is {_MOST_TERMS}. "
+                    f"the whole network has {many}; the limit is {most}. "
                     'Use method="layerwise" (approximate), or fewer layers, net[:k].'
                 )
             whole = f @ whole

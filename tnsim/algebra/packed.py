@@ -15,7 +15,7 @@ import autoray as ar
 import numpy as np
 
 from tnsim.algebra.contract import itemsize, performed
-from tnsim.algebra.price import Cost
+from tnsim.algebra.price import Cost, rounded
 
 __all__ = ["entries", "fold", "merge", "multiplicity", "scale", "unfold"]
 
@@ -75,8 +75,8 @@ def fold(x: Array, d: int, a: int, b: int) -> Array:
     if not (a and b):
         return _flat(x, 2)
     shape = (*ar.shape(x)[:-2], entries(d, a + b))
-    size = float(prod(shape)) * comb(a + b, a)
-    held = float(2 * prod(ar.shape(x)) + 2 * prod(shape)) * itemsize(x)  # both also with their axes turned
+    size = rounded(prod(shape) * comb(a + b, a))
+    held = rounded(2 * prod(ar.shape(x)) + 2 * prod(shape)) * itemsize(x)  # both also with their axes turned
     return performed(_folded, (x, d, a, b), shape, x, Cost(2 * size, held, 0, size))
 
 
@@ -154,7 +154,7 @@ def _taken(x: Array, axis: int, shape: tuple[int, ...], table: Callable[..., np.
     """Entries of one axis at the positions in ``table(*key)``, which is made only if values are wanted."""
     at = ar.ndim(x) + axis
     whole = (*ar.shape(x)[:at], *shape, *ar.shape(x)[at + 1 :])
-    size = float(prod(whole))
+    size = rounded(prod(whole))
     return performed(_looked_up, (x, at, whole, table, key), whole, x, Cost(size, 0.0, 0, size))
 
 

@@ -13,12 +13,15 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.collect import collect
 from tnsim.algebra.contract import Contraction
-from tnsim.algebra.symmetry import labellings
+from tnsim.algebra.price import CostError, rounded
+from tnsim.algebra.symmetry import count_labellings, labellings
 from tnsim.algebra.term import Term, canonical, compose, fresh, multiply, retensor
 from tnsim.algebra.units import Units
 from tnsim.algebra.wires import BATCH, MODEL, WireError, output_leg, space
 
 __all__ = ["Axes", "ComposeError", "Poly", "identity"]
+
+_MOST_TERMS = 2**16  # of a composition
 
 Array = Any
 Axes = tuple[tuple[str, int], ...]  # (space, size) pairs, e.g. (("d", 64),) or (("s", 4), ("d", 64))
@@ -129,10 +132,16 @@ class Poly:
                 f"cannot feed a layer with input {_show(self.domain)} from one with output {_show(inner.codomain)}."
             )
         spaces = [s for s, _ in inner.domain]
+        many = sum(count_labellings(t.tree, len(inner.terms)) for t in self.terms)
+        if many > _MOST_TERMS:
+            raise CostError(
+                f"degree {self.degree} of {len(inner.terms)} terms has {rounded(many):.1e} terms; the limit is "
+                f"{_MOST_TERMS}. Compose fewer layers."
+            )
         terms = (
             canonical(compose(t, [inner.terms[k] for k in choice]), spaces).scaled(count)
             for t in self.terms
-            for choice, count in labellings(t.tree, t.degree, len(inner.terms))
+            for choice, count in labellings(t.tree, len(inner.terms))
         )
         kept = self.units.behind(inner) if self.units else None
         kept = inner.units.before(self) if inner.units and self.degree <= 1 else kept

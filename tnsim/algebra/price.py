@@ -5,21 +5,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from numbers import Real
 
 __all__ = [
     "FLOPS_PER_START",
     "FLOPS_PER_WRITE",
+    "LARGEST",
     "Bill",
     "Cost",
     "CostError",
     "Exceeded",
     "capped",
     "check_budget",
+    "check_limits",
     "current_bill",
     "current_cap",
+    "left",
     "paying",
     "price",
     "pricing",
+    "rounded",
     "scope",
 ]
 
@@ -27,9 +32,7 @@ FLOPS_PER_WRITE = 200  # of the order of a processor's arithmetic throughput ove
 
 FLOPS_PER_START = 1e6  # flops that take as long as it takes to start one operation
 
-
-class CostError(RuntimeError):
-    """The computation is dearer than the budget allows; the message carries the price."""
+LARGEST = 2.0**60  # bytes of one array; no memory holds more, and sizes beyond can't be told to a backend
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class Cost:
         bytes: the largest memory that intermediate tensors of one contraction need at once.
         contractions: how many networks are contracted.
         writes: numbers written to memory on the way.
+        at_least: whether these are lower bounds: what is beyond a limit is not priced to its end.
     """
 
     flops: float = 0.0
     bytes: float = 0.0
     contractions: int = 0
     writes: float = 0.0
+    at_least: bool = False
 
     @property
     def effort(self) -> float:
@@ -59,26 +64,61 @@ class Cost:
             max(self.bytes, other.bytes),
             self.contractions + other.contractions,
             self.writes + other.writes,
+            self.at_least or other.at_least,
         )
 
     def __str__(self) -> str:
-        return f"{self.contractions} contractions, {self.flops:.1e} flops and {_human(self.bytes)}"
+        return self.told()
+
+    def told(self, flops: float = math.inf, nbytes: float = math.inf) -> str:
+        """The price in words, with as many digits as tell it from a limit that it is beyond."""
+        work, room = _apart(_flops, self.flops, flops)[0], _apart(_human, self.bytes, nbytes)[0]
+        return f"{'at least ' * self.at_least}{_count(self.contractions)} contractions, {work} and {room}"
 
 
-def _human(size: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
+class CostError(RuntimeError):
+    """The computation is dearer than the budget allows; the message carries the price.
+
+    Attributes:
+        cost: the price; a lower bound, where it was not planned to its end, and infinite where no budget is enough.
+    """
+
+    def __init__(self, message: str, cost: Cost | None = None):
+        super().__init__(message)
+        self.cost = Cost(math.inf, math.inf, 0, math.inf, True) if cost is None else cost
+
+
+def _count(number: int) -> str:
+    return str(number) if number < 10**6 else f"{rounded(number):.1e}"
+
+
+def _flops(count: float, digits: int) -> str:
+    return f"{count:.{digits + 1}e} flops"
+
+
+def _human(size: float, digits: int = 0) -> str:
+    *units, last = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+    for k, unit in enumerate(units):
         if size < 1024:
-            return f"{size:.0f} {unit}"
+            return f"{size:.{digits + (k > 2)}f} {unit}"
         size /= 1024
-    return f"{size:.1f} GiB"
+    return f"{size:.{digits + 1}f} {last}" if size < 1e6 else f"{size:.{digits + 1}e} {last}"
+
+
+def _apart(show: Callable[[float, int], str], value: float, limit: float) -> tuple[str, str]:
+    """Both in words; where ``value`` is beyond ``limit``, with the digits that show it."""
+    digits = 0
+    while value > limit and show(value, digits) == show(limit, digits) and digits < 17:
+        digits += 1
+    return show(value, digits), show(limit, digits)
 
 
 class Exceeded(Exception):
     """A bill passed its limit; the cost so far is a lower bound."""
 
     def __init__(self, cost: Cost):
-        super().__init__(str(cost))
-        self.cost = cost
+        self.cost = replace(cost, at_least=True)
+        super().__init__(str(self.cost))
 
 
 class Bill:
@@ -101,12 +141,17 @@ class Bill:
         """Note a contraction, and the bytes its result takes.
 
         Raises:
-            Exceeded: if the flops noted so far pass the limit.
+            Exceeded: if the flops noted so far pass the limit, or no memory holds the result.
         """
         self._open = self._open + cost
         self._kept += kept
-        if self._done.flops + self._open.flops > self._limit:
+        if self.left < 0 or kept > LARGEST:
             raise Exceeded(self.total())
+
+    @property
+    def left(self) -> float:
+        """Flops up to the limit; negative beyond."""
+        return math.inf if self._limit == math.inf else self._limit - self._done.flops - self._open.flops
 
     def close(self) -> None:
         """What was kept is let go."""
@@ -158,6 +203,10 @@ def paying(limit: float = math.inf) -> Iterator[Bill]:
         yield bill
     finally:
         _BILL.reset(token)
+def left() -> float:
+    """Flops that the bill that is being written may still take."""
+    bill = _BILL.get()
+    return math.inf if bill is None else bill.left
 
 
 _CAP: ContextVar[float] = ContextVar("cap", default=math.inf)
@@ -192,12 +241,48 @@ def scope() -> Iterator[None]:
         bill.close()
 
 
+def check_limits(budget: float, memory: float) -> None:
+    """Refuse what is no budget.
+
+    Args:
+        budget: flops that may be spent; infinitely many if one likes.
+        memory: bytes that intermediate tensors may take; as well.
+
+    Raises:
+        TypeError: for what is no number.
+        ValueError: for what is not positive, and for NaN, which every price passes.
+    """
+    for name, limit, unit in (("budget", budget, "flops"), ("memory", memory, "bytes")):
+        example = f"write a positive number of {unit}, such as {name}=1e12, or float('inf') for no limit."
+        if not isinstance(limit, Real) or isinstance(limit, bool):
+            raise TypeError(f"{name} is {limit!r}, a {type(limit).__name__}; {example}")
+        if not limit > 0:
+            raise ValueError(f"{name} is {limit}; {example}")
+
+
 def check_budget(cost: Cost, flops: float, nbytes: float, what: str, instead: str) -> None:
-    """Raise :class:`CostError` if ``cost`` exceeds the budget, saying what to do instead."""
-    if cost.flops > flops or cost.bytes > nbytes:
-        more = " or more" if cost.flops > flops else ""
-        limit = f"{flops:.0e} flops" if cost.flops > flops else _human(nbytes)
-        raise CostError(f"{what} takes {cost}{more}; the budget is {limit}. {instead}")
+    """Raise :class:`CostError` if ``cost`` exceeds the budget, saying what to do instead.
+
+    A lower bound that is within the budget is of something that no memory holds, and is refused as well.
+    """
+    if not (cost.flops > flops or cost.bytes > nbytes or cost.at_least):
+        return
+    said = cost.told(flops, nbytes)
+    if cost.flops > flops:
+        limit = f"the budget is {_apart(_flops, cost.flops, flops)[1]}"
+    elif cost.bytes > nbytes:
+        limit = f"the budget is {_apart(_human, cost.bytes, nbytes)[1]}"
+    else:
+        limit = "that is more than can be held anywhere"
+    raise CostError(f"{what} takes {said}; {limit}. {instead}", cost)
+
+
+def rounded(count: int) -> float:
+    """A whole number as a price: infinite where no floating-point number is as large."""
+    try:
+        return float(count)
+    except OverflowError:
+        return math.inf
 
 
 def price(run: Callable[[], object], flops: float = math.inf) -> Cost:

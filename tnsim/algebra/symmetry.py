@@ -1,14 +1,17 @@
 """Which legs of a term may be exchanged without changing it: a tree over its legs."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import chain, combinations_with_replacement, pairwise, product
+from math import comb, factorial, prod
 from typing import Union
 
 __all__ = [
     "Branch",
     "Tree",
     "blocks",
+    "count_labellings",
     "exchanges",
     "fixed",
     "free",
@@ -102,19 +105,39 @@ def orbit_key(outer: Tree, labels: Sequence[int]) -> object:
     return tuple(sorted(keys, key=repr)) if outer.free else tuple(keys)
 
 
-def labellings(outer: Tree, legs: int, n: int) -> list[tuple[tuple[int, ...], int]]:
-    """Which of n things each leg may read, up to exchanges of legs, with the number of ways of each.
+def labellings(tree: Tree, n: int) -> list[tuple[tuple[int, ...], int]]:
+    """Labels below n on the legs, one labelling for all that exchanges turn into each other, with their number.
 
     Example:
-        >>> labellings(free(2), 2, 2)
+        >>> labellings(free(2), 2)
         [((0, 0), 1), ((0, 1), 2), ((1, 1), 1)]
     """
-    found: dict[object, tuple[tuple[int, ...], int]] = {}
-    for choice in product(range(n), repeat=legs):
-        key = orbit_key(outer, choice)
-        first, count = found.get(key, (choice, 0))
-        found[key] = (first, count + 1)
-    return list(found.values())
+    order = leaves(tree)
+    position = sorted(range(len(order)), key=order.__getitem__)
+    return sorted((tuple(labels[k] for k in position), count) for labels, count in _labelled(tree, n))
+
+
+def count_labellings(tree: Tree, n: int) -> int:
+    """How many there are in :func:`labellings`, without listing them."""
+    if isinstance(tree, int):
+        return n
+    if not tree.free:
+        return prod(count_labellings(child, n) for child in tree.children)
+    return comb(count_labellings(tree.children[0], n) + len(tree.children) - 1, len(tree.children))
+
+
+def _labelled(tree: Tree, n: int) -> list[tuple[tuple[int, ...], int]]:
+    """Labels in the order of the leaves; the smallest of all that are exchanged."""
+    if isinstance(tree, int):
+        return [((k,), 1) for k in range(n)]
+    if not tree.free:
+        parts = product(*(_labelled(child, n) for child in tree.children))
+        return [(tuple(chain(*(x for x, _ in part))), prod(c for _, c in part)) for part in parts]
+    found = []
+    for part in combinations_with_replacement(sorted(_labelled(tree.children[0], n)), len(tree.children)):
+        turns = factorial(len(part)) // prod(map(factorial, Counter(x for x, _ in part).values()))
+        found.append((tuple(chain(*(x for x, _ in part))), turns * prod(c for _, c in part)))
+    return found
 
 
 def blocks(tree: Tree) -> list[tuple[int, ...]]:

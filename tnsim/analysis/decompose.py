@@ -17,7 +17,7 @@ from tqdm import tqdm
 from tnsim.algebra.build import poly
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import CostError
+from tnsim.algebra.price import CostError, rounded
 from tnsim.algebra.symmetry import free
 from tnsim.analysis.cut import mean_and_cov
 from tnsim.analysis.modes import factor_of
@@ -211,12 +211,14 @@ def _powers(top: Poly, rank: int, restarts: int, seed: int, progress: bool) -> P
 
 def _dense(top: Poly) -> np.ndarray:
     """The symmetrised coefficient tensor, shape ``(o, n, …, n)``."""
-    shape = (*top.out_shape, *top.in_shape * top.degree)
-    if prod(shape) > _LARGEST:
+    size = prod(top.out_shape) * prod(top.in_shape) ** top.degree
+    if size > _LARGEST:
         raise CostError(
-            f"the dense tensor has shape {shape}, {prod(shape):.1e} entries; the limit is {_LARGEST:.1e}. "
+            f"the dense tensor, {top.out_shape} outputs by {top.in_shape} to the power of {top.degree}, has "
+            f"{rounded(size):.1e} entries; the limit is {_LARGEST:.1e}. "
             'Use "symmetric-cp", which never forms it, or decompose single layers.'
         )
+    shape = (*top.out_shape, *top.in_shape * top.degree)
     total: Any = 0
     for t in top.terms:
         ends = tuple(ix for leg in t.legs for ix in leg)

@@ -1,19 +1,21 @@
 """Exact inner products of deep models: which of several equal forms takes the least effort."""
 
 import operator
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial, reduce
+from functools import cache, partial, reduce
 from math import inf, prod
 from typing import Any
 
 import autoray as ar
 
+from tnsim.algebra.contract import itemsize
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost, CostError, Exceeded, current_cap, price, pricing
+from tnsim.algebra.price import Cost, CostError, Exceeded, current_cap, left, price, pricing
 from tnsim.algebra.symmetrise import Form, symmetrise
 from tnsim.analysis.recipe import answer
+from tnsim.measure.bounds import least_behind
 from tnsim.measure.expect import Keep, count_closures, expect
 from tnsim.measure.graded import Graded
 from tnsim.measure.linked import has_links
@@ -27,6 +29,8 @@ Reduced = tuple[tuple[Poly, ...], Measure]
 
 _FORMS: tuple[Form, ...] = ("polarised", "dense")
 _MANY = 100  # closures; to plan more of them in slices takes longer than there is patience
+_MANY_TERMS = 64  # of a composed model; more have more closures
+_MANY_LEGS = 1024  # of a composed model; it has at least as many tensors
 _LARGEST = 2**30  # bytes of the coefficients of one order
 
 
@@ -55,6 +59,10 @@ def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:
     Other deep ones (degree above 2) are either composed as well, with the exchange of legs made structural, or the law
     is carried exactly through all layers but the last (:class:`Graded`), whichever takes less effort of those that
     fit into memory. The choice depends on shapes only, and is made once for every structure.
+
+    Raises:
+        CostError: if models that are composed have too many terms.
+        Exceeded: if every form takes more than may be spent (:func:`tnsim.algebra.price.left`).
     """
     deep = max(prod(f.degree for f in layers) for layers in chains) > 2
     scores = law.within and any(has_links(f) for layers in chains for f in layers)
@@ -62,27 +70,75 @@ def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:
         return tuple(map(_collapsed, chains)), law
     key = _key(chains, law)
     if key not in _chosen:
-        _chosen[key] = _choice(chains, law)
+        choice, good = _choice(chains, law)
+        if not good:
+            return _in_form(chains, law, choice)
+        _chosen[key] = choice
     return _in_form(chains, law, _chosen[key])
 
 
-def _choice(chains: Sequence[Chain], law: Measure) -> Choice:
+def _choice(chains: Sequence[Chain], law: Measure) -> tuple[Choice, bool]:
+    """The choice, and whether it is one for good: not made because better ones are beyond what may be spent now.
+
+    Raises:
+        Exceeded: if every form takes more than may be spent.
+    """
     degree = max(prod(f.degree for f in layers) for layers in chains)
-    enough = 10 ** (7 + degree / 2)  # comparing takes longer: composed, 4 legs have ten closures, 8 hundreds
-    room = 2 * current_cap()
+    enough = 10.0 ** min(
+        7 + degree / 2, 300
+    )  # comparing takes longer: composed, 4 legs have ten closures, 8 hundreds
+    room, most = 2 * current_cap(), _most(chains)
+    beyond: list[Cost] = []
+    try:
+        graded = _graded_choices(chains, law, most)
+    except Exceeded as error:
+        graded = []
+        beyond.append(error.cost)
     best, least, large = Choice(), inf, True
-    for choice in (*_graded_choices(chains, law), *(Choice(form) for form in _FORMS)):
+    for choice in (*graded, *(Choice(form) for form in _FORMS)):
         if choice.form is not None and least < enough and not large:
             break
         try:
-            if choice.form is not None and count_closures(*_asked(chains, law, choice)) > _MANY:
+            if choice.form is not None and not _few_closures(chains, law, choice):
                 continue
-            cost = answer(_product, (chains, law, choice), inf if large else least).cost
-        except (CostError, Exceeded):
+            cost = answer(_product, (chains, law, choice), most if large else min(least, most)).cost
+        except CostError:
+            continue
+        except Exceeded as error:
+            beyond.append(_of_one_output(error.cost, chains))
             continue
         if (cost.bytes > room, cost.effort) < (large, least):
             best, least, large = choice, cost.effort, cost.bytes > room
-    return best
+    if least == inf and beyond:
+        raise Exceeded(min(beyond, key=lambda cost: cost.flops))
+    return best, not (large and beyond)
+
+
+def _most(chains: Sequence[Chain]) -> float:
+    """Flops beyond which an inner product of all outputs is hopeless: one of them alone may be what is asked for."""
+    return left() * _outputs(chains)
+
+
+def _of_one_output(cost: Cost, chains: Sequence[Chain]) -> Cost:
+    """What one output takes at least."""
+    return replace(cost, flops=cost.flops / _outputs(chains))
+
+
+def _outputs(chains: Sequence[Chain]) -> int:
+    return max(1, *(prod(layers[-1].out_shape) for layers in chains))
+
+
+def _few_closures(chains: Sequence[Chain], law: Measure, choice: Choice) -> bool:
+    """Whether composed models have so few closures that it is worth planning them."""
+    for layers in chains:
+        terms = 1
+        for f in layers:
+            terms = sum(terms**t.degree for t in f.terms)
+            if terms > _MANY_TERMS:
+                return False
+        if prod(f.degree for f in layers) > _MANY_LEGS:
+            return False
+    return count_closures(*_asked(chains, law, choice)) <= _MANY
 
 
 def _asked(chains: Sequence[Chain], law: Measure, choice: Choice) -> tuple[Any, ...]:
@@ -119,30 +175,53 @@ def _behind(chains: Sequence[Chain], law: Measure) -> Graded:
     return state
 
 
-def _graded_choices(chains: Sequence[Chain], law: Measure) -> Iterator[Choice]:
-    """With every order taken from coefficients where that takes less effort than closing it leg by leg."""
-    with pricing():
+def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[Choice]:
+    """With every order taken from coefficients where that takes less effort than closing it leg by leg.
+
+    Orders are gone through from the highest, which is the dearest.
+
+    Raises:
+        Exceeded: as soon as no choice can take less than ``most``, or the laws of the hidden states are beyond what
+            may be spent.
+    """
+    bound = Cost()
+    for layers in chains:
+        bound = least_behind(layers[:-1], prod(layers[0].in_shape), itemsize(layers[0].like), left(), bound)
+    with pricing(left()):
         state = _behind(chains, law)
     factors = [layers[-1] for layers in chains]
     parts, last = state.states.parts, len(factors) - 1
     pair = (factors[0], factors[last])
-    most = min(f.degree * max(p.orders) for f, p in zip(factors, parts, strict=True))
-    whole: list[Cost] = []
-    for k in range(most + 1):
+    orders = range(min(f.degree * max(p.orders) for f, p in zip(factors, parts, strict=True)), -1, -1)
+
+    @cache
+    def whole(k: int) -> Cost:
         runs = (
             partial(replace(state, states=state.states.fresh()).behind, side, f, {k})
             for side, f in enumerate(factors)
         )
-        whole.append(reduce(operator.add, map(price, runs)))
+        return reduce(operator.add, (price(run, most) for run in runs))
+
     ways = [(False, False), (False, True), (True, True)]
+    choices, beyond = [], []
     for factored in ways if all(p.factors is not None for p in parts) else ways[:1]:
-        chosen = set()
-        for k, own in enumerate(whole):
+        chosen, least = set(), Cost()
+        for k in orders:
+            own = whole(k)
             only = Graded(state.states.fresh(), frozenset(), factored, frozenset({k}))
-            legs = price(partial(expect, pair, only, _keep(pair), (0, last)), own.effort + 1)
-            if own.bytes <= _LARGEST and own.effort <= legs.effort:
+            enough = most if own.at_least else min(own.effort + 1, most)
+            legs = price(partial(expect, pair, only, _keep(pair), (0, last)), enough)
+            if not own.at_least and own.bytes <= _LARGEST and own.effort <= legs.effort:
                 chosen.add(k)
-        yield Choice(None, frozenset(chosen), factored)
+            least = least + (own if k in chosen else legs)
+            if least.flops > most or (own.at_least and legs.at_least):
+                beyond.append(least)
+                break
+        else:
+            choices.append(Choice(None, frozenset(chosen), factored))
+    if not choices:
+        raise Exceeded(_of_one_output(min(beyond, key=lambda cost: cost.flops), chains))
+    return choices
 
 
 def _key(chains: Sequence[Chain], law: Measure) -> Hashable:

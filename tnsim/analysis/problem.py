@@ -12,7 +12,7 @@ from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.normal import absorbed, folded
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Exceeded, capped, check_budget
+from tnsim.algebra.price import Exceeded, capped, check_budget, check_limits
 from tnsim.algebra.rescale import absorb, rescale
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.forms import reduced
@@ -304,6 +304,7 @@ def priced(
     Raises:
         CostError: with the price and what to do instead.
     """
+    check_limits(budget, memory)
     instead = _CHEAPER if cheaper else _SMALLER
     with capped(memory):
         try:

@@ -7,7 +7,7 @@ from typing import Any
 import autoray as ar
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import Cost, capped
+from tnsim.algebra.price import Cost, CostError, Exceeded, capped, check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.problem import (
     BUDGET,
@@ -149,20 +149,51 @@ def similarity(
     return ab / (rows[:, None] if nets[0].models and nets[1].models else rows) / columns
 
 
-def cost(a: Model, b: Model | None = None, *, under: Measure | None = None, method: Method = "exact") -> Cost:
+def cost(
+    a: Model,
+    b: Model | None = None,
+    *,
+    under: Measure | None = None,
+    method: Method = "exact",
+    budget: float = 100 * BUDGET,
+    memory: float = MEMORY,
+) -> Cost:
     """What :func:`similarity` would take: flops, memory and the number of contractions. Nothing is computed.
 
     Flops and memory are within a factor of 3 of what is then spent, flops where products of matrices are what counts.
+    What takes more than ``budget`` is not planned to its end: the price is then a lower bound, ``at_least`` is true,
+    and the text says so. Too dear is an answer here, and never raises.
+
+    Args:
+        a: a torch module or a Network.
+        b: another; by default ``a`` itself.
+        under: the law of the input; the standard normal by default.
+        method: ``"exact"`` or ``"layerwise"``.
+        budget: flops beyond which a lower bound is enough; ``float("inf")`` for the price of anything, however long it
+            takes to find.
+        memory: bytes that intermediate tensors may take. A contraction that takes more is sliced, if it can be.
+
+    Raises:
+        ValueError: if inputs, outputs, dtypes or devices differ.
 
     Example:
         >>> import tnsim
         >>> a = tnsim.nn.BilinearLayer(16, 32, 10)
         >>> tnsim.cost(a, a).flops < 1e6
         True
+        >>> deep = tnsim.nn.BilinearMLP(16, 16, 16, 10, 8)
+        >>> tnsim.cost(deep, deep).at_least
+        True
     """
+    check_limits(budget, memory)
     nets = comparable(a, a if b is None else b)
-    with capped(MEMORY):
-        return answer(_products, (*in_units(nets, under), method, None)).cost
+    with capped(memory):
+        try:
+            return answer(_products, (*in_units(nets, under), method, None), budget).cost
+        except Exceeded as error:
+            return error.cost
+        except CostError as error:
+            return error.cost
 
 
 def second_moments(

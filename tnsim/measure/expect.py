@@ -4,6 +4,7 @@ import operator
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from itertools import product
+from math import inf
 from typing import Any
 
 import autoray as ar
@@ -12,19 +13,19 @@ from tqdm import tqdm
 
 from tnsim.algebra.contract import Contraction, zeros
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import CostError, scope
+from tnsim.algebra.price import Cost, CostError, rounded, scope
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
 from tnsim.measure.bridges import Bridges
 from tnsim.measure.measure import Measure
 from tnsim.measure.mirror import halved
-from tnsim.measure.orbits import TooManyPairings
+from tnsim.measure.orbits import MOST_ORBITS, TooManyPairings
 from tnsim.measure.outputs import Keep, each_axis, kept_shape, read_outputs
 
 __all__ = ["MOST_CLOSURES", "Keep", "count_closures", "expect", "placed", "plan"]
 
 Array = Any
-MOST_CLOSURES = 50_000
+MOST_CLOSURES = MOST_ORBITS
 
 
 def plan(
@@ -124,27 +125,27 @@ def _choices(
             yield numbers, 1 + (numbers[0] < numbers[1]), numbers[0] == numbers[1]
 
 
-def count_closures(factors: Sequence[Poly], measure: Measure, keep: Keep, sides: Sequence[int]) -> float:
+def count_closures(factors: Sequence[Poly], measure: Measure, keep: Keep, sides: Sequence[int]) -> int:
     """How many closures there are.
 
     Raises:
         CostError: if there are too many to list.
     """
     terms = [f.terms for f in factors]
-    count: float
+    count = 0
+    legs = sum(f.degree for f in factors)
     try:
-        count = sum(
-            measure.count([t[k] for t, k in zip(terms, numbers, strict=True)], sides, exchange)
-            for numbers, _, exchange in _choices(factors, keep, sides)
-        )
+        for numbers, _, exchange in _choices(factors, keep, sides):
+            count += measure.count([t[k] for t, k in zip(terms, numbers, strict=True)], sides, exchange)
+            if count > MOST_CLOSURES:
+                break
     except TooManyPairings as error:
         count, legs = error.count, error.legs
-    else:
-        legs = sum(f.degree for f in factors)
     if count > MOST_CLOSURES:
         raise CostError(
-            f"closing {legs} legs exactly takes {count:.1g} contractions or more; the limit is {MOST_CLOSURES}. "
-            'Use method="layerwise" (approximate), or compare fewer layers, net[:k].'
+            f"closing {legs} legs exactly takes at least {rounded(count):.1g} contractions; the limit is {MOST_CLOSURES}. "
+            'Use method="layerwise" (approximate), or compare fewer layers, net[:k].',
+            Cost(inf, inf, count, inf, True),
         )
     return count
 

@@ -6,6 +6,7 @@ listed directly (18,155 of them stand for the 2,027,025 matchings of two depth-3
 exchanges of whole blocks.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,11 +16,23 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tnsim.algebra.price import rounded
 from tnsim.algebra.symmetry import blocks, swaps
 from tnsim.algebra.term import Term
 
-__all__ = ["Orbit", "Paired", "TooManyPairings", "count_matchings", "orbits", "pairings_of"]
+__all__ = [
+    "MOST_ORBITS",
+    "Orbit",
+    "Paired",
+    "TooManyPairings",
+    "count_matchings",
+    "count_multigraphs",
+    "count_pairings",
+    "orbits",
+    "pairings_of",
+]
 
+MOST_ORBITS = 50_000
 _MOST_GRAPHS = 400_000
 
 Place = tuple[int, int]  # (factor, leg number)
@@ -37,6 +50,26 @@ def pairings_of(
         leave: whether legs may be left alone.
         exchange: whether the two factors, then the same term, may be exchanged as well.
     """
+    groups, found = _orbits_of(factors, across, leave, exchange)
+    result = []
+    for orbit in found:
+        rest = [[(f, leg) for leg in block] for f, block in groups]
+        pairs = tuple((rest[i].pop(0), rest[j].pop(0)) for i, j, n in orbit.pairs for _ in range(n))
+        result.append((orbit.weight, pairs, tuple(place for places in rest for place in places)))
+    return result
+
+
+def count_pairings(
+    factors: Sequence[Term], across: bool = False, leave: bool = False, exchange: bool = False
+) -> int:
+    """How many there are in :func:`pairings_of`."""
+    return len(_orbits_of(factors, across, leave, exchange)[1])
+
+
+def _orbits_of(
+    factors: Sequence[Term], across: bool, leave: bool, exchange: bool
+) -> tuple[list[tuple[int, tuple[int, ...]]], tuple["Orbit", ...]]:
+    """Blocks of legs, each with its factor, and the orbits of their pairings."""
     groups = [(f, block) for f, t in enumerate(factors) for block in blocks(t.tree)]
     counts = [sum(f == k for f, _ in groups) for k in range(len(factors))]
     generators = []
@@ -50,19 +83,14 @@ def pairings_of(
         half = counts[0]
         generators.append((*range(half, 2 * half), *range(half)))
     sides = tuple(f for f, _ in groups) if across else None
-    result = []
-    for orbit in orbits(tuple(len(b) for _, b in groups), tuple(generators), sides, leave):
-        rest = [[(f, leg) for leg in block] for f, block in groups]
-        pairs = tuple((rest[i].pop(0), rest[j].pop(0)) for i, j, n in orbit.pairs for _ in range(n))
-        result.append((orbit.weight, pairs, tuple(place for places in rest for place in places)))
-    return result
+    return groups, orbits(tuple(len(b) for _, b in groups), tuple(generators), sides, leave)
 
 
 class TooManyPairings(ValueError):
     """More pairings than can be listed."""
 
-    def __init__(self, legs: int, count: float):
-        super().__init__(f"{legs} legs have {count:.1g} pairings or more, up to exchanges.")
+    def __init__(self, legs: int, count: int):
+        super().__init__(f"{legs} legs have {rounded(count):.1g} pairings or more, up to exchanges.")
         self.legs, self.count = legs, count
 
 
@@ -108,16 +136,14 @@ def orbits(
     n = len(sizes)
     legs = sum(sizes)
     pairings = factorial(legs // 2) if sides is not None else count_matchings(legs)
-    least = pairings / prod(map(factorial, sizes))  # of the multigraphs, without listing them
-    if least > _MOST_GRAPHS:
-        raise TooManyPairings(legs, least)
-    graphs = []
-    for graph in _multigraphs(sizes, sides, leave):
-        graphs.append(graph)
-        if len(graphs) > _MOST_GRAPHS:
-            raise TooManyPairings(legs, _MOST_GRAPHS)
-    if not graphs:
+    least = pairings // prod(map(factorial, sizes))  # of the multigraphs, without counting them
+    count = least if least > _MOST_GRAPHS else count_multigraphs(sizes, sides, leave)
+    fewest = count // factorial(len(generators) + 1)  # transpositions of a tree generate no larger group
+    if count > _MOST_GRAPHS or fewest > MOST_ORBITS:
+        raise TooManyPairings(legs, max(fewest, MOST_ORBITS + 1))
+    if not count:
         return ()
+    graphs = list(_multigraphs(sizes, sides, leave))
     table = np.array(graphs, dtype=np.int8).reshape(len(graphs), n, n)
     weights = [_count(sizes, graph) for graph in table]
     label = _merged(table, generators)
@@ -126,6 +152,65 @@ def orbits(
         first, total = found.get(orbit, (k, 0))
         found[orbit] = (first, total + weight)
     return tuple(_orbit(sizes, table[first], total) for first, total in found.values())
+
+
+def count_multigraphs(sizes: Sequence[int], sides: Sequence[int] | None = None, leave: bool = False) -> int:
+    """How many there are, without listing them; of more than can be listed, a lower bound.
+
+    Example:
+        Two depth-3 trees: eight blocks of two legs.
+
+        >>> count_multigraphs((2,) * 8)
+        18155
+    """
+    owners = (0,) * len(sizes) if sides is None else sides
+    return _number(tuple(sorted(zip(owners, sizes, strict=True))), sides is None, leave)
+
+
+@lru_cache(maxsize=2**16)
+def _number(blocks: tuple[tuple[int, int], ...], within: bool, leave: bool) -> int:
+    """Multigraphs on blocks, each given by its side and size; only the sizes of blocks that are left matter."""
+    if not blocks:
+        return 1
+    (side, size), *others = blocks
+    total = 0
+    for loops in range(size // 2 + 1 if within else 1):
+        need = size - 2 * loops
+        for ways, rest, missing in _spread(need, tuple(Counter(others).items()), side, within):
+            if leave or not missing:
+                total += ways * _number(rest, within, leave)
+            if total > _MOST_GRAPHS:
+                return total
+    return total
+
+
+def _spread(
+    need: int, kinds: Sequence[tuple[tuple[int, int], int]], side: int, within: bool
+) -> Iterator[tuple[int, tuple[tuple[int, int], ...], int]]:
+    """So many legs given to blocks of some kinds: in how many ways, what is left of the blocks, and legs to spare."""
+    if not kinds:
+        yield 1, (), need
+        return
+    ((other, size), count), *more = kinds
+    most = min(size, need) if within or other != side else 0
+    for taken in _multisets(count, most, need):
+        ways = factorial(count) // prod(map(factorial, Counter(taken).values()))
+        left = tuple((other, size - k) for k in taken if size > k)
+        for rest_ways, rest, missing in _spread(need - sum(taken), more, side, within):
+            yield ways * rest_ways, tuple(sorted((*left, *rest))), missing
+
+
+def _multisets(count: int, most: int, total: int) -> Iterator[tuple[int, ...]]:
+    """So many numbers, in falling order, none above ``most``, of sum at most ``total``."""
+    if count == 0:
+        yield ()
+        return
+    for first in range(min(most, total), -1, -1):
+        if first == 0:
+            yield (0,) * count
+            return
+        for rest in _multisets(count - 1, first, total - first):
+            yield (first, *rest)
 
 
 def _multigraphs(sizes: Sequence[int], sides: Sequence[int] | None, leave: bool) -> Iterator[list[list[int]]]:

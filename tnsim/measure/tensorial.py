@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from tnsim.algebra.term import Term
 from tnsim.measure.measure import Bridge, Closure, Measure
-from tnsim.measure.orbits import pairings_of
+from tnsim.measure.orbits import count_pairings, pairings_of
 
 __all__ = ["Frobenius", "Symmetric"]
 
@@ -36,7 +36,7 @@ class Symmetric(Measure):
 
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """At most n! for equal degrees n, else 0."""
-        return len(pairings_of(factors, across=True, exchange=exchange)) if _same_degree(factors) else 0
+        return count_pairings(factors, across=True, exchange=exchange) if _same_degree(factors) else 0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise, permutations
-from typing import Any
+from math import factorial
+from typing import Any, ClassVar
 
 import autoray as ar
 import numpy as np
@@ -25,6 +26,9 @@ Support = tuple[np.ndarray, tuple[str, ...]]  # where a tensor over positions ma
 
 class _OneHot(Measure):
     """What laws of tokens share: legs at one position read one token, and positions may coincide."""
+
+    _ordered: ClassVar[bool] = False
+    """Whether it matters in which order positions that do not coincide stand."""
 
     def closures(
         self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
@@ -48,8 +52,9 @@ class _OneHot(Measure):
 
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """How many ways there are."""
-        positions = tuple({leg[0] for t in factors for leg in t.legs})
-        return sum(1 for _, _ in zip(self._coincidences(positions), range(10**6), strict=False))
+        positions = {leg[0] for t in factors for leg in t.legs}
+        ways = _partition_numbers(len(positions))
+        return sum(n * (factorial(k) if self._ordered else 1) for k, n in enumerate(ways))
 
     def bound(self, domain: Axes, like: Array) -> "JointTokens":
         """The law on sequences as the model reads them.
@@ -202,6 +207,8 @@ class _PlacedChain(_OneHot):
     laws: Array
     steps: Array
 
+    _ordered: ClassVar[bool] = True
+
     def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
         for blocks in _partitions(tuple(positions)):
             yield from permutations(blocks)  # in order of position; steps backwards have probability zero
@@ -231,6 +238,19 @@ def _partitions(items: tuple[str, ...]) -> Iterator[Blocks]:
         for k, block in enumerate(blocks):
             yield (*blocks[:k], (first, *block), *blocks[k + 1 :])
         yield ((first,), *blocks)
+
+
+def _partition_numbers(n: int) -> list[int]:
+    """How many partitions of n items have k blocks, for k from 0 to n: Stirling numbers of the second kind.
+
+    Example:
+        >>> _partition_numbers(4)
+        [0, 1, 7, 6, 1]
+    """
+    row = [1]
+    for _ in range(n):
+        row = [k * own + less for k, (own, less) in enumerate(zip([*row, 0], [0, *row], strict=True))]
+    return row
 
 
 def _is_mask(x: qtn.Tensor) -> bool:

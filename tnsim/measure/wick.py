@@ -19,7 +19,7 @@ from tnsim.measure.ends import Moments
 from tnsim.measure.expect import expect
 from tnsim.measure.linked import has_links, linked_moments
 from tnsim.measure.measure import Block, Bridge, Closure, Keep, Measure
-from tnsim.measure.orbits import pairings_of
+from tnsim.measure.orbits import count_pairings, pairings_of
 
 __all__ = ["JointGaussian", "Wick"]
 
@@ -58,7 +58,7 @@ class Wick(Measure):
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """Pairings up to exchanges."""
         leave = any(self.mean_of(side) is not None for side in sides)
-        return len(pairings_of(factors, leave=leave, exchange=exchange))
+        return count_pairings(factors, leave=leave, exchange=exchange)
 
     def _bridge(
         self, factors: Sequence[Term], sides: Sequence[int], p: tuple[int, int], q: tuple[int, int]
