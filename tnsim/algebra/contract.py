@@ -16,7 +16,7 @@ import cotengra as ctg
 import quimb.tensor as qtn
 
 from tnsim.algebra.paths import kept_path
-from tnsim.algebra.price import FLOPS_PER_WRITE, Cost, current_bill, current_cap
+from tnsim.algebra.price import FLOPS_PER_WRITE, Cost, current_bill, current_cap, rounded
 from tnsim.algebra.slicing import Sliced, sliced
 from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
@@ -31,6 +31,7 @@ _MORE_STARTS = 15  # of searches for a contraction that takes seconds
 _EFFORT = f"combo-{FLOPS_PER_WRITE / 2:g}"  # multiplications and writes, weighed as in Cost.effort
 _WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
 _WORTH_MORE = 1e11  # effort from which more searches take less time than a better path may save
+_HOPELESS = 1e18  # effort that takes months; no better path makes hours of it
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,21 @@ class Contraction:
 
     def value(self) -> Array:
         """Contract. Under :func:`pricing` the price is noted instead, and an empty shape is returned."""
-        if current_bill() is None:
+        bill = current_bill()
+        if bill is None:
             return _contracted(*self._prepared())
+        bill.foresee(self._least())  # a path through what is hopeless is not worth a search
         return performed(_contracted, self._prepared(), self.shape, self.tensors[0].data, self.cost())
 
     def _prepared(self) -> tuple[Sliced, float, list[Array]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
         how = _planned(*_canonical(inputs, output, map(ar.shape, arrays)), self._limit)
         return how, self.weight, arrays
+
+    def _least(self) -> Cost:
+        """What it takes at least: every entry of the result is written, and computed where tensors meet."""
+        size = rounded(prod(self.shape))
+        return Cost(size * (len(self.tensors) > 1), size * itemsize(self.tensors[0].data), 1, size)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -206,7 +214,7 @@ def _searched(
             best = search(ctg.OptimalOptimizer(minimize=_EFFORT))
         else:
             best = improved(0, _GREEDY_REPEATS)
-            if Sliced(best).effort > _WORTH_MORE:
+            if _WORTH_MORE < Sliced(best).effort < _HOPELESS:
                 more = (improved(seed, _GREEDY_REPEATS // 8) for seed in range(1, 1 + _MORE_STARTS))
                 best = min(best, *more, key=lambda tree: Sliced(tree).effort)
         return tuple(map(tuple, best.get_path()))

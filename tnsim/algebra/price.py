@@ -148,6 +148,15 @@ class Bill:
         if self.left < 0 or kept > LARGEST:
             raise Exceeded(self.total())
 
+    def foresee(self, least: Cost) -> None:
+        """Stop where what comes next takes too much by a lower bound.
+
+        Raises:
+            Exceeded: with what was noted so far, and the bound.
+        """
+        if least.flops > self.left or least.bytes > LARGEST:
+            raise Exceeded(self.total() + least)
+
     @property
     def left(self) -> float:
         """Flops up to the limit; negative beyond."""
@@ -203,6 +212,8 @@ def paying(limit: float = math.inf) -> Iterator[Bill]:
         yield bill
     finally:
         _BILL.reset(token)
+
+
 def left() -> float:
     """Flops that the bill that is being written may still take."""
     bill = _BILL.get()

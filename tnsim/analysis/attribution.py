@@ -9,6 +9,7 @@ import autoray as ar
 import torch
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.price import check_limits
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.heads import head_gained, heads
@@ -99,6 +100,7 @@ def attribute(
         >>> tnsim.attribute(a, b, to="hidden").shape
         torch.Size([8])
     """
+    check_limits(budget, memory)
     nets = comparable(a, b)
     if any(net.models for net in nets):
         raise ValueError(

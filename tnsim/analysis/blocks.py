@@ -7,18 +7,16 @@ are those of the operations that are then done, and what is not needed any more 
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from math import inf
 from typing import Any
 
-import autoray as ar
-
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import FLOPS_PER_START, Cost
+from tnsim.algebra.price import FLOPS_PER_START, Cost, Exceeded
 from tnsim.algebra.recipe import Recipe
 from tnsim.algebra.stacking import outline
 from tnsim.algebra.tape import Tape
-from tnsim.analysis.problem import Method, Problem, hidden_laws
+from tnsim.analysis.pairs import Pair, own_laws
+from tnsim.analysis.problem import Method
 from tnsim.analysis.recipe import Answer, Stages, answer
 from tnsim.measure.measure import Measure
 from tnsim.measure.outputs import Keep
@@ -27,7 +25,6 @@ __all__ = ["Plan", "best_size", "planned"]
 
 Array = Any
 
-_How = tuple[Method, Keep]
 _CHUNKS = 8  # models come in at least as many parts, where there are results to keep
 _FEWEST = 100  # operations in a block, where only an estimate is wanted
 _THOUGHT = 1000  # operations that take as long as it takes to think a block through
@@ -67,7 +64,12 @@ class Plan:
 
 
 def planned(
-    parts: Sequence[Network], law: Measure, method: Method, memory: float, keep: Keep = "diagonal"
+    parts: Sequence[Network],
+    law: Measure,
+    method: Method,
+    memory: float,
+    keep: Keep = "diagonal",
+    budget: float = inf,
 ) -> Plan:
     """What to do for all pairs of parts.
 
@@ -81,8 +83,12 @@ def planned(
         method: as in :func:`tnsim.gram`.
         memory: bytes that may be held at once.
         keep: ``"diagonal"`` for the products of every output apart, ``"sum"`` for those of all together.
+        budget: flops beyond which there is no point in going on.
+
+    Raises:
+        Exceeded: if a block takes more than the budget.
     """
-    pairs = _pairs(parts, law, method, keep)
+    pairs = _pairs(parts, law, method, keep, budget)
     plans: dict[int, Plan] = {}
 
     def fits(kept: int) -> bool:
@@ -100,39 +106,6 @@ def planned(
     return plans[least]
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    """A block: two stacks of models, or one with itself.
-
-    Attributes:
-        own: the laws of the hidden states of the first.
-        block: the inner products and their units, shape ``(P, Q, n_out + 2)``.
-        given: outlines of what the block is made of.
-    """
-
-    own: Answer
-    block: Answer
-    given: tuple[Any, ...]
-
-    @classmethod
-    def of(
-        cls, nets: tuple[Network, Network], law: Measure, how: _How, laws: tuple[Answer, Any], other: Any
-    ) -> "_Pair":
-        """A block; ``laws`` are the answer for those of the first and their outline, ``other`` those of the second."""
-        given = _given(nets, (laws[1], other), law, how)
-        return cls(laws[0], answer(_block, given), given)
-
-    @cached_property
-    def stages(self) -> Stages | None:
-        """The block in stages, where it is one of two stacks: what either decides alone, and the rest."""
-        nets, laws, law, _ = self.given
-        if len(nets) < 2 or nets[0] is nets[1]:
-            return None
-        parts = ((net, known, law) for net, known in zip(nets, laws, strict=True))
-        stages = self.block.split(self.given, *parts)
-        return stages if stages is not None and any(piece.results for piece in stages.pieces) else None
-
-
 def best_size(
     net: Network,
     count: int,
@@ -141,6 +114,7 @@ def best_size(
     memory: float,
     kept: bool,
     keep: Keep = "diagonal",
+    budget: float = inf,
 ) -> int:
     """How many of so many models like ``net`` to take together.
 
@@ -156,18 +130,22 @@ def best_size(
         memory: bytes that may be held at once.
         kept: whether there are results to keep.
         keep: as in :func:`planned`.
+        budget: as in :func:`planned`.
+
+    Raises:
+        Exceeded: if blocks of any size take more than the budget.
     """
 
     def outlined(n: int) -> Network:
         return outline(net, n) if n > 1 else outline(net, n).pick(0)
 
-    def price(n: int, apart: bool) -> _Pair:
+    def price(n: int, apart: bool) -> Pair:
         p = outlined(n)
         q = outlined(n) if apart else p
-        own = answer(_laws, (p, law, method))
+        own = answer(own_laws, (p, law, method), budget)
         known = own.outline()
         other = own.outline() if apart else known
-        return _Pair.of((p, q), law, (method, keep), (own, known), other)
+        return Pair.of((p, q), law, (method, keep), (own, known), other, budget)
 
     def effort(n: int) -> float:
         """Of the whole matrix."""
@@ -188,10 +166,16 @@ def best_size(
 
     few = -(-count // _CHUNKS)
     size, least = few, inf
+    beyond: Exceeded | None = None
     for n in dict.fromkeys((few, 1) if kept else (count, few, 1)):
         blocks = (count / n) * (count / n - 1) / 2
-        if FLOPS_PER_START * _FEWEST * blocks < least and (total := effort(n)) < least:
-            size, least = n, total
+        try:
+            if FLOPS_PER_START * _FEWEST * blocks < least and (total := effort(n)) < least:
+                size, least = n, total
+        except Exceeded as error:
+            beyond = error
+    if least == inf and beyond is not None:
+        raise beyond
     while size > 1 and price(size, size < count).block.cost.bytes > memory:
         size = (size + 1) // 2
     return size
@@ -213,14 +197,14 @@ class _Made:
 
 
 def _pairs(
-    parts: Sequence[Network], law: Measure, method: Method, keep: Keep = "diagonal"
-) -> dict[tuple[int, int], _Pair]:
+    parts: Sequence[Network], law: Measure, method: Method, keep: Keep = "diagonal", budget: float = inf
+) -> dict[tuple[int, int], Pair]:
     """All blocks, row by row."""
-    own = [answer(_laws, (part, law, method)) for part in parts]
+    own = [answer(own_laws, (part, law, method), budget) for part in parts]
     known = [x.outline() for x in own]
     every = range(len(parts))
     return {
-        (i, j): _Pair.of((parts[i], parts[j]), law, (method, keep), (own[i], known[i]), known[j])
+        (i, j): Pair.of((parts[i], parts[j]), law, (method, keep), (own[i], known[i]), known[j], budget)
         for i in every
         for j in every[i:]
     }
@@ -228,7 +212,7 @@ def _pairs(
 
 def _written(
     parts: Sequence[Network],
-    pairs: dict[tuple[int, int], _Pair],
+    pairs: dict[tuple[int, int], Pair],
     law: Measure,
     method: Method,
     kept: int | None,
@@ -292,28 +276,3 @@ def _finish(
     block = how(given, *pieces)
     finished(name, block)
     return block
-
-
-def _laws(net: Network, law: Measure, method: Method) -> list[Measure]:
-    """What every pair with these models shares."""
-    return hidden_laws(net, law, "diagonal") if method == "layerwise" else []
-
-
-def _given(
-    nets: tuple[Network, Network], laws: tuple[list[Measure], list[Measure]], law: Measure, how: _How
-) -> tuple[Any, ...]:
-    """What a block is made of: a pair, or the first alone where it is a single model with itself."""
-    one = nets[0] is nets[1] and not nets[0].models
-    return (nets[:1], laws[:1], law, how) if one else (nets, laws, law, how)
-
-
-def _block(nets: Sequence[Network], laws: Sequence[Sequence[Measure]], law: Measure, how: _How) -> Array:
-    """Inner products of two stacks, or of a single model with itself, and exponents of both, ``(P, Q, n_out + 2)``."""
-    method, keep = how
-    problem = Problem.of(nets, law, method, laws, keep)
-    rows, columns = nets[0].models or 1, nets[-1].models or 1
-    product = ar.do("reshape", problem.product(0, len(nets) - 1, keep).mantissa, (rows, columns, -1))
-    blank = ar.do("zeros", (rows, columns, 1), like=product)
-    ends = ((0, (-1, 1, 1)), (len(nets) - 1, (1, -1, 1)))
-    mine, other = (ar.do("reshape", problem.units[k], x) if problem.units else blank for k, x in ends)
-    return ar.do("concatenate", (product, blank + mine, blank + other), axis=2)

@@ -87,7 +87,7 @@ def _choice(chains: Sequence[Chain], law: Measure) -> tuple[Choice, bool]:
     enough = 10.0 ** min(
         7 + degree / 2, 300
     )  # comparing takes longer: composed, 4 legs have ten closures, 8 hundreds
-    room, most = 2 * current_cap(), _most(chains)
+    room, most = 2 * current_cap(), left()
     beyond: list[Cost] = []
     try:
         graded = _graded_choices(chains, law, most)
@@ -105,27 +105,13 @@ def _choice(chains: Sequence[Chain], law: Measure) -> tuple[Choice, bool]:
         except CostError:
             continue
         except Exceeded as error:
-            beyond.append(_of_one_output(error.cost, chains))
+            beyond.append(error.cost)
             continue
         if (cost.bytes > room, cost.effort) < (large, least):
             best, least, large = choice, cost.effort, cost.bytes > room
     if least == inf and beyond:
         raise Exceeded(min(beyond, key=lambda cost: cost.flops))
     return best, not (large and beyond)
-
-
-def _most(chains: Sequence[Chain]) -> float:
-    """Flops beyond which an inner product of all outputs is hopeless: one of them alone may be what is asked for."""
-    return left() * _outputs(chains)
-
-
-def _of_one_output(cost: Cost, chains: Sequence[Chain]) -> Cost:
-    """What one output takes at least."""
-    return replace(cost, flops=cost.flops / _outputs(chains))
-
-
-def _outputs(chains: Sequence[Chain]) -> int:
-    return max(1, *(prod(layers[-1].out_shape) for layers in chains))
 
 
 def _few_closures(chains: Sequence[Chain], law: Measure, choice: Choice) -> bool:
@@ -220,7 +206,7 @@ def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[
         else:
             choices.append(Choice(None, frozenset(chosen), factored))
     if not choices:
-        raise Exceeded(_of_one_output(min(beyond, key=lambda cost: cost.flops), chains))
+        raise Exceeded(min(beyond, key=lambda cost: cost.flops))
     return choices
 
 

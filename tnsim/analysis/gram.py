@@ -11,7 +11,7 @@ import torch
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import check_budget
+from tnsim.algebra.price import Exceeded, check_budget, check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.stacking import stack
 from tnsim.analysis.blocks import best_size, planned
@@ -187,6 +187,7 @@ def gram(
         >>> tnsim.gram(run).similarity().shape
         torch.Size([5, 5])
     """
+    check_limits(budget, memory)
     given = _unpacked(models)
     asked = Gaussian() if under is None else under
     nets, law, exponents = in_units(given, asked)
@@ -202,17 +203,22 @@ def gram(
         groups.setdefault(net.signature(), []).append(i)
 
     parts = []
-    for members in groups.values():
-        size = best_size(nets[members[0]], len(members), law, method, memory, checkpoint is not None, keep)
-        parts += [_stacked(members[k : k + size], nets, exponents) for k in range(0, len(members), size)]
-    plan = planned([part.net for part in parts], law, method, memory, keep)
-    check_budget(
-        plan.cost,
+    limits = (
         budget,
         memory,
         f"this Gram matrix ({method})",
         "Raise budget= or memory=, or pass fewer models.",
     )
+    kept = checkpoint is not None
+    try:
+        for members in groups.values():
+            size = best_size(nets[members[0]], len(members), law, method, memory, kept, keep, budget)
+            parts += [_stacked(members[k : k + size], nets, exponents) for k in range(0, len(members), size)]
+        plan = planned([part.net for part in parts], law, method, memory, keep, budget)
+    except Exceeded as error:
+        check_budget(error.cost, *limits)
+        raise
+    check_budget(plan.cost, *limits)
 
     key, layout = "", _layout(parts, () if checkpoint is None else plan.blocks, slices)
     if checkpoint is not None:

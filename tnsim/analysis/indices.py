@@ -12,6 +12,7 @@ import torch
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import check_limits
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, output_leg
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, has_cheaper, priced, together
@@ -80,6 +81,7 @@ def cka(
         >>> bool(0 <= cka(a, tnsim.nn.BilinearLayer(4, 5, 2)) <= 1)
         True
     """
+    check_limits(budget, memory)
     ab, aa, bb = _moments(a, b, under, method, centred, budget, memory, progress, "CKA")
     left, right = (torch.linalg.matrix_norm(m, keepdim=True) for m in (aa, bb))
     return (ab.square() / _beside(left, ab) / right).sum((-2, -1))
@@ -135,6 +137,7 @@ def procrustes(
         >>> round(procrustes(a, b).item(), 6)
         1.0
     """
+    check_limits(budget, memory)
     ab, _, _ = _moments(a, b, under, method, centred, budget, memory, progress, "Procrustes similarity")
     return torch.linalg.svdvals(ab).sum(-1)
 
@@ -197,6 +200,7 @@ def cca(
         >>> [round(value, 4) for value in cca(a, b).tolist()]
         [1.0, 1.0, 1.0]
     """
+    check_limits(budget, memory)
     ab, aa, bb = _moments(a, b, under, method, centred, budget, memory, progress, "CCA")
     if ab.ndim > 2 or aa.ndim > 2 or bb.ndim > 2:
         raise ValueError(

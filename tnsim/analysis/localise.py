@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from tnsim.algebra.price import check_limits
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, law_for
 from tnsim.analysis.shares import gradients
 from tnsim.measure.measure import Measure
@@ -127,6 +128,7 @@ def localise(
         >>> localise(before, before * 1.1).localised
         False
     """
+    check_limits(budget, memory)
     run = [*history, before, after]
     nets = [comparable(before, m)[1] for m in run]
     if any(net.models for net in nets):

@@ -8,6 +8,7 @@ import autoray as ar
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import Leg
@@ -78,6 +79,7 @@ def orders(
         >>> orders(tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=one, L=one, R=one)).tolist()
         [1.0, 0.0, 2.0]
     """
+    check_limits(budget, memory)
     nets: tuple[Network, ...] = (as_network(a, "a"),) if b is None else comparable(a, b)
     if under is not None and not isinstance(under, Gaussian):
         raise MeasureError(
@@ -87,7 +89,7 @@ def orders(
     ready, law, exponents = in_units(nets, under, output)
 
     def run() -> tuple[list[Array], Array]:
-        problem = Problem.of(ready, law, "exact", exponents=exponents).output(output)
+        problem = Problem.of(ready, law, "exact", exponents=exponents, output=output)
         first, last = problem.factors[0], problem.factors[-1]
         sides = (0, len(nets) - 1)
         keep: Keep = "diagonal" if each else "sum"

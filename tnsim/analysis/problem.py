@@ -126,6 +126,7 @@ class Problem:
         known: Sequence[Sequence[Measure]] = (),
         keep: Keep = "all",
         exponents: Sequence[Any] = (),
+        output: Any = None,
     ) -> "Problem":
         """Reduce models under a law.
 
@@ -141,11 +142,13 @@ class Problem:
             keep: what will be asked of products. Where it is ``"diagonal"`` or ``"sum"``, layer by layer only equal
                 positions are needed of the layers behind the last attention, and others are left out.
             exponents: for every network that of a factor 2ᵉ in front of it (:func:`in_units`).
+            output: one output, or a slice of them; all by default.
 
         Raises:
             ValueError: for an unknown method, or models of different depth layer by layer.
             MeasureError: if the law does not fit the models, or has no layer-by-layer rule.
             CostError: if an exact composition has too many terms.
+            Exceeded: if it takes more than may be spent in every form.
         """
         if method not in ("exact", "layerwise"):
             raise ValueError(f'method is {method!r}; write "exact" or "layerwise".')
@@ -165,16 +168,13 @@ class Problem:
             last, units = _rescaled(last, units)
             if units and exponents:
                 units = tuple(a + b for a, b in zip(units, exponents, strict=True))
-            return cls(*law.eased(last), units or tuple(exponents), keep)
+            return cls(*law.eased([_selected(f, output) for f in last]), units or tuple(exponents), keep)
         chains = [folded(net.polys) if law.within is not None else net.polys for net in nets]
         law, rest = _carried(law, chains)
+        rest = [[*layers, _selected(last, output)] for *layers, last in rest]
         factors, law = law.centred([layers[0] for layers in rest])
         chains = [(f, *layers[1:]) for f, layers in zip(factors, rest, strict=True)]
         return cls(*reduced(chains, law), tuple(exponents))
-
-    def output(self, k: Any) -> "Problem":
-        """The same problem for one output, or a slice of them."""
-        return self if k is None else replace(self, factors=tuple(f[k] for f in self.factors))
 
     def product(self, i: int, j: int, keep: Keep, progress: bool = False) -> Scaled:
         """E[fᵢ ⊗ fⱼ], its mantissa in the models' own units: cosines are those of mantissas."""
@@ -264,6 +264,11 @@ def _carried(law: Measure, given: Sequence[Sequence[Poly]]) -> tuple[Measure, li
         steps = [layers.pop(0) if g else stay for g, layers, stay in zip(go, rest, here, strict=True)]
         law = law.push(steps)
         here = [identity(f.codomain, f.like) for f in steps]
+
+
+def _selected(f: Poly, output: Any) -> Poly:
+    """One output, or a slice of them."""
+    return f if output is None else f[output]
 
 
 def _device(net: Network) -> str:

@@ -35,7 +35,7 @@ def squared(
     nets: Pair, law: Measure, exponents: Sequence[Array], method: Method, output: Any, keep: Keep
 ) -> Scaled:
     """‖a − b‖² as ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩, for every output (``"diagonal"``) or in sum."""
-    problem = Problem.of(nets, law, method, keep=keep, exponents=exponents).output(output)
+    problem = Problem.of(nets, law, method, keep=keep, exponents=exponents, output=output)
     aa, ab, bb = problem.products([(0, 0), (0, 1), (1, 1)], keep)
     return Scaled.total([(1.0, aa), (-2.0, ab), (1.0, bb)])
 

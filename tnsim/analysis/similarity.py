@@ -62,6 +62,7 @@ def moments(
     References:
         arXiv 2605.15183; Isserlis (1918).
     """
+    check_limits(budget, memory)
     nets = together((a, a if b is None else b))
     return second_moments(nets, under, method, budget, memory, progress).value("E[a bᵀ]")
 
@@ -92,6 +93,7 @@ def inner(
     Returns:
         A differentiable number. Stacked networks give one for every pair of models.
     """
+    check_limits(budget, memory)
     nets = comparable(a, a if b is None else b)
     return product(nets, under, method, output, budget, memory, progress).value("the inner product")
 
@@ -139,6 +141,7 @@ def similarity(
         >>> round(tnsim.similarity(a, a).item(), 6)
         1.0
     """
+    check_limits(budget, memory)
     nets = comparable(a, b)
     given = (*in_units(nets, under, output), method, output)
     cheaper = has_cheaper(under, method)
@@ -238,14 +241,14 @@ def _product(
     keep: Keep,
 ) -> Scaled:
     """⟨a, b⟩, or its parts."""
-    problem = Problem.of(nets, law, method, keep=keep, exponents=exponents)
-    return problem.output(output).product(0, 1, keep)
+    problem = Problem.of(nets, law, method, keep=keep, exponents=exponents, output=output)
+    return problem.product(0, 1, keep)
 
 
 def _products(
     nets: Sequence[Network], law: Measure, exponents: Sequence[Array], method: Method, output: Any
 ) -> tuple[Array, Array, Array]:
     """⟨a, b⟩, ⟨a, a⟩ and ⟨b, b⟩, in the models' own units."""
-    problem = Problem.of(nets, law, method, keep="sum", exponents=exponents).output(output)
+    problem = Problem.of(nets, law, method, keep="sum", exponents=exponents, output=output)
     ab, aa, bb = problem.products([(0, 1), (0, 0), (1, 1)], "sum")
     return ab.mantissa, aa.mantissa, bb.mantissa

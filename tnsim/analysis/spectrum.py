@@ -9,6 +9,7 @@ import torch
 from tnsim.algebra.derivative import jacobian
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.price import check_limits
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.subtract import fuse
 from tnsim.analysis.cut import mean_and_cov, modes_of, put_back, sensitivity
@@ -85,6 +86,7 @@ def spectrum(
         >>> [round(v, 3) for v in sorted(modes.values.tolist())]
         [-0.5, 0.5]
     """
+    check_limits(budget, memory)
     net = as_network(model)
     kind: Of = of or ("interaction" if output is not None and net.degree == 2 else "gradient")
     if kind not in ("interaction", "gradient"):

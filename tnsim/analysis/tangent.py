@@ -9,6 +9,7 @@ import torch
 
 from tnsim.algebra.dual import pushforward
 from tnsim.algebra.network import Network
+from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled, ScaleError
 from tnsim.analysis.modes import leading
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, together
@@ -101,6 +102,7 @@ def entk(
         >>> torch.allclose(tnsim.inner(modes.function(0)), modes.values[0])
         True
     """
+    check_limits(budget, memory)
     one, other = _Weights(model), _Weights(model)
     operator = _Mixed(one, other, under, method, budget, memory)
     values, vectors = leading(operator, one.size, one.like, top)
@@ -151,6 +153,7 @@ def kernel_alignment(
         >>> round(kernel_alignment(a, a).item(), 6)
         1.0
     """
+    check_limits(budget, memory)
     together((a, b))
 
     def norm(x: Model, y: Model) -> Scaled:

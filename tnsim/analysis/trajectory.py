@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.gram import Gram
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable
@@ -171,6 +172,7 @@ def nearest(
         >>> nearest(run[3], run).index
         3
     """
+    check_limits(budget, memory)
     if not len(run):
         raise ValueError("the run is empty; pass its checkpoints.")
     nets = [comparable(model, other) for other in run]

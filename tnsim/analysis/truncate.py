@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.places import HIDDEN, products
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, as_network, has_cheaper, priced
@@ -119,6 +120,7 @@ def truncate(
         >>> 0 < small.similarity < 1
         True
     """
+    check_limits(budget, memory)
     net = _checked(model, under)
     given = [x for x in (rank, error, parameters) if x is not None]
     if len(given) != 1:
@@ -166,6 +168,7 @@ def truncations(
     Returns:
         One truncation for every number, in the given order.
     """
+    check_limits(budget, memory)
     net = _checked(model, under)
     plans = _plans(net, _places(net, at, None), under, modes or method, budget, memory, progress)
     options: dict[str, Any] = dict(under=under, method=method, budget=budget, memory=memory)

@@ -1,6 +1,7 @@
 """Unfolding: a model as a matrix, cut in two at one place."""
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.price import check_limits
 from tnsim.analysis.cut import modes_of, put_back, second_moment, sensitivity
 from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import place_at
@@ -68,6 +69,7 @@ def unfold(
         >>> [len(unfold(net, at)) for at in ("in", "embed", "blocks.0", "blocks.1.hidden", "out")]
         [6, 4, 4, 5, 2]
     """
+    check_limits(budget, memory)
     net = as_network(model)
     if under is not None and not under.as_functions:
         raise MeasureError(

@@ -6,19 +6,19 @@ listed directly (18,155 of them stand for the 2,027,025 matchings of two depth-3
 exchanges of whole blocks.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import factorial, prod
+from math import factorial, inf, prod
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tnsim.algebra.price import rounded
+from tnsim.algebra.price import Cost, CostError, rounded
 from tnsim.algebra.symmetry import blocks, swaps
 from tnsim.algebra.term import Term
+from tnsim.measure.multigraphs import MOST_GRAPHS, count_multigraphs, multigraphs
 
 __all__ = [
     "MOST_ORBITS",
@@ -26,14 +26,12 @@ __all__ = [
     "Paired",
     "TooManyPairings",
     "count_matchings",
-    "count_multigraphs",
     "count_pairings",
     "orbits",
     "pairings_of",
 ]
 
 MOST_ORBITS = 50_000
-_MOST_GRAPHS = 400_000
 
 Place = tuple[int, int]  # (factor, leg number)
 Paired = tuple[int, tuple[tuple[Place, Place], ...], tuple[Place, ...]]  # weight, pairs, legs left alone
@@ -86,11 +84,15 @@ def _orbits_of(
     return groups, orbits(tuple(len(b) for _, b in groups), tuple(generators), sides, leave)
 
 
-class TooManyPairings(ValueError):
+class TooManyPairings(CostError):
     """More pairings than can be listed."""
 
     def __init__(self, legs: int, count: int):
-        super().__init__(f"{legs} legs have {rounded(count):.1g} pairings or more, up to exchanges.")
+        super().__init__(
+            f"{legs} legs have {rounded(count):.1g} pairings or more, up to exchanges; the limit is {MOST_ORBITS}. "
+            'Use method="layerwise" (approximate), or compare fewer layers, net[:k].',
+            Cost(inf, inf, count, inf, True),
+        )
         self.legs, self.count = legs, count
 
 
@@ -133,19 +135,17 @@ def orbits(
         >>> [(orbit.weight, orbit.pairs) for orbit in orbits((2, 2))]
         [(2, ((0, 1, 2),)), (1, ((0, 0, 1), (1, 1, 1)))]
     """
-    n = len(sizes)
     legs = sum(sizes)
     pairings = factorial(legs // 2) if sides is not None else count_matchings(legs)
     least = pairings // prod(map(factorial, sizes))  # of the multigraphs, without counting them
-    count = least if least > _MOST_GRAPHS else count_multigraphs(sizes, sides, leave)
+    count = least if least > MOST_GRAPHS else count_multigraphs(sizes, sides, leave)
     fewest = count // factorial(len(generators) + 1)  # transpositions of a tree generate no larger group
-    if count > _MOST_GRAPHS or fewest > MOST_ORBITS:
+    if count > MOST_GRAPHS or fewest > MOST_ORBITS:
         raise TooManyPairings(legs, max(fewest, MOST_ORBITS + 1))
     if not count:
         return ()
-    graphs = list(_multigraphs(sizes, sides, leave))
-    table = np.array(graphs, dtype=np.int8).reshape(len(graphs), n, n)
-    weights = [_count(sizes, graph) for graph in table]
+    table = multigraphs(sizes, sides, leave)
+    weights = _weights(sizes, table)
     label = _merged(table, generators)
     found: dict[int, tuple[int, int]] = {}
     for k, (orbit, weight) in enumerate(zip(label, weights, strict=True)):
@@ -154,108 +154,24 @@ def orbits(
     return tuple(_orbit(sizes, table[first], total) for first, total in found.values())
 
 
-def count_multigraphs(sizes: Sequence[int], sides: Sequence[int] | None = None, leave: bool = False) -> int:
-    """How many there are, without listing them; of more than can be listed, a lower bound.
-
-    Example:
-        Two depth-3 trees: eight blocks of two legs.
-
-        >>> count_multigraphs((2,) * 8)
-        18155
-    """
-    owners = (0,) * len(sizes) if sides is None else sides
-    return _number(tuple(sorted(zip(owners, sizes, strict=True))), sides is None, leave)
+def _alone(sizes: Sequence[int], table: np.ndarray) -> np.ndarray:
+    """How many legs of every block a multigraph leaves alone."""
+    return np.array(sizes) - table.sum(axis=-1, dtype=np.int64) - np.diagonal(table, axis1=-2, axis2=-1)
 
 
-@lru_cache(maxsize=2**16)
-def _number(blocks: tuple[tuple[int, int], ...], within: bool, leave: bool) -> int:
-    """Multigraphs on blocks, each given by its side and size; only the sizes of blocks that are left matter."""
-    if not blocks:
-        return 1
-    (side, size), *others = blocks
-    total = 0
-    for loops in range(size // 2 + 1 if within else 1):
-        need = size - 2 * loops
-        for ways, rest, missing in _spread(need, tuple(Counter(others).items()), side, within):
-            if leave or not missing:
-                total += ways * _number(rest, within, leave)
-            if total > _MOST_GRAPHS:
-                return total
-    return total
-
-
-def _spread(
-    need: int, kinds: Sequence[tuple[tuple[int, int], int]], side: int, within: bool
-) -> Iterator[tuple[int, tuple[tuple[int, int], ...], int]]:
-    """So many legs given to blocks of some kinds: in how many ways, what is left of the blocks, and legs to spare."""
-    if not kinds:
-        yield 1, (), need
-        return
-    ((other, size), count), *more = kinds
-    most = min(size, need) if within or other != side else 0
-    for taken in _multisets(count, most, need):
-        ways = factorial(count) // prod(map(factorial, Counter(taken).values()))
-        left = tuple((other, size - k) for k in taken if size > k)
-        for rest_ways, rest, missing in _spread(need - sum(taken), more, side, within):
-            yield ways * rest_ways, tuple(sorted((*left, *rest))), missing
-
-
-def _multisets(count: int, most: int, total: int) -> Iterator[tuple[int, ...]]:
-    """So many numbers, in falling order, none above ``most``, of sum at most ``total``."""
-    if count == 0:
-        yield ()
-        return
-    for first in range(min(most, total), -1, -1):
-        if first == 0:
-            yield (0,) * count
-            return
-        for rest in _multisets(count - 1, first, total - first):
-            yield (first, *rest)
-
-
-def _multigraphs(sizes: Sequence[int], sides: Sequence[int] | None, leave: bool) -> Iterator[list[list[int]]]:
-    """Symmetric matrices of pair counts; the diagonal counts pairs inside a block."""
-    n = len(sizes)
-    graph = [[0] * n for _ in range(n)]
-    left = list(sizes)
-
-    def row(i: int) -> Iterator[list[list[int]]]:
-        if i == n:
-            yield [line[:] for line in graph]
-            return
-        most = left[i] // 2 if sides is None else 0
-        for loops in range(most + 1):
-            graph[i][i] = loops
-            yield from spread(i, i + 1, left[i] - 2 * loops)
-        graph[i][i] = 0
-
-    def spread(i: int, j: int, rest: int) -> Iterator[list[list[int]]]:
-        if rest == 0 or j == n:
-            if rest == 0 or leave:
-                yield from row(i + 1)
-            return
-        across = sides is None or sides[i] != sides[j]
-        for count in range(min(rest, left[j]) if across else 0, -1, -1):
-            graph[i][j] = graph[j][i] = count
-            left[j] -= count
-            yield from spread(i, j + 1, rest - count)
-            left[j] += count
-        graph[i][j] = graph[j][i] = 0
-
-    yield from row(0)
-
-
-def _alone(sizes: Sequence[int], graph: np.ndarray) -> list[int]:
-    return [int(s - graph[i].sum() - graph[i, i]) for i, s in enumerate(sizes)]
-
-
-def _count(sizes: Sequence[int], graph: np.ndarray) -> int:
-    """How many pairings of the legs a multigraph stands for."""
-    n = len(sizes)
-    over = prod(factorial(int(graph[i, j])) for i in range(n) for j in range(i + 1, n))
-    over *= prod(2 ** int(graph[i, i]) * factorial(int(graph[i, i])) for i in range(n))
-    over *= prod(map(factorial, _alone(sizes, graph)))
-    return prod(map(factorial, sizes)) // over
+def _weights(sizes: Sequence[int], table: np.ndarray) -> list[int]:
+    """How many pairings of the legs every multigraph stands for."""
+    whole = prod(map(factorial, sizes))
+    kind = np.int64 if whole < 2**62 else object
+    factorials = np.array([factorial(k) for k in range(max(sizes) + 1)], dtype=kind)
+    above = np.triu_indices(len(sizes), 1)
+    loops = np.diagonal(table, axis1=-2, axis2=-1).astype(np.int64)
+    over = factorials[table[:, above[0], above[1]]].prod(axis=1)
+    over = over * (
+        factorials[loops] * np.array([2**k for k in range(max(sizes) + 1)], dtype=kind)[loops]
+    ).prod(axis=1)
+    over = over * factorials[_alone(sizes, table)].prod(axis=1)
+    return [int(n) for n in whole // over]
 
 
 def _merged(table: np.ndarray, generators: Sequence[tuple[int, ...]]) -> np.ndarray:
@@ -277,7 +193,7 @@ def _merged(table: np.ndarray, generators: Sequence[tuple[int, ...]]) -> np.ndar
 def _orbit(sizes: Sequence[int], graph: np.ndarray, weight: int) -> Orbit:
     n = len(sizes)
     pairs = tuple((i, j, int(graph[i, j])) for i in range(n) for j in range(i, n) if graph[i, j])
-    return Orbit(weight, pairs, tuple(_alone(sizes, graph)))
+    return Orbit(weight, pairs, tuple(_alone(sizes, graph).tolist()))
 
 
 def count_matchings(n: int) -> int:
