@@ -36,6 +36,7 @@ __all__ = ["replica"]
 
 _MUTABLE = (dict, list, set, deque)
 _CONTAINERS = (OrderedDict, defaultdict, dict, list, set, deque)
+_SIMPLE = frozenset((OrderedDict, dict, list, set))
 _GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
 _PROXIES = (weakref.ProxyType, weakref.CallableProxyType)
 _CACHED = type(lru_cache(int))
@@ -77,6 +78,7 @@ class _Copier:
         self.todo: list[Callable[[], None]] = []
         self.referents: list[Any] = []
         self.reaching: dict[tuple[int, bool], bool] = {}
+        self.hiding: dict[type, list[tuple[str, Any]]] = {}
 
     def finished(self, x: Any) -> Any:
         made = self(x)
@@ -90,6 +92,8 @@ class _Copier:
         found = self.made.get(id(x), MISSING)
         if found is not MISSING:
             return found
+        if type(x) in _SIMPLE and not x:  # most of what a module holds
+            return self._known(x, type(x)())
         return self._known(x, self._copied(x))
 
     def _known(self, x: Any, made: Any) -> Any:
@@ -243,14 +247,21 @@ class _Copier:
             return self._filled(x, object.__new__(type(x)))
         made = self._known(x, object.__new__(quiet(type(x))))
         made.__dict__["_compiled_call_impl"] = None
-        for name, value in class_attributes(type(x)):  # a copy of the object's own hides that of the class
-            if name in x.__dict__:
-                continue
-            if type(value) in _CONTAINERS:
-                made.__dict__[name] = self(value)
-            elif type(value) is FunctionType and self._reaches(value, False):
-                made.__dict__[name] = MethodType(self(value), made)
+        for name, value in self._hidden(type(x)):
+            if name not in x.__dict__:
+                copied = self(value)
+                made.__dict__[name] = MethodType(copied, made) if type(value) is FunctionType else copied
         return self._filled(x, made)
+
+    def _hidden(self, kind: type) -> list[tuple[str, Any]]:
+        """The attributes and methods of a class that a copy needs as its own, which hides that of the class."""
+        if kind not in self.hiding:
+            self.hiding[kind] = [
+                (name, value)
+                for name, value in class_attributes(kind)
+                if type(value) in _CONTAINERS or (type(value) is FunctionType and self._reaches(value, False))
+            ]
+        return self.hiding[kind]
 
     def _filled(self, x: Any, made: Any) -> Any:
         """The copy ``made``, which will get the attributes of ``x``, those in slots too."""

@@ -25,7 +25,8 @@ class Sandbox(Mode):
     def __init__(self, tensors: Mapping[int, Tensor]):
         super().__init__()
         self.inside: dict[int, Tensor] = dict(tensors)
-        self.memory: set[int] = set()
+        self.new: list[Tensor] = []  # made in here, with their memory not yet in the list
+        self.memory: set[int | None] = set()
         self.kept: list[Tensor] = []  # what was replaced, so that ids stay valid
         for t in tensors.values():
             self._know(t)
@@ -43,7 +44,7 @@ class Sandbox(Mode):
     def own(self, t: Tensor) -> Tensor:
         """The tensor itself if it was made in here, else its copy."""
         if id(t) not in self.inside:
-            if _memory(t) in self.memory:  # such as nn.Parameter(t)
+            if self._made_here(t):  # such as nn.Parameter(t)
                 self._know(t)
             else:
                 self.kept.append(t)
@@ -51,10 +52,15 @@ class Sandbox(Mode):
         return self.inside[id(t)]
 
     def _know(self, t: Tensor, *others: Tensor) -> None:
-        self.inside.update({id(other): t for other in (t, *others)})
+        for other in (t, *others):
+            self.inside[id(other)] = t
+        self.new.append(t)
+
+    def _made_here(self, t: Tensor) -> bool:
+        self.memory.update(map(_memory, self.new))
+        self.new.clear()
         memory = _memory(t)
-        if memory is not None:
-            self.memory.add(memory)
+        return memory is not None and memory in self.memory
 
     def _replaced(self, value: Any) -> Any:
         if isinstance(value, Tensor):

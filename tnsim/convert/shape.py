@@ -60,7 +60,7 @@ def inferred(module: nn.Module, weights: Weights) -> Trace:
     found: dict[int, Trace] = {}
     failure: ConvertError | None = None
     reason = ""
-    widths = _widths(replica(module, weights.replaced(weights.tensors)), weights)
+    widths = _widths(module, weights)
     for n in widths:
         try:
             found[n] = record(module, (n,), weights)
@@ -89,7 +89,9 @@ def inferred(module: nn.Module, weights: Weights) -> Trace:
 
 def _widths(module: nn.Module, weights: Weights) -> list[int]:
     sizes = [n for t in weights.tensors.values() for n in reversed(t.shape)]
-    sizes += [n for child in module.modules() if has_rule(child) for n in rule(child).in_shape]
+    if any(map(has_rule, module.modules())):
+        copied = replica(module, weights.replaced(weights.tensors)).modules()
+        sizes += [n for child in copied if has_rule(child) for n in rule(child).in_shape]
     return [n for n in dict.fromkeys(map(int, sizes)) if n > 0]
 
 
