@@ -153,7 +153,7 @@ def _observed(module: nn.Module, recorder: Recorder) -> Iterator[None]:
         yield
     finally:
         for child, before in hidden:
-            del child.__dict__["forward"]
+            child.__dict__.pop("forward", None)
             if before is not _MISSING:
                 child.__dict__["forward"] = before
 
