@@ -156,19 +156,23 @@ def orbits(
 
 def _alone(sizes: Sequence[int], table: np.ndarray) -> np.ndarray:
     """How many legs of every block a multigraph leaves alone."""
-    return np.array(sizes) - table.sum(axis=-1, dtype=np.int64) - np.diagonal(table, axis1=-2, axis2=-1)
+    return (
+        np.array(sizes, dtype=np.int64)
+        - table.sum(axis=-1, dtype=np.int64)
+        - np.diagonal(table, axis1=-2, axis2=-1)
+    )
 
 
 def _weights(sizes: Sequence[int], table: np.ndarray) -> list[int]:
     """How many pairings of the legs every multigraph stands for."""
     whole = prod(map(factorial, sizes))
     kind = np.int64 if whole < 2**62 else object
-    factorials = np.array([factorial(k) for k in range(max(sizes) + 1)], dtype=kind)
+    factorials = np.array([factorial(k) for k in range(max(sizes, default=0) + 1)], dtype=kind)
     above = np.triu_indices(len(sizes), 1)
     loops = np.diagonal(table, axis1=-2, axis2=-1).astype(np.int64)
     over = factorials[table[:, above[0], above[1]]].prod(axis=1)
     over = over * (
-        factorials[loops] * np.array([2**k for k in range(max(sizes) + 1)], dtype=kind)[loops]
+        factorials[loops] * np.array([2**k for k in range(max(sizes, default=0) + 1)], dtype=kind)[loops]
     ).prod(axis=1)
     over = over * factorials[_alone(sizes, table)].prod(axis=1)
     return [int(n) for n in whole // over]
