@@ -101,9 +101,12 @@ class Contraction:
                 size = next(
                     t.ind_size(i) for t in self.tensors for i in t.inds if self.joins.get(i, i) == kept
                 )
-                inputs.append((kept, f"{ix}|"))
+                apart = f"{ix}|"
+                while apart in output:  # an index may stand for several
+                    apart += "|"
+                inputs.append((kept, apart))
                 arrays.append(eye(size, arrays[0]))
-                kept = f"{ix}|"
+                kept = apart
             output.append(kept)
         return inputs, output, arrays
 
