@@ -78,22 +78,42 @@ def test_heads_below_other_layers_layer_by_layer():
     torch.testing.assert_close(shares.sum(), gap, rtol=1e-9, atol=0)
 
 
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("o", [None, 1])
+def test_a_single_head_has_all_that_heads_have(kind, o):
+    if o and "residual" in HEADS[kind]:
+        pytest.skip("a residual connection keeps the width")
+    a, b = (Attention(n=1, o=o, **HEADS[kind]) for _ in range(2))
+    nets = [Network((("attn", f.poly()),)) for f in (a, b)]
+    x, w = nodes(4, 10)
+    x = x.reshape(-1, 2, 2)
+
+    def value(gains):
+        return w @ (scaled(a, gains, x) - scaled(b, gains, x)).square().sum((1, 2))
+
+    shares = tnsim.attribute(*nets, to="heads")
+    torch.testing.assert_close(shares, along(value, 1), rtol=1e-9, atol=1e-9 * shares.abs().max().item())
+
+
 def test_layers_without_heads_are_named():
     def net(**kw):
         return Network((("attn", Attention(**kw).poly()),))
 
-    with pytest.raises(ValueError, match="attn has no heads: it needs attention with several heads"):
-        tnsim.attribute(net(n=1), net(n=1), to="heads", layer="attn")
+    with pytest.raises(ValueError, match=r"blocks\.0 has no heads: it needs attention"):
+        tnsim.attribute(network(1), network(1), to="heads", layer="blocks.0")
     with pytest.raises(ValueError, match=r"layers with heads are \[\]"):
         tnsim.attribute(network(1), network(1), to="heads")
     with pytest.raises(ValueError, match="2 heads in a and 3 in b"):
         tnsim.attribute(net(n=2), net(n=3), to="heads")
 
 
+@pytest.mark.parametrize("count", [1, 2])
 @pytest.mark.parametrize("more", [dict(), dict(base=None), dict(tied=True, residual="lerp", norm=True)])
-def test_heads_of_a_converted_transformer(more):
+def test_heads_of_a_converted_transformer(more, count):
     ids = torch.tensor([[0, 1]])
-    models = [tnsim.nn.Transformer(3, 4, 2, 2, ("attn",), scale=0.5, **more).double().eval() for _ in "ab"]
+    models = [
+        tnsim.nn.Transformer(3, 4, count, 2, ("attn",), scale=0.5, **more).double().eval() for _ in "ab"
+    ]
     nets = [tnsim.convert(m, ids) for m in models]
     shares = tnsim.attribute(*nets, to="heads")
     total = tnsim.attribute(*nets).sum()
@@ -107,12 +127,13 @@ def test_heads_of_a_converted_transformer(more):
 @pytest.mark.parametrize(
     "more", [dict(), dict(bias=True), dict(bias="qk", tied=True), dict(mask=None, base=None)]
 )
-def test_a_gain_on_a_head_is_one_on_its_output(more):
-    model = tnsim.nn.Transformer(3, 6, 3, 2, ("attn",), scale=0.5, **more).double()
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_gain_on_a_head_is_one_on_its_output(more, count):
+    model = tnsim.nn.Transformer(3, 6, count, 2, ("attn",), scale=0.5, **more).double()
     ids = torch.tensor([[0, 1], [2, 2]])
-    net, gains = tnsim.convert(model, ids[:1]), rand(3)
-    assert heads(net["blocks.0"]) == 3
+    net, gains = tnsim.convert(model, ids[:1]), rand(count)
+    assert heads(net["blocks.0"]) == count
     found = head_gained(net, "blocks.0", gains)(ids)
     with torch.no_grad():
-        model.blocks[0].o.weight *= gains.repeat_interleave(2)
+        model.blocks[0].o.weight *= gains.repeat_interleave(6 // count)
     torch.testing.assert_close(found, model(ids), rtol=1e-10, atol=1e-10)

@@ -62,7 +62,9 @@ def attribute(
     * layers: layer k goes from a's to b's as a function, (1 − g_k) a_k + g_k b_k, and E(g) = ‖h_g − a‖² for the
       network h_g of these layers, from h_0 = a to h_1 = b. It does not depend on how a layer's hidden units are
       ordered or scaled. Starting from b gives other shares of the same sum.
-    * hidden: unit i of both models' layer has gain g_i, so the two must be matched, as two checkpoints are.
+    * hidden: unit i of both models' layer has gain g_i, so the two must be matched, as two checkpoints are. A unit is
+      one output of the product that the layer is made from, the biases of its factors included. Of a layer that was
+      written down term by term it is one of its one term of products.
     * heads: head i of both models' attention layer has gain g_i, matched likewise; a bias of its output is in a₀.
 
     A share is negative where a part makes the two models more alike.
@@ -229,7 +231,7 @@ def _gained_layer(
 
 _PARTS = {
     "hidden": ("hidden units", "one term of products, as D((Lx)∘(Rx))"),
-    "heads": ("heads", "attention with several heads"),
+    "heads": ("heads", "attention"),
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import autoray as ar
+import quimb.tensor as qtn
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
@@ -20,16 +21,15 @@ _FEW = 3  # tensors; an index of fewer is a bond, not a number of parallel produ
 
 
 def heads(f: Poly) -> int | None:
-    """How many heads a layer has; ``None`` if it is no attention layer of several heads."""
+    """How many heads a layer has; ``None`` if it is no attention layer."""
     if not has_links(f):
         return None
-    tops = [t for t in f.terms if t.degree == f.degree]
-    found = [_head(t) for t in tops]
-    if len(tops) != 1 or found[0] is None:
+    top, *others = (t for t in f.terms if t.degree == f.degree)
+    head = _head(top)
+    count = top.sizes[head] if head is not None else 1
+    if others or (count == 1 and not _is_single(top)):
         return None
-    count = tops[0].sizes[found[0]]
-    mixed = [t for t in f.terms if t.degree > 1 and _head(t, count) is None]
-    return None if mixed or count < 2 else count
+    return None if any(t.degree > 1 and not _through(t, top, count) for t in f.terms) else count
 
 
 def head_gained(net: Network, layer: str, gains: Array) -> Network:
@@ -42,8 +42,31 @@ def head_gained(net: Network, layer: str, gains: Array) -> Network:
     """
     f = net[layer]
     (count,) = ar.shape(gains)
-    new = replace(f, terms=tuple(_gained(t, _head(t, count), gains) for t in f.terms))
+    top = max(f.terms, key=lambda t: t.degree)
+    if count == 1:
+        terms = (t.attached(qtn.Tensor(gains[0], ())) if _through(t, top, 1) else t for t in f.terms)
+    else:
+        terms = (_gained(t, _head(t, count), gains) for t in f.terms)
+    new = replace(f, terms=tuple(terms))
     return replace(net, layers=tuple((n, new if n == layer else g) for n, g in net.layers))
+
+
+def _through(t: Term, top: Term, count: int) -> bool:
+    """Whether a term is one of the heads'. All those of a single head go through the same output map."""
+    if count > 1:
+        return _head(t, count) is not None
+    return any(x.data is _writer(top).data for x in t.tensors)
+
+
+def _writer(t: Term) -> qtn.Tensor:
+    """The output map."""
+    return max(t.tensors, key=lambda x: (t.out[-1] in x.inds, len(x.inds)))
+
+
+def _is_single(t: Term) -> bool:
+    """Whether there is one head: an index of size one, or no index that enough tensors share, and an output map."""
+    inner = [ix for ix in _writer(t).inds if ix not in _ends(t) and ix != MODEL]
+    return bool(inner) and t.out[-1] in _writer(t).inds and max(_shared(t).values(), default=0) < _FEW
 
 
 def _gained(t: Term, head: str | None, gains: Array) -> Term:
@@ -64,14 +87,20 @@ def _gained(t: Term, head: str | None, gains: Array) -> Term:
 
 def _head(t: Term, count: int | None = None) -> str | None:
     """The inner index, not a position, that most tensors share: queries, keys, values and output of one head."""
-    held: dict[str, int] = {}
-    for x in t.tensors:
-        for ix in x.inds:
-            if ix not in _ends(t) and ix != MODEL and space(ix) != "s" and count in (None, t.sizes[ix]):
-                held[ix] = held.get(ix, 0) + 1
+    held = {ix: n for ix, n in _shared(t).items() if count in (None, t.sizes[ix])}
     most = max(held.values(), default=0)
     best = [ix for ix, n in held.items() if n == most]
     return best[0] if most >= _FEW and len(best) == 1 else None
+
+
+def _shared(t: Term) -> dict[str, int]:
+    """How many tensors share an inner index that is no position; one of a single entry numbers nothing."""
+    held: dict[str, int] = {}
+    for x in t.tensors:
+        for ix in x.inds:
+            if ix not in _ends(t) and ix != MODEL and space(ix) != "s" and t.sizes[ix] > 1:
+                held[ix] = held.get(ix, 0) + 1
+    return held
 
 
 def _ends(t: Term) -> Sequence[str]:
