@@ -6,10 +6,10 @@ is expected to have. Nothing is rounded. What is taken out is one power of two i
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from math import frexp, log2
+from math import frexp, inf, log2
 from typing import Any
 
 import autoray as ar
@@ -18,6 +18,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.scaled import limits
 from tnsim.algebra.term import Term, retensor
 from tnsim.algebra.wires import MODEL
 
@@ -46,10 +47,14 @@ def in_range(net: Network, exponent: Array = 0.0, output: Any = None) -> tuple[N
         The network, in which arrays that terms of a layer share are still shared; and e, shape ``()`` or ``(m,)``.
     """
     layers = []
+    sizes = _sizes(net)
     e = ar.do("zeros", (), like=net.polys[0].like) + exponent
     for k, (name, f) in enumerate(net.layers, 1):
-        last = k == len(net) and output is not None
-        g, e = _layer(f, e, _layer(f[output], e)[1] if last else None)
+        whole = None
+        if k == len(net) and output is not None:
+            chosen = f[output]
+            whole = _layer(chosen, e, _sizes(Network(((name, chosen),))))[1]
+        g, e = _layer(f, e, sizes, whole)
         layers.append((name, g))
     return replace(net, layers=tuple(layers)), e
 
@@ -59,15 +64,20 @@ class _Size:
     """An array in its own units.
 
     Attributes:
-        exponent: a power of two close to its largest entry, shape ``()`` or ``(m,)``; 0 if it stays as it is.
-        norm: log2 of its norm in these units; far below zero for an array of zeros.
+        exponent: a power of two close to its largest entry, shape ``()``, or ``(m,)`` in a run; 0 if it stays as it is.
+        norm: log2 of its norm in these units, estimated by the mean of its entries and the largest; far below zero for
+            an array of zeros.
     """
 
     exponent: Array
     norm: Array
 
+    def in_place(self) -> "_Size":
+        """The array as it is."""
+        return _Size(self.exponent * 0, self.norm + self.exponent)
 
-def _layer(f: Poly, e: Array, whole: Array = None) -> tuple[Poly, Array]:
+
+def _layer(f: Poly, e: Array, known: Mapping[int, _Size], whole: Array = None) -> tuple[Poly, Array]:
     """A layer that reads x = 2ᵉ z, and the exponent of its output, if that is not given."""
     groups = _groups(f)
     alone = {group[0] for group in groups if len(group) == 1}
@@ -82,7 +92,8 @@ def _layer(f: Poly, e: Array, whole: Array = None) -> tuple[Poly, Array]:
         for k in group:
             for x, (n, _) in zip(f.terms[k].tensors, keys[k], strict=True):
                 if n not in sizes:  # what all have equally often is a factor of them all
-                    sizes[n] = _size(x, not _wire(x) and len({c[n] for c in counts}) == 1)
+                    own = not _wire(x) and len({c[n] for c in counts}) == 1
+                    sizes[n] = known[n] if own else known[n].in_place()
 
     exponents, norms = [], []
     for t, ks, (c, power) in zip(f.terms, keys, coefficients, strict=True):
@@ -130,6 +141,8 @@ def _wire(x: qtn.Tensor) -> bool:
 
 def _groups(f: Poly) -> list[tuple[int, ...]]:
     """The terms of a layer, those together that share weights, directly or through others."""
+    if len(f.terms) == 1:
+        return [(0,)]
     graph = nx.Graph()
     for k, t in enumerate(f.terms):
         graph.add_node(("term", k))
@@ -161,18 +174,24 @@ def _apart(coefficient: float) -> tuple[float, int]:
     return frexp(coefficient) if far else (coefficient, 0)
 
 
-def _size(x: qtn.Tensor, own: bool) -> _Size:
-    run = MODEL in x.inds
-    data = ar.stop_gradient(x.data)
-    flat = ar.do("abs", ar.do("reshape", data, (ar.shape(data)[0] if run else 1, -1)))
-    most = ar.do("amax", flat, axis=1)
-    some = most > 0
-    most = ar.do("where", some, most, most * 0 + 1)
-    power = ar.do("ceil", ar.do("log2", most))
-    flat = _shifted(flat, -power[:, None])
-    norm = ar.do("log2", ar.do("where", some, ar.do("sum", flat * flat, axis=1), most * 0 + 1)) / 2
-    norm = ar.do("where", some, norm if own else norm + power, norm * 0 + _NOTHING)
-    return _Size(power * own if run else power[0] * own, norm if run else norm[0])
+def _sizes(net: Network) -> dict[int, _Size]:
+    """The sizes of all arrays, by their id; all at once, for there are many and each is quickly done."""
+    arrays = {id(x.data): x for f in net.polys for t in f.terms for x in t.tensors}
+    runs = net.models
+    found = []
+    for x in arrays.values():
+        data = ar.stop_gradient(x.data)
+        flat = ar.do("reshape", data, (ar.shape(data)[0] if MODEL in x.inds else 1, -1))
+        ends = ar.do("linalg.norm", flat, inf, 1), ar.do("linalg.norm", flat, 1, 1)
+        found += [ar.do("broadcast_to", y, (runs,)) if runs else y[0] for y in ends]
+    table = ar.do("stack", found, axis=0)
+    some = table > 0
+    logs = ar.do("where", some, ar.do("log2", ar.do("where", some, table, 1.0)), _NOTHING)
+    most, total = logs[::2], logs[1::2]
+    lowest = log2(limits(table)[0]) - 2 * _LEAST  # its inverse is in range, with a factor
+    powers = ar.do("ceil", ar.do("where", most > lowest, most, ar.do("where", most > _ZERO, lowest, 0.0)))
+    norms = (most + total) / 2 - powers
+    return {n: _Size(powers[k], norms[k]) for k, n in enumerate(arrays)}
 
 
 def _spread(t: Term) -> float:
@@ -192,16 +211,11 @@ def _larger(a: Array, b: Array) -> Array:
 
 def _times(x: qtn.Tensor, exponent: Array) -> Array:
     """An array times a power of two, one for every model of a run."""
-    if not ar.ndim(exponent):
-        return _shifted(x.data, exponent)
+    gain = 2.0**exponent
+    if not ar.ndim(gain):
+        return x.data * gain
     data = x.data if MODEL in x.inds else x.data[None]
-    return _shifted(data, ar.do("reshape", exponent, (-1, *(1,) * (ar.ndim(data) - 1))))
-
-
-def _shifted(x: Array, exponent: Array) -> Array:
-    """In two steps, for the power may be out of range where the product is not."""
-    half = ar.do("floor", exponent / 2)
-    return x * 2.0**half * 2.0 ** (exponent - half)
+    return data * ar.do("reshape", gain, (-1, *(1,) * (ar.ndim(data) - 1)))
 
 
 def _inds(x: qtn.Tensor, data: Array) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 from tnsim.algebra.network import Network
 from tnsim.algebra.ranges import in_range
 from tnsim.analysis.problem import law_for
+from tnsim.analysis.recipe import answer
 from tnsim.measure.measure import Measure
 
 __all__ = ["in_units"]
@@ -26,5 +27,9 @@ def in_units(
         units of its size; and the exponents.
     """
     law, units = law_for(nets, under).normalised()
-    known = {id(net): in_range(net, units[0] if units else 0.0, output) for net in nets}
+    known = {}
+    for net in nets:
+        if id(net) not in known:
+            given = (net, units[0] if units else 0.0, output)
+            known[id(net)] = answer(in_range, given)(given)
     return tuple(known[id(net)][0] for net in nets), law, tuple(known[id(net)][1] for net in nets)
