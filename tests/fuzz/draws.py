@@ -42,6 +42,9 @@ def expressions(draw, x, x0, target, degree, deep, places=0):
             n = 2 if way == "square" else 3
             e, d = sub(d=degree // n)
             return ("power", n, e), n * d
+        case "raw":  # products of coordinates as they are, or after a fixed matrix
+            fixed = draw(st.sampled_from(("", "", "roll", "cumsum")))
+            return draw(st.sampled_from((("power", 2, ("x",)), ("times", ("x",), _fixed(fixed))))), 2
         case "times" | "gate":
             first, d = sub(d=degree // 2)
             second, c = beside(d=degree - d)
@@ -139,12 +142,16 @@ def _ways(x, target, degree, places, deep):
     )
     if degree >= 2:
         ways += ["square"] * 4 + ["times"] * 4 + ["gate"] * 3 + ["outer"] + ["dot"] * (target == 1)
-        ways += ["bilinear"] * (not places)
+        ways += ["bilinear"] * (not places) + ["raw"] * 6 * (target == x)
     if degree >= 3:
         ways += ["cube"] + ["attend"] * 6 * bool(places)
     if places:
         ways += ["along"] * 2
     return ways
+
+
+def _fixed(how):
+    return ("fixed", how, ("x",)) if how else ("x",)
 
 
 def _linear(draw, target, e):
