@@ -24,6 +24,31 @@ FOUND = {
         *[Model(2, (("fixed", "centre", LINEAR), ("fixed", "sum", X)), seed=seed) for seed in (16, 17)],
         ask=("inner",),
     ),
+    "a hidden state that is zero is cut to one coordinate": Case(
+        Model(
+            2,
+            (
+                ("zero", LINEAR),
+                ("plus", ("times", X, X), ("constant", "c", 2, X)),
+                ("linear", "w", 2, True, "full", 1.0, ("power", 2, X)),
+            ),
+        ),
+        Model(2, (LINEAR,)),
+        ask=("truncate", "truncate_to_an_error", "spectrum"),
+    ),
+    "a product of constants": Case(
+        Model(2, (("plus", ("zero", LINEAR), ("constant", "c", 2, X)), ("power", 2, X))),
+        Model(2, (LINEAR,)),
+        ask=("inner", "gram", "collapse"),
+    ),
+    "products of tokens at a single position": Case(
+        *[
+            Model(1, (("outer", ("linear", "g", 2, True, "full", 1.0, X), X),), seed=s, n_ctx=1, vocab=2)
+            for s in (0, 1)
+        ],
+        Law("tokens"),
+        ("similarity", "gram"),
+    ),
     "no parameter reaches the output": Case(Model(2, (LINEAR, ("x0",))), Model(2, (LINEAR,)), ask=("entk",)),
 }
 

@@ -67,8 +67,15 @@ def plan_at(
         return Plan(at, n, left, order=order, gram=below)
     modes = modes_of(below, lambda v: above @ v, n, below, None, at, "singular values", root=True)
     energies = modes.energies
+    if not len(
+        energies
+    ):  # the state is zero under the law: one coordinate is kept, and nothing comes back from it
+        return Plan(at, n, below.new_zeros(2), torch.eye(1, n).to(below), below.new_zeros(1, n))
     tail = torch.cat([energies.flip(0).cumsum(0).flip(0), energies.new_zeros(1)])
-    return Plan(at, n, tail / tail[0], modes.readers, modes.patterns)
+    left = (
+        tail / tail[0] if bool(tail[0] > 0) else torch.zeros_like(tail)
+    )  # or nothing of it reaches the output
+    return Plan(at, n, left, modes.readers, modes.patterns)
 
 
 def _greedy(gram: torch.Tensor, above: torch.Tensor) -> tuple[tuple[int, ...], torch.Tensor]:
