@@ -8,6 +8,7 @@ from tnsim.convert.cut import cut
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.evaluate import evaluate
 from tnsim.convert.layout import Misfit, factors, is_position, permuted, refined
+from tnsim.convert.tokens import Tokens, vocabulary
 from tnsim.convert.trace import Trace
 from tnsim.convert.value import Value, start
 from tnsim.convert.weights import Weights
@@ -29,7 +30,7 @@ def network(trace: Trace, weights: Weights) -> Network:
         return _network(trace, weights, None)
     failure: ConvertError | None = None
     try:
-        net = _network(trace, weights, 0)
+        net = _network(trace, weights, 1)
         if trace.source.is_tokens or _keeps_positions(net.polys[0]):
             return net
     except ConvertError as error:
@@ -44,32 +45,32 @@ def network(trace: Trace, weights: Weights) -> Network:
 
 def _network(trace: Trace, weights: Weights, positions: int | None) -> Network:
     like = torch.empty((), dtype=weights.dtype, device=weights.device)
-    shape, batch = trace.source.shape, 0
+    shape = trace.source.shape
     if trace.source.is_tokens:
-        if len(shape) != 2 or trace.n_tokens is None:
-            raise ConvertError(
-                f"token ids of shape {shape[1:]} are read, but by no embedding table; give one sequence of ids for every "
-                "sample, and let nn.Embedding, F.embedding or F.one_hot read them."
-            )
-        shape = (*shape, trace.n_tokens)
+        shape = (*shape, vocabulary(trace).shape[-1])
     domain = shape[1:]
     layers = []
     parts = cut(trace)
+    value = start(like, shape, 0, (1, 1), positions)
+    source: Value | Tokens = Tokens.one_hot(value) if trace.source.is_tokens else value
     for layer in parts:
-        value = start(shape, batch, like, positions)
-        value = evaluate(layer, value, trace, weights)
+        value = evaluate(layer, source, trace, weights)
         poly, positions = _boundary(value, last=layer is parts[-1])
         layers.append((layer.name, poly))
-        shape, batch = value.shape, value.batch
-    if batch != 0:
-        raise ConvertError(f"the output has its batch on axis {batch}; return it with the batch axis first.")
-    if not value.item:
+        source = start(like, value.shape, value.batch, value.fold, positions)
+    if value.batch != 0 or value.fold != (1, 1):
+        raise ConvertError(
+            f"the output has its batch on axis {value.batch}; return it with the batch axis first."
+            if value.fold == (1, 1)
+            else "the output has positions folded into its batch; return it with one row for every sample."
+        )
+    if len(value.shape) == 1:
         layers[-1] = (layers[-1][0], poly[0])  # one number for every sample is an output without axes
     return Network(tuple(layers), domain)
 
 
 def _boundary(value: Value, last: bool) -> tuple[Poly, int | None]:
-    """The polynomial over ``(s, d)`` or ``(d,)``, and which axis of a sample counts the positions.
+    """The polynomial over ``(s, d)`` or ``(d,)``, and which axis of the tensor counts the positions.
 
     The last layer's output keeps the order of its entries; elsewhere the positions may come from any axis.
     """
@@ -86,9 +87,12 @@ def _boundary(value: Value, last: bool) -> tuple[Poly, int | None]:
         for axis, (at, part) in enumerate(zip(ends, parts, strict=True))
         if len(part) == 1 and is_position(poly.codomain[at][0])
     ]
-    if len(places) != 1 or len(poly.codomain) < 2 or (last and (places[0][0] != 0 or len(value.item) != 2)):
-        flat = fuse(poly, 0, len(poly.codomain), "d") if poly.codomain else poly
-        return tidy(flat), None
+    in_order = len(value.shape) == 3 and value.batch == 0 and places[:1] and places[0][0] == 1
+    if last and len(places) != 1 and len(value.shape) == 3 and value.batch == 0 and parts[1] and parts[2]:
+        table = fuse(fuse(poly, ends[2], len(parts[2]), "y"), 0, ends[2], "x")
+        return tidy(rename(table, ["s", "d"])), None
+    if len(places) != 1 or len(poly.codomain) < 2 or (last and not in_order):
+        return tidy(rename(value.flattened().poly, ["d"])), None
     ((axis, at),) = places
     rest = [k for k in range(len(poly.codomain)) if k != at]
     poly = permuted(poly, [at, *rest])

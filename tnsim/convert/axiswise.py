@@ -3,29 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tnsim.convert.errors import Refusal
+from tnsim.algebra.axes import attach
+from tnsim.convert.errors import APART, MIXED, Refusal
 from tnsim.convert.layout import unified
 from tnsim.convert.site import Site
 from tnsim.convert.structure import counts_positions, plus_constant, positioned, scaled, summed
-from tnsim.convert.value import Value, affine, move, uniform
+from tnsim.convert.value import Value, move, uniform
 
-__all__ = ["add", "affordable", "any_axes", "contracted", "join", "multiply", "offset", "reduced", "scale"]
+__all__ = ["add", "affordable", "apart", "contracted", "multiply", "offset", "reduced", "scale"]
 
 _MOST_TERMS = 4096
-_APART = (
-    "{name} pairs samples of a batch with each other",
-    "Treat every sample alike, and keep the batch axis in one place.",
-)
-
-
-def any_axes(*things: Any) -> bool:
-    """Whether one of them is a value with several output axes."""
-    return any(isinstance(v, Value) and v.has_axes for v in things)
 
 
 def affordable(terms: int) -> None:
@@ -41,38 +34,44 @@ def affordable(terms: int) -> None:
 def multiply(a: Value, b: Value) -> Value:
     """a · b, broadcast."""
     affordable(len(a.poly.terms) * len(b.poly.terms))
-    shape, batch, (f, g) = _together(a, b)
-    return Value(f * g, shape, batch)
+    like, (f, g) = _together(a, b)
+    return replace(like, poly=f * g)
 
 
 def add(a: Value, b: Value) -> Value:
     """a + b, broadcast."""
-    shape, batch, (f, g) = _together(a, b)
-    return Value(f + g, shape, batch)
+    like, (f, g) = _together(a, b)
+    return replace(like, poly=f + g)
 
 
 def scale(a: Value, c: Tensor, role: str) -> Value:
     """a · c for a constant, broadcast."""
-    shape, batch, c = _beside(a, c)
-    return Value(scaled(a.poly, a.item, c, _without(shape, batch), role), shape, batch)
+    like, c = _beside(a, c)
+    if not c.dim() or (not a.has_axes and like.size == a.size):
+        f = attach(a.poly, _entries(c, like.item), [0] if c.dim() else [], role)
+    else:
+        f = scaled(a.poly, a.item, c, like.item, role)
+    return replace(like, poly=f)
 
 
 def offset(a: Value, c: Tensor) -> Value:
     """a + c for a constant, broadcast."""
-    shape, batch, c = _beside(a, c)
-    return Value(plus_constant(a.poly, a.item, c, _without(shape, batch)), shape, batch)
+    like, c = _beside(a, c)
+    if not a.has_axes and like.size == a.size:
+        return replace(like, poly=a.poly + (_entries(c, like.item) if c.dim() else c.expand(like.size)))
+    return replace(like, poly=plus_constant(a.poly, a.item, c, like.item))
 
 
 def reduced(a: Value, dims: Sequence[int], keep: bool = False) -> Value:
     """The sum over axes of the tensor, the batch not among them."""
     axes = sorted(d % len(a.shape) for d in dims)
     if a.batch in axes:
-        raise Refusal("{name} mixes the samples of a batch", "Treat every sample alike.")
-    f = summed(a.poly, a.item, [d - (d > a.batch) for d in axes])
+        raise Refusal(*MIXED)
+    f = summed(a.poly, a.item, axes)
     if keep:
-        return Value(f, tuple(1 if d in axes else n for d, n in enumerate(a.shape)), a.batch)
+        return replace(a, poly=f, shape=tuple(1 if d in axes else n for d, n in enumerate(a.shape)))
     shape = tuple(n for d, n in enumerate(a.shape) if d not in axes)
-    return Value(f, shape, a.batch - sum(d < a.batch for d in axes))
+    return replace(a, poly=f, shape=shape, batch=a.batch - sum(d < a.batch for d in axes))
 
 
 def contracted(
@@ -88,7 +87,7 @@ def contracted(
     """
     data = [move(fn, v) for fn, v in zip(lay, operands, strict=True) if isinstance(v, Value)]
     product = reduce(multiply, data)
-    new = [k for k, n in enumerate(product.item) if n == 1]
+    new = [k for k, n in enumerate(product.item) if n == 1 and k != product.batch]
     for fn, c in zip(lay, operands, strict=True):
         if not isinstance(c, Value):
             product = scale(product, fn(c).to(product.poly.like.dtype), site.role(c))
@@ -96,56 +95,39 @@ def contracted(
         return product
     given = [k for k in new if product.item[k] > 1]
     gone = [d % len(product.shape) for d in dims]
-    gone = [d - (d > product.batch) for d in gone if d != product.batch]
     if len(given) == 1 and sum(counts_positions(product.poly, product.item, k) for k in gone) == 1:
         product = replace(product, poly=positioned(product.poly, product.item, given[0]))
     return reduced(product, dims)
 
 
-def join(site: Site, parts: Sequence[Any], axis: int) -> Value:
-    """Values and constants one after the other along an axis."""
-    data = [v for v in parts if isinstance(v, Value)]
-    total, batch = sum(v.shape[axis] for v in parts), data[0].batch
-    if any(v.batch != batch for v in data) or axis == batch:
-        raise Refusal(*_APART)
-    shape = tuple(total if k == axis else n for k, n in enumerate(data[0].shape))
-    at, placed = 0, []
-    like = data[0].poly.like
-    whole = torch.zeros(shape, dtype=like.dtype, device=like.device)
-    constants = False
-    for v in parts:
-        n = v.shape[axis]
-        if isinstance(v, Value):
-            sides = [0, 0] * (len(shape) - 1 - axis) + [at, total - at - n]
-            placed.append(affine(v, lambda t, s=sides: torch.nn.functional.pad(t, s), shape, "place"))  # type: ignore[misc]
-        else:
-            whole = whole.slice_scatter(v.to(like.dtype), axis, at, at + n)
-            constants = True
-        at += n
-    out = reduce(add, placed)
-    return offset(out, whole) if constants else out
+def apart(a: Value, b: Value) -> bool:
+    """Whether two tensors of as many axes have their samples in different places."""
+    return (a.batch - len(a.shape), a.fold) != (b.batch - len(b.shape), b.fold)
 
 
-def _together(a: Value, b: Value) -> tuple[tuple[int, ...], int, list[Any]]:
+def _together(a: Value, b: Value) -> tuple[Value, list[Any]]:
+    """Both over the same output axes, and the layout of what is made from them."""
+    if apart(a, b):
+        raise Refusal(*APART)
     shape = tuple(torch.broadcast_shapes(a.shape, b.shape))
-    batch = a.batch + len(shape) - len(a.shape)
-    if batch != b.batch + len(shape) - len(b.shape):
-        raise Refusal(*_APART)
-    polys, _ = unified([(a.poly, a.item), (b.poly, b.item)], [], _without(shape, batch))
-    return shape, batch, polys
+    like = replace(a, shape=shape, batch=a.batch + len(shape) - len(a.shape))
+    if a.size == b.size == like.size and a.poly.codomain == b.poly.codomain and not a.has_axes:
+        return like, [a.poly, b.poly]
+    polys, _ = unified([(a.poly, a.item), (b.poly, b.item)], [], like.item)
+    return like, polys
 
 
-def _beside(a: Value, c: Tensor) -> tuple[tuple[int, ...], int, Tensor]:
-    """The shape of the result, its batch axis, and the constant for one sample."""
+def _beside(a: Value, c: Tensor) -> tuple[Value, Tensor]:
+    """The layout of the result, and the constant for one sample."""
     shape = tuple(torch.broadcast_shapes(a.shape, c.shape))
-    batch = a.batch + len(shape) - len(a.shape)
+    like = replace(a, shape=shape, batch=a.batch + len(shape) - len(a.shape))
+    at = like.batch - (len(shape) - c.dim())
     c = c.to(a.poly.like.dtype)
-    if len(shape) - c.dim() > batch:
-        return shape, batch, c
-    at = batch - (len(shape) - c.dim())
-    rest = (*c.shape[:at], *c.shape[at + 1 :])
-    return shape, batch, uniform(c, at).reshape(rest) if c.shape[at] > 1 else c.select(at, 0)
+    if c.numel() == 1:
+        return like, c.reshape(())
+    return like, uniform(c, at, a.fold) if at >= 0 and c.shape[at] > 1 else c
 
 
-def _without(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
-    return (*shape[:batch], *shape[batch + 1 :])
+def _entries(c: Tensor, item: tuple[int, ...]) -> Tensor:
+    """A constant for one sample as a vector of its entries; a number stays one."""
+    return c if not c.dim() else c if c.dim() == 1 and c.numel() == prod(item) else c.expand(item).reshape(-1)

@@ -9,6 +9,7 @@ from tnsim.algebra import Network, Poly
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.forward import run, sample
 from tnsim.convert.replica import replica
+from tnsim.convert.tokens import vocabulary
 from tnsim.convert.trace import Trace
 
 __all__ = ["absolute", "check_finite", "verify"]
@@ -42,20 +43,21 @@ def verify(net: Network, trace: Trace) -> None:
         ConvertError: if they differ.
     """
     worst, failure = float("inf"), ""
-    weights, traced, tokens = trace.weights, trace.root.module, trace.n_tokens
+    weights, traced = trace.weights, trace.root.module
+    tokens = vocabulary(trace) if trace.source.is_tokens else None
     kind = type(traced).__name__
     for native, dtype in ((True, weights.own_dtype), (False, weights.dtype)):
         tensors = weights.replaced(weights.copies(native))
         module = replica(traced, tensors)
         for scale in _SCALES:
             x = sample(_SAMPLES, net.in_shape, weights.dtype, weights.device) * scale
-            x = x.to(dtype) if tokens is None else x.argmax(-1)
+            x = x.to(dtype) if tokens is None else x.masked_fill(~tokens.to(x.device), -torch.inf).argmax(-1)
             try:
                 want = run(module, tensors, x)
             except RuntimeError as error:  # an operation that this dtype does not have on this device
                 failure = str(error)
                 break
-            got = net(x if tokens else x.to(weights.dtype)).reshape(_SAMPLES, -1)
+            got = net(x if tokens is not None else x.to(weights.dtype)).reshape(_SAMPLES, -1)
             if want.shape[0] != _SAMPLES or want.numel() != got.numel():
                 break
             want = want.reshape(_SAMPLES, -1).to(weights.dtype)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from math import comb
 from numbers import Real
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnsim.algebra.term import retensor
-from tnsim.convert.axiswise import add, affordable, any_axes, multiply, offset, scale
-from tnsim.convert.errors import Refusal
-from tnsim.convert.layout import Misfit
+from tnsim.convert.axiswise import add, affordable, multiply, offset, scale
+from tnsim.convert.errors import MIXED, Refusal
 from tnsim.convert.site import Site
-from tnsim.convert.value import Value, uniform
+from tnsim.convert.trace import members, words
+from tnsim.convert.value import Value
 
 __all__ = ["ELEMENTWISE", "plus", "times"]
 
+_SAME = words("clone contiguous detach data alias positive requires_grad _to_copy lift_fresh lift_fresh_copy")
+_DROPOUTS = words("""
+    dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout
+""")
 _LINE = "Multiply instead, or register a rule with @tnsim.convert.register."
 
 
@@ -28,19 +32,13 @@ def plus(site: Site, a: Any, b: Any) -> Any:
     if not isinstance(a, Value):
         a, b = b, a
     b = site.plain(b)
+    if isinstance(b, Value):
+        return add(a, b)
     if isinstance(b, Real):
         if not b:
             return a
-        if not a.has_axes:
-            return replace(a, poly=a.poly + float(b))
         b = torch.tensor(float(b), dtype=a.poly.like.dtype, device=a.poly.like.device)
-    if any_axes(a, b):
-        try:
-            return add(a, b) if isinstance(b, Value) else offset(a, b)
-        except Misfit:
-            a, b = _flattened(a, b)
-    a, b = _aligned(a, b)
-    return replace(a, poly=a.poly + (b.poly if isinstance(b, Value) else b))
+    return offset(a, b)
 
 
 def times(site: Site, a: Any, b: Any) -> Any:
@@ -50,48 +48,11 @@ def times(site: Site, a: Any, b: Any) -> Any:
     if not isinstance(a, Value):
         a, b = b, a
     b = site.plain(b)
+    if isinstance(b, Value):
+        return multiply(a, b)
     if isinstance(b, Real):
         return replace(a, poly=a.poly * float(b))
-    if any_axes(a, b):
-        try:
-            return multiply(a, b) if isinstance(b, Value) else scale(a, b, site.role(b))
-        except Misfit:
-            a, b = _flattened(a, b)
-    if isinstance(b, Value):
-        a, b = _aligned(a, b)
-        affordable(len(a.poly.terms) * len(b.poly.terms))
-        return replace(a, poly=a.poly * b.poly)
-    role = site.role(b)
-    if b.numel() == 1 and b.dim() <= len(a.shape):
-        b = b.reshape(())
-    if b.dim():
-        a, b = _aligned(a, b)
-    b = b.to(a.poly.like.dtype)
-    f = a.poly * b
-    terms = (
-        replace(t, tensors=tuple(retensor(x, tags=role) if x.data is b else x for x in t.tensors))
-        for t in f.terms
-    )
-    return replace(a, poly=f.written(tuple(terms)))
-
-
-def _flattened(*things: Any) -> list[Any]:
-    return [v.flattened() if isinstance(v, Value) else v for v in things]
-
-
-def _aligned(a: Value, b: "Value | Tensor") -> tuple[Value, Any]:
-    """Both broadcast to one shape; a constant as the entries of one sample."""
-    shape = tuple(torch.broadcast_shapes(a.shape, b.shape))
-    a = a.broadcast(shape).flattened()
-    if not isinstance(b, Value):
-        return a, uniform(b.expand(shape), a.batch).to(a.poly.like.dtype)
-    b = b.broadcast(shape).flattened()
-    if a.batch != b.batch:
-        raise Refusal(
-            "{name} pairs samples of a batch with each other",
-            "Treat every sample alike, and keep the batch axis in one place.",
-        )
-    return a, b
+    return scale(a, b, site.role(b))
 
 
 def _add(site: Site, input: Any, other: Any, *, alpha: float = 1) -> Any:
@@ -138,7 +99,17 @@ def _pow(site: Site, input: Any, exponent: Any) -> Value:
             "no polynomial form for an exponent that depends on data",
             "Use a fixed whole exponent, such as x ** 2.",
         )
-    n = exponent.item() if isinstance(exponent, Tensor) and exponent.numel() == 1 else exponent
+    if not isinstance(exponent, Tensor) or exponent.numel() == 1:
+        return _power(input, exponent.item() if isinstance(exponent, Tensor) else exponent)
+    if exponent.requires_grad:
+        raise Refusal("no polynomial form for a trained exponent", "Use fixed whole exponents.")
+    parts = []
+    for n in exponent.unique().tolist():
+        parts.append(scale(_power(input, n), exponent == n, "mask"))
+    return reduce(add, parts)
+
+
+def _power(input: Value, n: Any) -> Value:
     if not isinstance(n, Real) or float(n) < 0 or not float(n).is_integer():
         raise Refusal(f"no polynomial form for the power {n}", "Use a whole exponent, such as x ** 2.")
     n = int(float(n))
@@ -161,6 +132,72 @@ def _addcmul(site: Site, input: Any, tensor1: Any, tensor2: Any, *, value: float
     return plus(site, input, times(site, times(site, tensor1, tensor2), value))
 
 
+def _addcdiv(site: Site, input: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    return plus(site, input, times(site, _div(site, tensor1, tensor2), value))
+
+
+def _tri(site: Site, input: Value, diagonal: int = 0) -> Value:
+    if input.batch >= len(input.shape) - 2:
+        raise Refusal(*MIXED)
+    like = input.poly.like
+    ones = torch.ones(input.shape[-2:], dtype=like.dtype, device=like.device)
+    return scale(input, site.step.function(ones, diagonal), site.step.op)
+
+
+def _masked_fill(site: Site, input: Any, mask: Any, value: Any) -> Any:
+    return _where(site, mask, value, input)
+
+
+def _where(site: Site, condition: Any, input: Any, other: Any) -> Any:
+    if isinstance(condition, Value):
+        raise Refusal("no polynomial form for a choice by data", "Use a constant mask.")
+    condition = condition.bool()
+    like = members((input, other), Value)[0].poly.like
+    parts = []
+    for v, mask in ((input, condition), (other, ~condition)):
+        if isinstance(v, Value):
+            role = site.role(condition)
+            parts.append(scale(v, mask.to(like.dtype), "mask" if role == site.step.op else role))
+        elif bool((torch.as_tensor(v).detach() != 0).any()) or members(v, Tensor):
+            parts.append(torch.where(mask, torch.as_tensor(v, dtype=like.dtype, device=like.device), 0.0))
+    return reduce(lambda a, b: plus(site, a, b), parts)
+
+
+def _batch_norm(
+    site: Site,
+    input: Value,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    **_: Any,
+) -> Value:
+    if training or running_mean is None or running_var is None:
+        why = "in training mode" if running_mean is not None else "without running statistics"
+        raise Refusal(
+            f"no polynomial form for {{name}} {why}",
+            "It divides by the variance of the batch. Call model.eval() first, with track_running_stats=True.",
+        )
+    scale = torch.rsqrt(running_var + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    spread = lambda c: c.reshape(-1, *[1] * (len(input.shape) - 2))  # noqa: E731
+    scale, shift = site.adopt(spread(scale), weight, running_var), spread(shift)
+    return plus(site, times(site, input, scale), shift)
+
+
+def _dropout(site: Site, input: Value, p: float = 0.5, training: bool = True, inplace: bool = False) -> Value:
+    if training and p > 0:
+        raise Refusal(
+            "no polynomial form for {name} in training mode", "It is random. Call model.eval() first."
+        )
+    return input
+
+
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("add", "radd"), _add),
     **dict.fromkeys(("sub", "subtract"), _sub),
@@ -169,10 +206,16 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("div", "divide", "true_divide", "truediv"), _div),
     **dict.fromkeys(("rdiv", "rtruediv"), _rdiv),
     **dict.fromkeys(("neg", "negative"), _neg),
-    **dict.fromkeys(("clone", "contiguous", "detach", "data", "alias", "positive", "requires_grad"), _same),
+    **dict.fromkeys(_SAME, _same),
     "square": _square,
     "pow": _pow,
     "rpow": _rpow,
     "lerp": _lerp,
     "addcmul": _addcmul,
+    "addcdiv": _addcdiv,
+    **dict.fromkeys(("tril", "triu"), _tri),
+    "masked_fill": _masked_fill,
+    "where": _where,
+    "batch_norm": _batch_norm,
+    **dict.fromkeys(_DROPOUTS, _dropout),
 }

@@ -1,9 +1,18 @@
 """ConvertError: what cannot be converted, where it stands, and what to write instead."""
 
-__all__ = ["ConvertError", "InputError", "Refusal", "located", "unsupported"]
+__all__ = ["APART", "MIXED", "ConvertError", "InputError", "Refusal", "located", "unsupported"]
 
-_DEFAULT = (
+MIXED = ("{name} mixes the samples of a batch", "Treat every sample alike, and keep the batch axis apart.")
+APART = (
+    "{name} pairs samples of a batch with each other",
+    "Treat every sample alike, and keep the batch axis in one place.",
+)
+_ACTIVATION = (
     "tnsim needs polynomial layers: use tnsim.nn.BilinearLayer, or register a rule with "
+    "@tnsim.convert.register."
+)
+_DEFAULT = (
+    "It is made of no sums and products of the data that tnsim can find: write it with these, or register a rule with "
     "@tnsim.convert.register."
 )
 _SOFTMAX = (
@@ -21,7 +30,38 @@ _COMPARE = (
 _RANDOM = "The output would be random: call model.eval(), or leave the noise out of forward."
 _INTEGER = "A whole number is no polynomial of the data: keep it floating, or embed it outside the model."
 
+_ACTIVATIONS = [
+    "relu",
+    "relu6",
+    "gelu",
+    "silu",
+    "sigmoid",
+    "logsigmoid",
+    "tanh",
+    "elu",
+    "selu",
+    "celu",
+    "mish",
+    "softplus",
+    "softsign",
+    "leaky_relu",
+    "prelu",
+    "rrelu",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "hardshrink",
+    "softshrink",
+    "tanhshrink",
+    "threshold",
+    "glu",
+    "abs",
+    "sin",
+    "cos",
+    "exp",
+]
 _HINTS = {
+    **dict.fromkeys(_ACTIVATIONS, _ACTIVATION),
     **dict.fromkeys(("softmax", "log_softmax", "scaled_dot_product_attention", "softmin"), _SOFTMAX),
     **dict.fromkeys(
         ("layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "norm", "local_response_norm"),

@@ -1,10 +1,14 @@
-"""Functions: what torch functions are called, and which of them only tell a fact about a tensor."""
+"""Functions: what torch functions are called, and which of them only tell a fact about a tensor, and what stands for one in place."""
 
+from collections.abc import Callable
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from tnsim.convert.trace import words
 
-__all__ = ["FACTS", "operation"]
+__all__ = ["FACTS", "functional", "operation"]
 
 FACTS = words("""
     shape size dim ndim ndimension numel nelement len device dtype layout is_floating_point is_complex requires_grad
@@ -29,3 +33,30 @@ def operation(func: Any) -> tuple[str, bool]:
             return plain[1:].replace("truediv", "div"), True
         return plain, False
     return (name[:-1], True) if name.endswith("_") and not name.startswith("_") else (name, False)
+
+
+def functional(op: str) -> Callable[..., Tensor] | None:
+    """What ``x.op_(...)`` would return if it left x alone; ``None`` where torch has no such function.
+
+    Args:
+        op: the name without the underscore; ``setitem`` for ``x[key] = value``.
+    """
+    return _FUNCTIONS.get(op) or getattr(Tensor, op, None)
+
+
+def _written(target: Tensor, key: Any, value: Any) -> Tensor:
+    out = target.clone()
+    out[key] = value
+    return out
+
+
+def _copied(target: Tensor, value: Tensor, non_blocking: bool = False) -> Tensor:
+    return value.expand(target.shape).to(target.dtype)
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "setitem": _written,
+    "copy": _copied,
+    "fill": torch.fill,
+    "zero": torch.zeros_like,
+}

@@ -16,7 +16,7 @@ from torch.overrides import resolve_name
 from tnsim.algebra import Poly
 from tnsim.convert.ambient import Mode
 from tnsim.convert.errors import ConvertError, InputError, located
-from tnsim.convert.functions import FACTS, operation
+from tnsim.convert.functions import FACTS, functional, operation
 from tnsim.convert.trace import Call, Node, Step, mapped, members, words
 from tnsim.convert.weights import Weights
 
@@ -24,7 +24,7 @@ __all__ = ["Recorder"]
 
 _FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
 _CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
-_SAME_PLACE = words("add sub mul div neg pow square lerp addcmul multiply subtract divide negative")
+_LIKE = words("expand_as view_as reshape_as type_as to")  # only shape and kind of the second argument are read
 _DETACHED = words("detach data")
 _MOST_TEXT = 80  # characters of a line of code in a message
 _SKIPPED = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}")
@@ -49,7 +49,7 @@ class Recorder(Mode):
         self.origins: dict[int, tuple[str, ...]] = {id(t): (name,) for name, t in weights.tensors.items()}
         self.alive: list[Tensor] = list(weights.tensors.values())
         self.stack: list[Call] = []
-        self.stale: set[int] = set()
+        self.stale: dict[int, int] = {}  # what may not be read, and the tensor through which it was changed
         self.silent = False
         self.with_grad = torch.is_grad_enabled()
         self.precision = 0.0
@@ -104,7 +104,8 @@ class Recorder(Mode):
             return func(*args, **kwargs)
         op, same_place = operation(func)
         tensors = members((args, kwargs), Tensor)
-        if any(id(t) in self.stale for t in tensors):
+        written = op == "setitem" and len(args) > 2 and self.stale.get(id(args[0])) == id(args[2])
+        if any(id(t) in self.stale for t in tensors[written:]):
             raise ConvertError(
                 f"a tensor read {self._where()} shares memory with one that was changed in place. Write "
                 "`x = x + y` instead of the in-place operation."
@@ -114,6 +115,8 @@ class Recorder(Mode):
             return self._constant(func, args, kwargs, tensors, same_place)
         if op in FACTS:
             return func(*args, **kwargs)
+        if op in _LIKE and id(args[0]) not in self.nodes:
+            return self._constant(func, args, kwargs, tensors, same_place)
         if op in _FRESH:
             return self._fresh(func(*args, **kwargs))
         if op in _CASTS and id(args[0]) in self.nodes:
@@ -150,7 +153,8 @@ class Recorder(Mode):
 
     def _data(self, func: Any, op: str, same_place: bool, args: Any, kwargs: Any, data: list[Tensor]) -> Any:
         label = (resolve_name(func) or op).removesuffix(".__get__")
-        if same_place and op not in _SAME_PLACE:
+        plain = functional(op) if same_place else None
+        if same_place and plain is None:
             raise ConvertError(
                 f"{label} {self._where()} writes into a tensor; a network has no memory. Build the result with "
                 "torch.cat, torch.stack or torch.where instead."
@@ -160,11 +164,10 @@ class Recorder(Mode):
         names = [n for t in members((args, kwargs), Tensor) for n in self.origins.get(id(t), ())]
         args, kwargs = mapped((args, kwargs), Tensor, lambda t: t if id(t) in self.nodes else self._cast(t))
         target: Any = args[0] if same_place else None
-        if same_place:  # the values of a traced batch do not matter, so nothing is really overwritten
-            func, args = getattr(Tensor, op), (target.clone(), *args[1:])
-            original = (target, *args[1:])
-        else:
-            original = args
+        original = args
+        if plain is not None:  # the values of a traced batch do not matter, so nothing is really overwritten
+            reshape, func = func, plain
+            args = (target.clone(), *args[1:])
         try:
             with torch.no_grad():
                 out = func(*args, **kwargs)
@@ -184,8 +187,9 @@ class Recorder(Mode):
             )
         if target is not None:
             if outs[0].shape != target.shape:
-                raise InputError(f"{label} {self._where()} changes the shape of a tensor in place.")
-            self._retire_aliases(target)
+                reshape(target, *args[1:], **kwargs)
+            else:
+                self._retire_aliases(target, *args[2:3])
             self.origins.pop(id(target), None)
             outs = (target,)
             out = target
@@ -207,7 +211,8 @@ class Recorder(Mode):
         rule: Poly | None,
     ) -> None:
         args, kwargs = mapped((tuple(args), kwargs), Tensor, lambda t: self.nodes.get(id(t), t))
-        outputs = tuple(self._know(t) for t in outs)
+        tokens = op != "one_hot" and any(node.is_tokens for node in members((args, kwargs), Node))
+        outputs = tuple(self._know(t, tokens and _is_whole(t)) for t in outs)
         self.steps.append(
             Step(
                 op,
@@ -227,7 +232,7 @@ class Recorder(Mode):
 
     def _know(self, t: Tensor, is_tokens: bool = False) -> Node:
         self.alive.append(t)
-        self.nodes[id(t)] = Node(tuple(t.shape), is_tokens)
+        self.nodes[id(t)] = Node(tuple(t.shape), is_tokens, t.is_complex())
         return self.nodes[id(t)]
 
     def _fresh(self, t: Any) -> Any:
@@ -242,12 +247,17 @@ class Recorder(Mode):
         self.origins[id(cast)] = self.origins.get(id(t), ())
         return cast
 
-    def _retire_aliases(self, target: Tensor) -> None:
-        """Tensors that share memory with one changed in place may not be read any more."""
+    def _retire_aliases(self, target: Tensor, value: Any = None) -> None:
+        """Tensors that share memory with one changed in place may not be read any more.
+
+        ``x[key] += y`` changes a view of x and then writes it into x, which is as it should be then.
+        """
         memory = target.untyped_storage().data_ptr()
-        self.stale |= {
-            id(t) for t in self.alive if t is not target and t.untyped_storage().data_ptr() == memory
-        }
+        if self.stale.get(id(target)) == id(value):
+            del self.stale[id(target)]
+        for t in self.alive:
+            if t is not target and t.untyped_storage().data_ptr() == memory:
+                self.stale[id(t)] = 0 if id(t) in self.stale else id(target)
 
     def _name(self, label: str) -> str:
         call = self.stack[-1]
@@ -256,6 +266,10 @@ class Recorder(Mode):
     def _where(self) -> str:
         call = self.stack[-1]
         return located(call.path, "" if call.is_layer else _source())
+
+
+def _is_whole(t: Tensor) -> bool:
+    return not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)
 
 
 def _source() -> str:

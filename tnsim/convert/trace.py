@@ -35,10 +35,12 @@ class Node:
     Attributes:
         shape: its shape in the traced batch, batch axis included.
         is_tokens: whether it holds token ids, which stand for one-hot vectors.
+        is_complex: whether its numbers are complex, which stand for pairs of real ones.
     """
 
     shape: tuple[int, ...]
     is_tokens: bool = False
+    is_complex: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,18 +121,6 @@ class Trace:
     origins: dict[int, tuple[str, ...]]
     precision: float
     alive: list[Tensor] = field(repr=False)
-
-    @property
-    def n_tokens(self) -> int | None:
-        """How many tokens there are, where the input is token ids; ``None`` where it is not."""
-        if not self.source.is_tokens:
-            return None
-        sizes = [
-            int(step.args[1].shape[0]) if step.op == "embedding" else int(step.outputs[0].shape[-1])
-            for step in self.steps
-            if self.source in step.inputs and step.op in ("embedding", "one_hot")
-        ]
-        return sizes[0] if sizes else None
 
 
 def words(text: str) -> frozenset[str]:
