@@ -93,8 +93,9 @@ def test_layers(layer, parts):
         (lambda s, h: F.normalize(h), ["normalize", "norm of the data"]),
         (lambda s, h: h.div(2, rounding_mode="floor"), ["rounding"]),
         (lambda s, h: h.norm(dim=-1, keepdim=True) * h, ["norm"]),
-        (lambda s, h: h.clone().relu_(), ["relu_", "writes into a tensor", "torch.cat"]),
-        (lambda s, h: write(h), ["setitem", "writes into a tensor", "torch.cat"]),
+        (lambda s, h: h.clone().relu_(), ["relu_", "BilinearLayer"]),
+        (lambda s, h: h.clone().uniform_(), ["uniform_", "writes into a tensor", "torch.cat"]),
+        (lambda s, h: write(h), ["setitem"]),
         (lambda s, h: torch.add(h, h, out=torch.empty(3, 4, dtype=h.dtype)), ["out="]),
         (lambda s, h: alias(h), ["shares memory", "x = x + y"]),
         (lambda s, h: h if h.sum() > 0 else -h, ["decides on the values", "h if h.sum() > 0"]),
@@ -122,7 +123,7 @@ def dense(s, h):
 
 
 def write(h):
-    h[:, 0] = 1.0
+    h[0] = 1.0
     return h
 
 

@@ -44,6 +44,11 @@ def network(trace: Trace, weights: Weights) -> Network:
 
 
 def _network(trace: Trace, weights: Weights, positions: int | None) -> Network:
+    if trace.output.is_complex or trace.output.is_tokens:
+        kind = "complex numbers" if trace.output.is_complex else "token ids"
+        raise ConvertError(
+            f"forward returns {kind}; return real numbers, such as torch.view_as_real(y).flatten(-2)."
+        )
     like = torch.empty((), dtype=weights.dtype, device=weights.device)
     shape = trace.source.shape
     if trace.source.is_tokens:
@@ -101,5 +106,10 @@ def _boundary(value: Value, last: bool) -> tuple[Poly, int | None]:
 
 
 def _keeps_positions(poly: Poly) -> bool:
-    """Whether no tensor reads position and feature of one copy of the input together."""
-    return not any(set(leg) <= set(x.inds) for t in poly.terms for leg in t.legs for x in t.tensors)
+    """Whether no tensor reads position and feature of one copy of the input together, other than entry by entry."""
+    return not any(
+        set(leg) <= set(x.inds) and not set(leg) <= set(t.out)
+        for t in poly.terms
+        for leg in t.legs
+        for x in t.tensors
+    )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tnsim.algebra.axes import attach
+from tnsim.algebra.term import retensor
 from tnsim.convert.errors import APART, MIXED, Refusal
 from tnsim.convert.layout import unified
 from tnsim.convert.site import Site
@@ -47,11 +47,15 @@ def add(a: Value, b: Value) -> Value:
 def scale(a: Value, c: Tensor, role: str) -> Value:
     """a · c for a constant, broadcast."""
     like, c = _beside(a, c)
-    if not c.dim() or (not a.has_axes and like.size == a.size):
-        f = attach(a.poly, _entries(c, like.item), [0] if c.dim() else [], role)
-    else:
-        f = scaled(a.poly, a.item, c, like.item, role)
-    return replace(like, poly=f)
+    if a.has_axes or like.size != a.size:
+        return replace(like, poly=scaled(a.poly, a.item, c, like.item, role))
+    c = _entries(c, like.item)
+    f = a.poly * c
+    terms = (
+        replace(t, tensors=tuple(retensor(x, tags=role) if x.data is c else x for x in t.tensors))
+        for t in f.terms
+    )
+    return replace(like, poly=f.written(tuple(terms)))
 
 
 def offset(a: Value, c: Tensor) -> Value:

@@ -142,7 +142,7 @@ def _pieces(trace: Trace, base: int) -> list[_Group]:
     for i, step in enumerate(trace.steps):
         steps.append(step)
         live = {node for node in live | set(step.outputs) if last.get(node, -1) > i}
-        if len(live) == 1 and not live & whole:
+        if len(live) == 1 and not live & whole and not any(n.is_tokens or n.is_complex for n in live):
             (node,) = live
             pieces.append(_Group(source, node, steps, base))
             source, steps = node, []

@@ -18,7 +18,7 @@ from tnsim.convert.value import Value
 
 __all__ = ["ELEMENTWISE", "plus", "times"]
 
-_SAME = words("clone contiguous detach data alias positive requires_grad _to_copy lift_fresh lift_fresh_copy")
+_SAME = words("clone contiguous detach data alias positive requires_grad")
 _DROPOUTS = words("""
     dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout feature_dropout
 """)
@@ -145,15 +145,21 @@ def _tri(site: Site, input: Value, diagonal: int = 0) -> Value:
 
 
 def _masked_fill(site: Site, input: Any, mask: Any, value: Any) -> Any:
-    return _where(site, mask, value, input)
+    return _chosen(site, mask, value, input)
 
 
 def _where(site: Site, condition: Any, input: Any, other: Any) -> Any:
+    if site.step.function is Tensor.where:
+        condition, input = input, condition
+    return _chosen(site, condition, input, other)
+
+
+def _chosen(site: Site, condition: Any, input: Any, other: Any) -> Any:
     if isinstance(condition, Value):
         raise Refusal("no polynomial form for a choice by data", "Use a constant mask.")
     condition = condition.bool()
     like = members((input, other), Value)[0].poly.like
-    parts = []
+    parts: list[Any] = []
     for v, mask in ((input, condition), (other, ~condition)):
         if isinstance(v, Value):
             role = site.role(condition)

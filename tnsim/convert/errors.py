@@ -1,6 +1,6 @@
 """ConvertError: what cannot be converted, where it stands, and what to write instead."""
 
-__all__ = ["APART", "MIXED", "ConvertError", "InputError", "Refusal", "located", "unsupported"]
+__all__ = ["APART", "MIXED", "ConvertError", "IdsError", "InputError", "Refusal", "located", "unsupported"]
 
 MIXED = ("{name} mixes the samples of a batch", "Treat every sample alike, and keep the batch axis apart.")
 APART = (
@@ -20,8 +20,9 @@ _SOFTMAX = (
     "register a rule with @tnsim.convert.register."
 )
 _NORM = (
-    "It divides by a norm of the data: leave it out, use BatchNorm in eval mode (which is affine), or register a "
-    "rule with @tnsim.convert.register."
+    "It divides by a norm of the data, which differs from input to input, so no polynomial is equal to it. Train without "
+    "it, or use BatchNorm in eval mode, which is affine. Its gains and biases are a matrix and convert by themselves: "
+    "write x * gain + bias, or register a rule with @tnsim.convert.register."
 )
 _COMPARE = (
     "A comparison with the data is not polynomial: use a constant mask, or register a rule with "
@@ -30,38 +31,12 @@ _COMPARE = (
 _RANDOM = "The output would be random: call model.eval(), or leave the noise out of forward."
 _INTEGER = "A whole number is no polynomial of the data: keep it floating, or embed it outside the model."
 
-_ACTIVATIONS = [
-    "relu",
-    "relu6",
-    "gelu",
-    "silu",
-    "sigmoid",
-    "logsigmoid",
-    "tanh",
-    "elu",
-    "selu",
-    "celu",
-    "mish",
-    "softplus",
-    "softsign",
-    "leaky_relu",
-    "prelu",
-    "rrelu",
-    "hardtanh",
-    "hardswish",
-    "hardsigmoid",
-    "hardshrink",
-    "softshrink",
-    "tanhshrink",
-    "threshold",
-    "glu",
-    "abs",
-    "sin",
-    "cos",
-    "exp",
-]
+_ACTIVATIONS = (
+    "relu relu6 gelu silu sigmoid logsigmoid tanh elu selu celu mish softplus softsign leaky_relu prelu rrelu",
+    "hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold glu abs sin cos exp",
+)
 _HINTS = {
-    **dict.fromkeys(_ACTIVATIONS, _ACTIVATION),
+    **dict.fromkeys(" ".join(_ACTIVATIONS).split(), _ACTIVATION),
     **dict.fromkeys(("softmax", "log_softmax", "scaled_dot_product_attention", "softmin"), _SOFTMAX),
     **dict.fromkeys(
         ("layer_norm", "rms_norm", "group_norm", "instance_norm", "normalize", "norm", "local_response_norm"),
@@ -82,6 +57,10 @@ class ConvertError(ValueError):
 
 class InputError(ConvertError):
     """The module cannot run on an input of this shape."""
+
+
+class IdsError(InputError):
+    """The module reads token ids, and was given numbers."""
 
 
 class Refusal(Exception):

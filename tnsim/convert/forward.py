@@ -14,7 +14,7 @@ from tnsim.convert.recorder import Recorder
 from tnsim.convert.replica import replica
 from tnsim.convert.rules import has_rule, rule
 from tnsim.convert.sandbox import Sandbox
-from tnsim.convert.trace import BATCH_SIZE, Call, Node, Step, Trace
+from tnsim.convert.trace import BATCH_SIZE, Node, Step, Trace
 from tnsim.convert.weights import Weights
 from tnsim.nn import Unembedding
 
@@ -31,6 +31,12 @@ def check_signature(module: nn.Module) -> None:
             "this is a torch.compile'd model; convert the model it was made from, model._orig_mod."
         )
     for path, part in module.named_modules():
+        if isinstance(part, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            name = f'"{path}"' if path else "this"
+            raise ConvertError(
+                f"{name} is a {type(part).__name__}, which copies its module to several devices; convert the module "
+                "inside, model.module."
+            )
         if isinstance(part, torch.jit.ScriptModule):
             name = f'"{path}"' if path else type(part).__name__
             raise ConvertError(
@@ -94,7 +100,7 @@ def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: 
     recorder = Recorder(weights)
     x = sample(BATCH_SIZE, shape, weights.dtype, weights.device)
     x = torch.zeros_like(x, dtype=torch.long) if tokens else x
-    source = recorder.feed(x)
+    source = recorder.feed(x, copy)
     try:
         with _observed(copy, recorder), recorder:
             out = run(copy, tensors, x)
@@ -113,13 +119,16 @@ def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: 
             "returns a single tensor."
         )
     if id(out) not in recorder.nodes:
-        raise ConvertError(f"the output of {kind} does not depend on its input; there is nothing to convert.")
+        raise ConvertError(
+            f"the output of {kind} is not made from its input by operations that can be seen. Either it does not depend on "
+            "its input, or a part of it is hidden: scripted or compiled functions, custom autograd functions, numpy."
+        )
     output = recorder.nodes[id(out)]
     return Trace(
         source,
         output,
         _live(recorder.steps, output),
-        Call("", copy),
+        recorder.root,
         weights,
         recorder.origins,
         recorder.precision,

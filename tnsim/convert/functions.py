@@ -1,4 +1,4 @@
-"""Functions: what torch functions are called, and which of them only tell a fact about a tensor, and what stands for one in place."""
+"""Functions: what torch functions are called, which only tell a fact, and what stands for one that writes in place."""
 
 from collections.abc import Callable
 from typing import Any

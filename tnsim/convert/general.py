@@ -23,7 +23,17 @@ from tnsim.convert.value import Value
 
 __all__ = ["operated"]
 
-_OTHERWISE = frozenset(("embedding", "batch_norm", "dropout", "one_hot", "rule", "einsum", "bilinear"))
+_OTHERWISE = (
+    "batch_norm",
+    "dropout",
+    "rule",
+    "einsum",
+    "bilinear",
+)  # core operations of these names are other ones
+_CORE = {
+    **{name: fn for name, fn in OPERATIONS.items() if name not in _OTHERWISE},
+    **dict.fromkeys(("to", "_to_copy", "lift_fresh", "lift_fresh_copy"), lambda site, input, *_, **__: input),
+}
 
 
 def operated(site: Site, args: Any, kwargs: Any) -> Any:
@@ -57,7 +67,7 @@ def operated(site: Site, args: Any, kwargs: Any) -> Any:
 
 
 def _by_table(site: Site, args: Any, kwargs: Any) -> Any:
-    translate = OPERATIONS[site.step.op]
+    translate = _CORE.get(site.step.op) or OPERATIONS[site.step.op]
     try:
         return translate(site, *args, **kwargs)
     except Misfit:
@@ -115,6 +125,14 @@ def _adds_constants(site: Site, args: Any, kwargs: Any) -> bool:
 # ---------------------------------------------------------------- taken apart
 
 
+_Key = tuple[int, tuple[int, ...], tuple[int, ...]]
+
+
+def _key(t: Tensor) -> _Key:
+    """What two tensors have in common that are one: memory, shape and strides. Objects come and go on the way."""
+    return t.data_ptr(), tuple(t.shape), t.stride()
+
+
 class _Unknown(Exception):
     """An operation is made of others that the table does not know."""
 
@@ -150,7 +168,7 @@ class _Watch(TorchDispatchMode):
         """Called by torch in place of a core operation."""
         kwargs = kwargs or {}
         name = str(func._schema.name).partition("::")[2]
-        if (name not in OPERATIONS or name in _OTHERWISE) and func in decomposition_table:
+        if name not in _CORE and func in decomposition_table:
             with self:
                 out = decomposition_table[func](*args, **kwargs)
             if out is not NotImplemented:
@@ -166,14 +184,14 @@ def _decomposed(site: Site, args: Any, kwargs: Any) -> Any:
     Raises:
         _Unknown: if there is one it does not.
     """
-    known: dict[int, Any] = {}
+    known: dict[_Key, Any] = {}
     alive: list[Tensor] = []
 
     def stand_in(v: Value) -> Tensor:
         like = v.poly.like
         generator = torch.Generator().manual_seed(len(alive))
         t = torch.randn(v.shape, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
-        known[id(t)] = v
+        known[_key(t)] = v
         alive.append(t)
         return t
 
@@ -187,31 +205,28 @@ def _decomposed(site: Site, args: Any, kwargs: Any) -> Any:
     _check_known(watch.program, set(known))
     for core in watch.program:
         made = _carried_out(site, core, known)
-        known |= dict(zip(map(id, core.results), made, strict=True))
-    found = mapped(out, Tensor, lambda t: known.get(id(t), t))
+        known |= dict(zip(map(_key, core.results), made, strict=True))
+    found = mapped(out, Tensor, lambda t: known.get(_key(t), t))
     if members(found, Tensor):
         raise _Unknown
     return tuple(found) if isinstance(found, list) else found
 
 
-def _check_known(program: list[_Core], data: set[int]) -> None:
+def _check_known(program: list[_Core], data: set[_Key]) -> None:
     """Raise if an operation on data is not in the table; nothing has been computed then."""
     for core in program:
-        if any(id(t) in data for t in members((core.args, core.kwargs), Tensor)):
+        if core.function._schema.is_mutable:
+            raise _Unknown
+        if any(_key(t) in data for t in members((core.args, core.kwargs), Tensor)):
             real = all(t.is_floating_point() for t in core.results)
-            if (
-                core.name not in OPERATIONS
-                or core.name in _OTHERWISE
-                or core.function._schema.is_mutable
-                or not real
-            ):
+            if core.name not in _CORE or not real:
                 raise _Unknown
-            data |= set(map(id, core.results))
+            data |= set(map(_key, core.results))
 
 
-def _carried_out(site: Site, core: _Core, known: dict[int, Any]) -> tuple[Any, ...]:
+def _carried_out(site: Site, core: _Core, known: dict[_Key, Any]) -> tuple[Any, ...]:
     """The results of one core operation: values, or constants, which are computed once more so that autograd sees them."""
-    args, kwargs = mapped((core.args, core.kwargs), Tensor, lambda t: known.get(id(t), t))
+    args, kwargs = mapped((core.args, core.kwargs), Tensor, lambda t: known.get(_key(t), t))
     several = isinstance(core.result, tuple | list)
     if members((args, kwargs), Value):
         nodes = tuple(Node(tuple(t.shape)) for t in core.results)

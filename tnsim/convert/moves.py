@@ -45,6 +45,12 @@ def _shaped(site: Site, input: Value, other: Any) -> Value:
     return move(lambda t: site.step.function(t, torch.empty(other.shape)), input)
 
 
+def _broadcast(site: Site, *tensors: Any) -> tuple[Any, ...]:
+    given = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
+    shape = torch.broadcast_shapes(*(v.shape for v in given))
+    return tuple(v.broadcast(shape) if isinstance(v, Value) else v.expand(shape) for v in given)
+
+
 def _cat(site: Site, tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Value:
     dim = dim if axis is None else axis
     return join(site, list(tensors), dim % len(tensors[0].shape))
@@ -75,7 +81,7 @@ def join(site: Site, parts: Sequence[Any], axis: int) -> Value:
         n = v.shape[axis]
         if isinstance(v, Value):
             sides = [0, 0] * (len(shape) - 1 - axis) + [at, total - at - n]
-            placed.append(affine(v, lambda t, s=sides: torch.nn.functional.pad(t, s), shape, "place"))  # type: ignore[misc]
+            placed.append(affine(v, lambda t, s=sides: torch.nn.functional.pad(t, s), shape, "place"))
         else:
             whole = whole.slice_scatter(v.to(like.dtype), axis, at, at + n)
             constants = True
@@ -147,5 +153,6 @@ MOVES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("view_as", "reshape_as", "expand_as"), _shaped),
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "stack": _stack,
+    "broadcast_tensors": _broadcast,
     "setitem": _setitem,
 }

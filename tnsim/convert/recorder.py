@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import resolve_name
 
 from tnsim.algebra import Poly
 from tnsim.convert.ambient import Mode
-from tnsim.convert.errors import ConvertError, InputError, located
+from tnsim.convert.errors import ConvertError, IdsError, InputError, located
 from tnsim.convert.functions import FACTS, functional, operation
 from tnsim.convert.trace import Call, Node, Step, mapped, members, words
 from tnsim.convert.weights import Weights
@@ -24,8 +25,12 @@ __all__ = ["Recorder"]
 
 _FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
 _CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
-_LIKE = words("expand_as view_as reshape_as type_as to")  # only shape and kind of the second argument are read
+_READ_IDS = words("embedding embedding_bag one_hot getitem index_select")
+_LIKE = words(
+    "expand_as view_as reshape_as type_as to"
+)  # only shape and kind of the second argument are read
 _DETACHED = words("detach data")
+_CALLS_HOOKS = words("inner _call_impl __call__")  # of nn.Module; forward is called by this package
 _MOST_TEXT = 80  # characters of a line of code in a message
 _SKIPPED = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}")
 
@@ -48,6 +53,7 @@ class Recorder(Mode):
         self.nodes: dict[int, Node] = {}
         self.origins: dict[int, tuple[str, ...]] = {id(t): (name,) for name, t in weights.tensors.items()}
         self.alive: list[Tensor] = list(weights.tensors.values())
+        self.root = Call("", nn.Identity())
         self.stack: list[Call] = []
         self.stale: dict[int, int] = {}  # what may not be read, and the tensor through which it was changed
         self.silent = False
@@ -56,14 +62,21 @@ class Recorder(Mode):
 
     # ------------------------------------------------------------------ what the module is given
 
-    def feed(self, x: Tensor) -> Node:
-        """Declare ``x`` to be the input; whole numbers are token ids."""
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls in which it is now; hooks of the whole module run outside of its own call."""
+        return tuple(self.stack) or (self.root,)
+
+    def feed(self, x: Tensor, module: nn.Module) -> Node:
+        """Declare ``x`` to be the input of a module; whole numbers are token ids."""
+        self.root = Call("", module)
         return self._know(x, is_tokens=not x.is_floating_point())
 
     @contextmanager
     def inside(self, path: str, module: nn.Module) -> Iterator[None]:
         """Everything recorded in this context stands in a call of ``module``."""
-        self.stack.append(Call(path, module))
+        call = Call(path, module) if path else self.root
+        self.stack.append(call)
         try:
             yield
         finally:
@@ -71,7 +84,7 @@ class Recorder(Mode):
 
     def leaf(self, forward: Callable[..., Any], polynomial: Poly, args: Any, kwargs: Any) -> Any:
         """Record the call of a module that has a rule, without looking inside."""
-        call = self.stack[-1]
+        call = self.calls[-1]
         kind = type(call.module).__name__
         tensors = members((args, kwargs), Tensor)
         if not any(id(t) in self.nodes for t in tensors):
@@ -109,6 +122,11 @@ class Recorder(Mode):
             raise ConvertError(
                 f"a tensor read {self._where()} shares memory with one that was changed in place. Write "
                 "`x = x + y` instead of the in-place operation."
+            )
+        if any(is_functorch_wrapped_tensor(t) for t in tensors):
+            raise ConvertError(
+                f"torch.func is used {self._where()}, by torch.vmap or a transform like it, which hides its operations. "
+                "Write the same with operations on batches, such as @ and einsum."
             )
         data = [t for t in tensors if id(t) in self.nodes]
         if not data:
@@ -173,16 +191,17 @@ class Recorder(Mode):
                 out = func(*args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(str(("n", *t.shape[1:])).replace("'n'", "n") for t in data)
+            reads_ids = op in _READ_IDS and any(t.is_floating_point() for t in data)
             ids = " If it reads token ids, pass some as example, such as torch.zeros(1, 4, dtype=torch.long)."
-            raise InputError(
+            raise (IdsError if reads_ids else InputError)(
                 f"{self._name(label)} {self._where()} does not take an input of shape {shapes}: "
-                f"{str(error).splitlines()[0]}{ids if op == 'embedding' else ''}"
+                f"{str(error).splitlines()[0]}{ids if reads_ids else ''}"
             ) from None
         several = isinstance(out, tuple | list)
         outs = tuple(out) if several else (out,)
         if not outs or not all(isinstance(t, Tensor) for t in outs):
             raise ConvertError(
-                f"forward decides on the values of its data: {label} {self._where()} turns a tensor into a Python "
+                f"{_actor()} decides on the values of its data: {label} {self._where()} turns a tensor into a Python "
                 "value. A polynomial is the same formula for every input; use constants, or arithmetic on the data."
             )
         if target is not None:
@@ -221,7 +240,7 @@ class Recorder(Mode):
                 kwargs,
                 outputs,
                 several,
-                tuple(self.stack),
+                self.calls,
                 label,
                 _source(),
                 weights,
@@ -255,21 +274,31 @@ class Recorder(Mode):
         memory = target.untyped_storage().data_ptr()
         if self.stale.get(id(target)) == id(value):
             del self.stale[id(target)]
-        for t in self.alive:
+        for t in {id(t): t for t in self.alive}.values():
             if t is not target and t.untyped_storage().data_ptr() == memory:
                 self.stale[id(t)] = 0 if id(t) in self.stale else id(target)
 
     def _name(self, label: str) -> str:
-        call = self.stack[-1]
+        call = self.calls[-1]
         return type(call.module).__name__ if call.is_layer else label
 
     def _where(self) -> str:
-        call = self.stack[-1]
+        call = self.calls[-1]
         return located(call.path, "" if call.is_layer else _source())
 
 
 def _is_whole(t: Tensor) -> bool:
     return not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)
+
+
+def _actor() -> str:
+    """Who runs: forward, or a hook, which torch calls around it."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
+        frame = frame.f_back  # type: ignore[assignment]
+    while frame is not None and not frame.f_code.co_filename.startswith(_SKIPPED):
+        frame = frame.f_back  # type: ignore[assignment]
+    return "a hook" if frame is not None and frame.f_code.co_name in _CALLS_HOOKS else "forward"
 
 
 def _source() -> str:

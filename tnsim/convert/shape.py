@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from tnsim.convert.errors import ConvertError, InputError
+from tnsim.convert.errors import ConvertError, IdsError, InputError
 from tnsim.convert.forward import record
 from tnsim.convert.replica import replica
 from tnsim.convert.rules import has_rule, rule
@@ -21,8 +21,14 @@ def traced(module: nn.Module, example: Any, weights: Weights) -> Trace:
     if "int" in str(getattr(example, "dtype", "")):
         try:
             return record(module, shape, weights, tokens=True)
-        except InputError:
-            pass  # whole numbers that are features, such as the pixels of an image
+        except InputError as error:
+            first = error
+        try:
+            return record(
+                module, shape, weights
+            )  # whole numbers that are features, such as the pixels of an image
+        except IdsError:
+            raise first from None
     return record(module, shape, weights)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from tnsim.convert.value import Value, gathered, move, start, traced_to
 
 __all__ = ["Tokens", "looked_up", "table_of", "vocabulary"]
 
+_MOST_TOKENS = 10**5  # that are tried where ids are calculated with
 _NAMES = (
     "{name} calculates with token ids, which are names and not numbers",
     "Let an embedding table read them: nn.Embedding, F.embedding, or F.one_hot and a matrix.",
@@ -122,7 +124,7 @@ def looked_up(site: Site, args: Any, kwargs: Any) -> Any:
         return tokens.changed(call)
     if not site.step.several:
         return tokens.moved(call)
-    return tuple(tokens.moved(lambda t, k=k: call(t)[k]) for k in range(len(site.step.outputs)))  # type: ignore[misc]
+    return tuple(tokens.moved(lambda t, k=k: call(t)[k]) for k in range(len(site.step.outputs)))
 
 
 def table_of(step: Step, args: Any, kwargs: Any) -> int | None:
@@ -157,7 +159,7 @@ def vocabulary(trace: Trace) -> Tensor:
             "sample, and let nn.Embedding, F.embedding or F.one_hot read them."
         )
     like = torch.empty((), dtype=trace.weights.dtype, device=trace.weights.device)
-    n = max(reads)
+    n = max(reads) if not _changes(trace) else min(prod(set(reads)), _MOST_TOKENS)
     known = {trace.source: Tokens.one_hot(start(like, (*shape, n), 0, (1, 1), 1))}
     legal = torch.ones(shape[1], n, dtype=torch.bool)
     for step in trace.steps:
@@ -177,6 +179,16 @@ def vocabulary(trace: Trace) -> Tensor:
                 raise refusal.at(step.name, step.where) from None
             known |= dict(zip(step.outputs, made if isinstance(made, tuple) else (made,), strict=True))
     return legal[:, : int(legal.any(0).nonzero().max()) + 1 if bool(legal.any()) else 1]
+
+
+def _changes(trace: Trace) -> bool:
+    """Whether ids are calculated with."""
+    return any(
+        node.is_tokens and step.op not in MOVED
+        for step in trace.steps
+        if any(given.is_tokens for given in step.inputs)
+        for node in step.outputs
+    )
 
 
 def _rows(table: Tensor, ids: Tensor) -> Tensor:

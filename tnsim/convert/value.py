@@ -234,7 +234,11 @@ def uniform(c: Tensor, batch: int, fold: Fold) -> Tensor:
     samples = gathered(c, batch, fold)
     known = samples.detach()
     if not bool(((known == known[0]) | known.isnan()).all()):
-        raise Refusal("{name} uses a constant that differs between samples", MIXED[1])
+        raise Refusal(
+            "{name} uses a constant that differs between samples",
+            "Treat every sample alike. If it is made from the data by scripted or custom functions, which hide their "
+            "operations, call plain torch in their place.",
+        )
     return samples[0]
 
 

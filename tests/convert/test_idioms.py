@@ -1,0 +1,52 @@
+"""Every idiom, converted, equals itself: in its values and in its gradients, and positions stay wires."""
+
+import pytest
+import torch
+from idiom_zoo import ANYWHERE, FLAT, FLAT_ONLY, SEQUENCE, SEQUENCES, TOKENS, N, module
+from modules import assert_close
+
+from tnsim.convert import convert
+
+CASES = {
+    **{f"{name}, flat": (entry, FLAT) for name, entry in {**ANYWHERE, **FLAT_ONLY}.items()},
+    **{f"{name}, sequence": (entry, SEQUENCE) for name, entry in {**ANYWHERE, **SEQUENCES}.items()},
+}
+SPREAD = {"conv over positions", "FNet"}  # entries of positions and features are mixed at once
+
+
+def check(net, model, x):
+    want = model(x)
+    assert want.abs().max() > 0
+    got = net(x)
+    assert_close(got.flatten(1) if want.dim() > 1 else got, want.flatten(1) if want.dim() > 1 else want)
+    parameters = list(model.parameters())
+    if parameters:
+        mine, theirs = (
+            torch.autograd.grad(y.square().sum(), parameters, allow_unused=True) for y in (got, want)
+        )
+        for a, b in zip(mine, theirs, strict=True):
+            a, b = (torch.zeros(1, dtype=torch.float64) if g is None else g for g in (a, b))
+            assert (a - b).abs().max() <= 1e-9 * b.abs().max().clamp(min=1e-12)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_idioms(name):
+    entry, shape = CASES[name]
+    model = module(entry)
+    x = torch.randn(4, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    net = convert(model, x)
+    check(net, model, x)
+    assert net.in_shape == shape
+    if len(shape) == 2 and name.partition(",")[0] not in SPREAD:
+        assert net.domain[0] == ("s", N), "positions became features"
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_tokens(name):
+    *entry, sizes = TOKENS[name]
+    model = module(entry)
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.stack([torch.randint(n, (6,), generator=generator) for n in sizes], 1)
+    net = convert(model, ids[:1])
+    assert net.in_shape[0] == len(sizes) and net.in_shape[1] >= max(sizes)
+    check(net, model, ids)

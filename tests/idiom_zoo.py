@@ -1,0 +1,338 @@
+"""Idioms: one way to write a polynomial each. All of them convert; tests/convert/test_idioms.py tries them."""
+
+import torch
+import torch.nn.functional as F
+from modules import Forward, p
+from torch import nn
+
+D, N = 4, 3  # features, positions
+FLAT, SEQUENCE = (D,), (N, D)
+
+
+def lin(n=D, m=D):
+    return nn.Linear(n, m)
+
+
+def written(y, key, value):
+    out = torch.zeros_like(y)
+    out[key] = value
+    return out
+
+
+def rows_written(x, w):
+    out = torch.zeros(x.shape[0], N, D, dtype=x.dtype)
+    for k in range(N):
+        out[:, k] = w(x[:, k]) * k
+    return out
+
+
+def added_in_place(x, w):
+    out = torch.zeros_like(x)
+    out[..., :2] += w(x)[..., 2:]
+    out[..., 1] *= 3
+    return out * x
+
+
+def llama(x, turn):
+    """Rotary embedding by complex numbers, two heads of two features."""
+    pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], 2, -1, 2))
+    turned = pairs * turn[: x.shape[1]].view(1, x.shape[1], 1, -1)
+    return torch.view_as_real(turned).flatten(3).type_as(x).flatten(2)
+
+
+def turns(n=N, half=1):
+    angle = torch.outer(
+        torch.arange(n, dtype=torch.float64), 1.0 / 10 ** torch.arange(half, dtype=torch.float64)
+    )
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def folded_heads(s, x):
+    b, n, d = x.shape
+    q, k, v = (f(x).view(b, n, 2, 2).transpose(1, 2).reshape(b * 2, n, 2) for f in (s.q, s.k, s.v))
+    return s.o(torch.bmm(torch.bmm(q, k.mT).tril(), v).view(b, 2, n, 2).transpose(1, 2).reshape(b, n, d))
+
+
+# on the last axis, so for one vector as well as for a sequence of them
+ANYWHERE = {
+    "einsum, a weight and two copies": (
+        lambda s, x: torch.einsum("oij,...i,...j->...o", s.w, x, x),
+        dict(w=p(3, D, D)),
+    ),
+    "einsum, weights between copies": (
+        lambda s, x: torch.einsum("...i,ri,or,rj,...j->...o", x, s.a, s.b, s.a, x),
+        dict(a=p(5, D), b=p(3, 5)),
+    ),
+    "einsum, three copies": (
+        lambda s, x: torch.einsum("oijk,...i,...j,...k->...o", s.w, x, x, x),
+        dict(w=p(2, D, D, D)),
+    ),
+    "einsum of lists": (
+        lambda s, x: torch.einsum(x, [..., 0], s.w, [1, 0, 2], x, [..., 2], [..., 1]),
+        dict(w=p(3, D, D)),
+    ),
+    "einsum without arrow": (lambda s, x: torch.einsum("...i,ij", x, s.w) ** 2, dict(w=p(D, 3))),
+    "einsum of a diagonal": (lambda s, x: torch.einsum("...i,ii->...i", x, s.w) * x, dict(w=p(D, D))),
+    "outer product": (lambda s, x: s.l((x[..., :, None] * x[..., None, :]).flatten(-2)), dict(l=lin(D * D))),
+    "expand_as": (lambda s, x: x * s.g.expand_as(x) + s.l(x) ** 2, dict(g=p(D), l=lin())),
+    "var": (lambda s, x: s.l(x) * x.var(-1, keepdim=True), dict(l=lin())),
+    "var by torch.var": (
+        lambda s, x: s.l(x) * torch.var(x, dim=-1, correction=0, keepdim=True),
+        dict(l=lin()),
+    ),
+    "prod": (lambda s, x: s.l(x).prod(-1, keepdim=True), dict(l=lin(D, 3))),
+    "cumprod": (lambda s, x: s.l(x).cumprod(-1), dict(l=lin(D, 3))),
+    "vecdot": (lambda s, x: torch.linalg.vecdot(s.l(x), x).unsqueeze(-1), dict(l=lin())),
+    "cross": (lambda s, x: torch.linalg.cross(s.l(x)[..., :3], s.r(x)[..., 1:]), dict(l=lin(), r=lin())),
+    "det": (lambda s, x: torch.det(s.l(x).unflatten(-1, (2, 2))).unsqueeze(-1) * x, dict(l=lin())),
+    "matrix_power": (
+        lambda s, x: torch.matrix_power(s.l(x).unflatten(-1, (2, 2)), 3).flatten(-2),
+        dict(l=lin()),
+    ),
+    "where of two branches": (
+        lambda s, x: torch.where(s.on, s.l(x), x * x),
+        dict(l=lin(), on=torch.arange(D) % 2 == 0),
+    ),
+    "where of a branch and numbers": (
+        lambda s, x: s.l(x).where(s.on, s.g),
+        dict(l=lin(), g=p(D), on=torch.arange(D) > 1),
+    ),
+    "powers by channel": (lambda s, x: s.l(x) ** torch.arange(D), dict(l=lin())),
+    "powers of one number": (
+        lambda s, x: s.l((x[..., None] ** torch.arange(3)).flatten(-2)),
+        dict(l=lin(3 * D)),
+    ),
+    "type_as": (lambda s, x: s.l(x).type_as(x) * s.g.type_as(x), dict(l=lin(), g=p(D))),
+    "index_add": (
+        lambda s, x: torch.zeros(*x.shape[:-1], 3, dtype=x.dtype).index_add(
+            -1, torch.tensor([0, 2, 2, 1]), s.l(x) ** 2
+        ),
+        dict(l=lin()),
+    ),
+    "scatter_add": (
+        lambda s, x: (
+            torch.zeros_like(x).scatter_add(-1, torch.tensor([1, 1, 0, 3]).expand(x.shape), s.l(x)) * x
+        ),
+        dict(l=lin()),
+    ),
+    "written into zeros": (
+        lambda s, x: written(x, (..., slice(0, 4, 2)), s.l(x)[..., :2]) * x,
+        dict(l=lin()),
+    ),
+    "written over data": (
+        lambda s, x: (lambda y: (y.__setitem__((..., 0), 1.0), y)[1])(s.l(x)) * x,
+        dict(l=lin()),
+    ),
+    "written by a list": (lambda s, x: written(x, (..., [3, 0]), s.l(x)[..., :2]) * x, dict(l=lin())),
+    "added in place to a part": (lambda s, x: added_in_place(x, s.l), dict(l=lin())),
+    "unsqueeze_": (lambda s, x: (s.l(x).unsqueeze_(-1) * x.unsqueeze(-2)).sum(-1), dict(l=lin())),
+    "mul_ and masked_fill_": (
+        lambda s, x: s.l(x).mul_(x).masked_fill_(s.on, 0.5),
+        dict(l=lin(), on=torch.arange(D) > 2),
+    ),
+    "copy_ into empty": (lambda s, x: torch.empty_like(x).copy_(s.l(x)) * x, dict(l=lin())),
+    "complex weights": (
+        lambda s, x: (
+            torch.view_as_real(
+                torch.view_as_complex(s.l(x).unflatten(-1, (2, 2))) * torch.view_as_complex(s.c)
+            ).flatten(-2)
+            * x
+        ),
+        dict(l=lin(), c=p(2, 2)),
+    ),
+    "complex products of data": (
+        lambda s, x: (lambda z: (z * z.conj() + z**2).real)(torch.complex(s.l(x), s.r(x))),
+        dict(l=lin(), r=lin()),
+    ),
+    "complex matrix": (
+        lambda s, x: (lambda z: z.real * z.imag)(torch.complex(x, s.l(x)) @ torch.view_as_complex(s.c)),
+        dict(l=lin(), c=p(D, 3, 2)),
+    ),
+    "fft": (lambda s, x: (lambda z: z.real * z.imag)(torch.fft.fft(s.l(x))), dict(l=lin())),
+    "power spectrum": (
+        lambda s, x: torch.view_as_real(torch.fft.rfft(s.l(x), dim=-1)).square().sum(-1),
+        dict(l=lin()),
+    ),
+    "convolution by fft": (
+        lambda s, x: s.l(torch.fft.irfft(torch.fft.rfft(x, dim=-1) * torch.fft.rfft(s.k), n=D)) * x,
+        dict(k=p(D), l=lin()),
+    ),
+    "addcdiv": (lambda s, x: torch.addcdiv(x, s.l(x), s.g.exp(), value=0.5) * x, dict(l=lin(), g=p(D))),
+    "mse_loss": (lambda s, x: F.mse_loss(s.l(x), x, reduction="none"), dict(l=lin())),
+    "kron": (lambda s, x: torch.kron(s.l(x), s.w) + 0 * torch.kron(x, s.w), dict(l=lin(), w=p(2))),
+    "tensordot": (
+        lambda s, x: torch.tensordot(x, s.w, dims=([-1], [0])).flatten(-2) ** 2,
+        dict(w=p(D, 2, 2)),
+    ),
+    "inner": (lambda s, x: torch.inner(x, s.w) * torch.inner(s.w, s.w).sum(), dict(w=p(3, D))),
+    "trapezoid": (lambda s, x: torch.trapezoid(s.l(x) ** 2, dim=-1).unsqueeze(-1), dict(l=lin())),
+    "cumsum and diff": (lambda s, x: s.l(x).cumsum(-1).diff(dim=-1, prepend=x[..., :1]) * x, dict(l=lin())),
+    "pad": (lambda s, x: F.pad(s.l(x), (1, 1)) ** 2, dict(l=lin())),
+    "logical mask as number": (lambda s, x: s.l(x) * (torch.arange(D) > 1) + x.square(), dict(l=lin())),
+    "std over a mean": (
+        lambda s, x: (x - x.mean(-1, keepdim=True)).square().mean(-1, keepdim=True) * s.l(x),
+        dict(l=lin()),
+    ),
+    "chunks swapped": (lambda s, x: torch.cat(s.l(x).chunk(2, -1)[::-1], -1) * x, dict(l=lin())),
+    "batched matrix vector": (
+        lambda s, x: (s.l(x).unflatten(-1, (2, 2)) @ x[..., :2, None]).squeeze(-1),
+        dict(l=lin()),
+    ),
+}
+
+FLAT_ONLY = {
+    "baddbmm of data": (
+        lambda s, x: torch.baddbmm(s.b, x.view(-1, 2, 2), s.l(x).view(-1, 2, 2)).flatten(1),
+        dict(b=p(2, 2), l=lin()),
+    ),
+    "an image convolved and pooled": (
+        lambda s, x: F.avg_pool2d(s.c(x.view(-1, 1, 2, 2)) ** 2, 2).flatten(1),
+        dict(c=nn.Conv2d(1, 3, 3, padding=1)),
+    ),
+    "upsampled": (
+        lambda s, x: F.interpolate(s.l(x)[:, None], scale_factor=2, mode="linear")[:, 0] ** 2,
+        dict(l=lin()),
+    ),
+    "windows": (lambda s, x: s.l(x.unfold(1, 2, 1).prod(-1)), dict(l=lin(3))),
+    "stft": (
+        lambda s, x: (
+            torch.view_as_real(
+                torch.stft(
+                    s.l(x),
+                    4,
+                    hop_length=2,
+                    window=torch.ones(4, dtype=x.dtype),
+                    return_complex=True,
+                    center=False,
+                )
+            )
+            .square()
+            .sum(-1)
+            .flatten(1)
+        ),
+        dict(l=lin(D, 8)),
+    ),
+    "bilinear form of a batch": (
+        lambda s, x: (x[:, None, None] @ s.w @ x[:, None, :, None]).flatten(1),
+        dict(w=p(3, D, D)),
+    ),
+}
+
+SEQUENCES = {
+    "folded into the batch by reshape": (
+        lambda s, x: s.l(x.reshape(-1, D)).reshape(x.shape) ** 2,
+        dict(l=lin()),
+    ),
+    "folded by flatten": (lambda s, x: s.l(x.flatten(0, 1) ** 2).unflatten(0, (-1, N)), dict(l=lin())),
+    "folded with positions first": (
+        lambda s, x: (s.l(x.transpose(0, 1).reshape(-1, D)).view(N, -1, D) * x.transpose(0, 1)).transpose(
+            0, 1
+        ),
+        dict(l=lin()),
+    ),
+    "batch norm over batch and positions": (
+        lambda s, x: s.l(s.n(x.reshape(-1, D)).view(x.shape[0], -1, D)) * x,
+        dict(l=lin(), n=nn.BatchNorm1d(D)),
+    ),
+    "an MLP on folded rows": (
+        lambda s, x: (lambda y: (s.l(y) * s.r(y) + y).view_as(x))(x.contiguous().view(-1, x.size(-1))),
+        dict(l=lin(), r=lin()),
+    ),
+    "a mask repeated for the folded batch": (
+        lambda s, x: (s.l(x.reshape(-1, D)) * s.g.repeat(x.shape[0], 1)).view(x.shape),
+        dict(l=lin(), g=p(N, D)),
+    ),
+    "folded heads": (folded_heads, dict(q=lin(), k=lin(), v=lin(), o=lin())),
+    "sum over two axes": (lambda s, x: (s.l(x) * x).sum((1, 2)), dict(l=lin())),
+    "mean over all of a sample": (lambda s, x: (s.l(x) * x).mean(dim=(-2, -1)), dict(l=lin())),
+    "flattened and summed": (lambda s, x: (s.l(x) ** 2).flatten(1).sum(-1), dict(l=lin())),
+    "one number for a sequence, kept": (
+        lambda s, x: (s.l(x) ** 2).flatten(1).sum(-1, keepdim=True),
+        dict(l=lin()),
+    ),
+    "rows written one by one": (lambda s, x: rows_written(x, s.l) * x, dict(l=lin())),
+    "shifted by writing": (
+        lambda s, x: written(x, (slice(None), slice(1, None)), x[:, :-1]) * s.l(x),
+        dict(l=lin()),
+    ),
+    "rotary by complex numbers": (
+        lambda s, x: llama(s.l(x), turns()) * llama(s.r(x), turns()),
+        dict(l=lin(), r=lin()),
+    ),
+    "positions mixed by fft": (lambda s, x: torch.fft.fft(s.l(x), dim=1).real * x, dict(l=lin())),
+    "FNet": (lambda s, x: torch.fft.fft(torch.fft.fft(s.l(x), dim=-1), dim=1).real * x, dict(l=lin())),
+    "prod over positions": (lambda s, x: s.l(x).prod(1), dict(l=lin())),
+    "variance over positions": (lambda s, x: s.l(x) * x.var(1, keepdim=True), dict(l=lin())),
+    "index_add over positions": (
+        lambda s, x: torch.zeros(x.shape[0], 2, D, dtype=x.dtype).index_add(
+            1, torch.tensor([0, 1, 0]), s.l(x) ** 2
+        ),
+        dict(l=lin()),
+    ),
+    "det of scores": (lambda s, x: torch.linalg.det(x @ s.l(x).mT).unsqueeze(-1), dict(l=lin())),
+    "conv over positions": (
+        lambda s, x: s.c(x.transpose(1, 2)).transpose(1, 2) * x,
+        dict(c=nn.Conv1d(D, D, 3, padding=1)),
+    ),
+    "attention by baddbmm": (
+        lambda s, x: torch.baddbmm(x, (s.q(x) @ x.mT).tril() / D, s.v(x)),
+        dict(q=lin(), v=lin()),
+    ),
+    "a bilinear form of two sequences": (
+        lambda s, x: torch.einsum("bqi,hij,bkj,bkd->bqd", x, s.w, x, x),
+        dict(w=p(2, D, D)),
+    ),
+}
+
+TOKENS = {  # the module, and ids of every field
+    "two tables": (
+        lambda s, t: s.a(t[:, 0]) * s.b(t[:, 1]),
+        dict(a=nn.Embedding(5, 3), b=nn.Embedding(7, 3)),
+        (5, 7),
+    ),
+    "offsets": (
+        lambda s, t: s.h(s.e(t + s.o).prod(1)),
+        dict(e=nn.Embedding(12, 3), h=lin(3, 2), o=torch.tensor([0, 5])),
+        (5, 7),
+    ),
+    "unbound": (
+        lambda s, t: (lambda u, v: s.e(u) * s.e(v))(*t.unbind(1)),
+        dict(e=nn.Embedding(5, 3)),
+        (5, 5),
+    ),
+    "embedding bag": (lambda s, t: s.e(t) ** 2, dict(e=nn.EmbeddingBag(6, 3, mode="sum")), (6, 6, 6)),
+    "mean bag": (lambda s, t: s.e(t) * s.g, dict(e=nn.EmbeddingBag(6, 3), g=p(3)), (6, 6, 6)),
+    "a weight indexed": (lambda s, t: s.w[t] ** 2, dict(w=p(6, 3)), (6, 6)),
+    "a weight of matrices indexed": (
+        lambda s, t: (s.w[t[:, 0]] @ s.w[t[:, 1]]).flatten(1),
+        dict(w=p(6, 2, 2)),
+        (6, 6),
+    ),
+    "index_select of folded ids": (
+        lambda s, t: s.w.index_select(0, t.reshape(-1)).view(*t.shape, 3) ** 2,
+        dict(w=p(6, 3)),
+        (6, 6),
+    ),
+    "positions added": (
+        lambda s, t: s.l(s.e(t) + s.e.weight[torch.arange(2)]) ** 2,
+        dict(e=nn.Embedding(6, 3), l=lin(3, 3)),
+        (6, 6),
+    ),
+    "hashed": (
+        lambda s, t: s.a(t % 3) * s.b(t // 3),
+        dict(a=nn.Embedding(3, 2), b=nn.Embedding(2, 2)),
+        (6, 6),
+    ),
+    "one hot and a matrix": (lambda s, t: F.one_hot(t, 6).to(s.w.dtype) @ s.w, dict(w=p(6, 3)), (6, 6)),
+    "reversed": (lambda s, t: s.e(t.flip(1)) * s.e(t), dict(e=nn.Embedding(6, 3)), (6, 6)),
+}
+
+
+def module(entry) -> nn.Module:
+    """The module of an idiom, from its seed."""
+    run, parts, *_ = entry
+    model = Forward(run, **parts).double().eval()
+    for name, t in model.named_buffers():
+        if "running_var" in name:
+            t.uniform_(0.5, 2)
+    return model
