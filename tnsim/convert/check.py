@@ -63,7 +63,7 @@ def verify(net: Network, trace: Trace) -> None:
             want = want.reshape(_SAMPLES, -1).to(weights.dtype)
             if bool(torch.isfinite(want).all()) and bool(torch.isfinite(got).all()):
                 eps = max(torch.finfo(dtype).eps, torch.finfo(weights.dtype).eps, trace.precision)
-                bound = absolute(net)(x if tokens else x.to(weights.dtype).abs()).reshape(_SAMPLES, -1)
+                bound = absolute(net)(x if tokens is not None else x.to(weights.dtype).abs()).reshape(_SAMPLES, -1)
                 ratio = _ratio(got, want, bound, eps)
                 if ratio <= 1:
                     return
