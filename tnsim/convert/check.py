@@ -53,7 +53,7 @@ def verify(net: Network, trace: Trace) -> None:
             x = sample(_SAMPLES, net.in_shape, weights.dtype, weights.device) * scale
             x = x.to(dtype) if tokens is None else x.masked_fill(~tokens.to(x.device), -torch.inf).argmax(-1)
             try:
-                want = run(module, tensors, x)
+                want = run(module, tensors, x, trace.selected)
             except RuntimeError as error:  # an operation that this dtype does not have on this device
                 failure = str(error)
                 break
@@ -63,7 +63,9 @@ def verify(net: Network, trace: Trace) -> None:
             want = want.reshape(_SAMPLES, -1).to(weights.dtype)
             if bool(torch.isfinite(want).all()) and bool(torch.isfinite(got).all()):
                 eps = max(torch.finfo(dtype).eps, torch.finfo(weights.dtype).eps, trace.precision)
-                bound = absolute(net)(x if tokens is not None else x.to(weights.dtype).abs()).reshape(_SAMPLES, -1)
+                bound = absolute(net)(x if tokens is not None else x.to(weights.dtype).abs()).reshape(
+                    _SAMPLES, -1
+                )
                 ratio = _ratio(got, want, bound, eps)
                 if ratio <= 1:
                     return

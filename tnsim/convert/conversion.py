@@ -13,6 +13,7 @@ from tnsim.convert.check import check_finite, verify
 from tnsim.convert.composed import check_composed
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.forward import check_signature
+from tnsim.convert.output import Output
 from tnsim.convert.rules import register
 from tnsim.convert.shape import inferred, traced
 from tnsim.convert.sharing import shared
@@ -21,7 +22,9 @@ from tnsim.convert.weights import Weights
 __all__ = ["convert"]
 
 
-def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torch.float64) -> Network:
+def convert(
+    module: nn.Module, example: Any = None, *, dtype: torch.dtype = torch.float64, output: Output = None
+) -> Network:
     """A polynomial torch module as a :class:`~tnsim.algebra.Network`: ``convert(m)(x) == m(x)``.
 
     The module is only read: what runs is a copy of it and of everything it holds, so that nothing of it changes, also
@@ -31,15 +34,17 @@ def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torc
     through what ``forward`` detaches or computes under ``no_grad``; convert under ``torch.no_grad()`` if that is not
     wanted.
 
-    Supported are linear and bilinear maps, sums and products of data, whole powers, convolutions, average pooling,
-    BatchNorm and Dropout in eval mode, everything that only moves entries around, and modules with a rule (see
-    :func:`register`).
+    Supported are linear and bilinear maps, sums and products of data, whole powers, BatchNorm and Dropout in eval mode,
+    everything that only moves entries around or is linear in its data, complex numbers, what torch itself takes apart into
+    such operations, and modules with a rule (see :func:`register`).
 
     Args:
         module: a module whose ``forward`` takes one batch of inputs, batch axis first.
         example: a batch of inputs, for its shape; or one vector. Needed only when the shape cannot be inferred
             from the weights, as for images and sequences: ``(1, n_ctx, d)``, or token ids ``(1, n_ctx)`` as integers.
         dtype: the dtype of the network.
+        output: which tensor is the result where ``forward`` returns several in a dictionary, a tuple or an object: its
+            name, its number, or a function of what is returned.
 
     Returns:
         A network whose input has the shape of one sample. Of a model of sequences it has the axes
@@ -75,13 +80,13 @@ def convert(module: nn.Module, example: Any = None, *, dtype: torch.dtype = torc
             f"convert takes a torch.nn.Module, not {getattr(module, '__name__', type(module).__name__)!r}.{hint}"
         )
     devices = {t.device for t in (*module.parameters(), *module.buffers())}
-    return undisturbed(lambda: _converted(module, example, dtype), devices)
+    return undisturbed(lambda: _converted(module, example, dtype, output), devices)
 
 
-def _converted(module: nn.Module, example: Any, dtype: torch.dtype) -> Network:
+def _converted(module: nn.Module, example: Any, dtype: torch.dtype, output: Output) -> Network:
     check_signature(module)
     weights = Weights.of(module, dtype)
-    trace = inferred(module, weights) if example is None else traced(module, example, weights)
+    trace = inferred(module, weights, output) if example is None else traced(module, example, weights, output)
     net = shared(network(trace, trace.weights), trace.weights)
     if not torch.is_grad_enabled():
         net = replace(net, layers=tuple((name, f.mapped(lambda a: a.detach())) for name, f in net))

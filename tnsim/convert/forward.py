@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tnsim.algebra import Poly
 from tnsim.convert.errors import ConvertError, InputError, located
+from tnsim.convert.output import Output, chosen
 from tnsim.convert.recorder import Recorder
 from tnsim.convert.replica import replica
 from tnsim.convert.rules import has_rule, rule
@@ -68,25 +69,29 @@ def sample(n: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.dev
     return torch.randn((n, *shape), generator=generator, dtype=torch.float64).to(device, dtype)
 
 
-def run(module: nn.Module, tensors: Mapping[int, Tensor], x: Tensor) -> Any:
+def run(module: nn.Module, tensors: Mapping[int, Tensor], x: Tensor, output: Output = None) -> Tensor:
     """The output of a copy of a module.
 
     Args:
         module: the copy.
         tensors: for the id of a tensor of the module itself, what takes its place where ``forward`` still meets it.
         x: the input.
+        output: which tensor of what it returns.
     """
     with Sandbox({**tensors, id(x): x}):
-        return module(x)
+        return chosen(module(x), output, type(module).__name__)
 
 
-def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: bool = False) -> Trace:
+def record(
+    module: nn.Module, shape: tuple[int, ...], weights: Weights, output: Output = None, tokens: bool = False
+) -> Trace:
     """Trace one forward pass of a copy of a module on a batch of inputs of the given shape.
 
     Args:
         module: the module; it is only read.
         shape: shape of one input.
         weights: what to run it with.
+        output: which tensor of what it returns.
         tokens: whether inputs are token ids.
 
     Raises:
@@ -103,7 +108,7 @@ def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: 
     source = recorder.feed(x, copy)
     try:
         with _observed(copy, recorder), recorder:
-            out = run(copy, tensors, x)
+            out = run(copy, tensors, x, output)
     except ConvertError:
         raise
     except _SHAPE_ERRORS as error:
@@ -113,26 +118,22 @@ def record(module: nn.Module, shape: tuple[int, ...], weights: Weights, tokens: 
         ) from error
     except Exception as error:
         raise ConvertError(f"{kind}.forward cannot be traced: {type(error).__name__}: {error}") from error
-    if not isinstance(out, Tensor):
-        raise ConvertError(
-            f"{kind}.forward returns a {type(out).__name__}; a network has one output. Wrap the module in one that "
-            "returns a single tensor."
-        )
     if id(out) not in recorder.nodes:
         raise ConvertError(
             f"the output of {kind} is not made from its input by operations that can be seen. Either it does not depend on "
             "its input, or a part of it is hidden: scripted or compiled functions, custom autograd functions, numpy."
         )
-    output = recorder.nodes[id(out)]
+    result = recorder.nodes[id(out)]
     return Trace(
         source,
-        output,
-        _live(recorder.steps, output),
+        result,
+        _live(recorder.steps, result),
         recorder.root,
         weights,
         recorder.origins,
         recorder.precision,
         recorder.alive,
+        output,
     )
 
 

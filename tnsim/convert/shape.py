@@ -6,6 +6,7 @@ from torch import nn
 
 from tnsim.convert.errors import ConvertError, IdsError, InputError
 from tnsim.convert.forward import record
+from tnsim.convert.output import Output
 from tnsim.convert.replica import replica
 from tnsim.convert.rules import has_rule, rule
 from tnsim.convert.trace import Trace
@@ -15,12 +16,12 @@ from tnsim.nn import BilinearAttention, TokenEmbedding
 __all__ = ["inferred", "traced"]
 
 
-def traced(module: nn.Module, example: Any, weights: Weights) -> Trace:
+def traced(module: nn.Module, example: Any, weights: Weights, output: Output = None) -> Trace:
     """Trace a module on inputs of the example's shape: as token ids where it holds integers and the module reads them."""
     shape = _shape(example)
     if "int" in str(getattr(example, "dtype", "")):
         try:
-            return record(module, shape, weights, tokens=True)
+            return record(module, shape, weights, output, tokens=True)
         except InputError as error:
             first = error
         try:
@@ -29,7 +30,7 @@ def traced(module: nn.Module, example: Any, weights: Weights) -> Trace:
             )  # whole numbers that are features, such as the pixels of an image
         except IdsError:
             raise first from None
-    return record(module, shape, weights)
+    return record(module, shape, weights, output)
 
 
 def _shape(example: Any) -> tuple[int, ...]:
@@ -47,7 +48,7 @@ def _shape(example: Any) -> tuple[int, ...]:
     return sizes if len(sizes) == 1 else sizes[1:]
 
 
-def inferred(module: nn.Module, weights: Weights) -> Trace:
+def inferred(module: nn.Module, weights: Weights, output: Output = None) -> Trace:
     """Trace a module that reads vectors, trying the sizes that occur among its weights.
 
     The width is accepted if it is the only one that fits, and one feature more does not.
@@ -69,7 +70,7 @@ def inferred(module: nn.Module, weights: Weights) -> Trace:
     widths = _widths(module, weights)
     for n in widths:
         try:
-            found[n] = record(module, (n,), weights)
+            found[n] = record(module, (n,), weights, output)
         except InputError as error:
             reason = reason or str(error)
         except ConvertError as error:
@@ -87,7 +88,7 @@ def inferred(module: nn.Module, weights: Weights) -> Trace:
         raise ConvertError(f"{kind} runs on inputs of {_listed(found)} features; to say which, {ask}")
     ((n, trace),) = found.items()
     try:
-        record(module, (n + 1,), weights)
+        record(module, (n + 1,), weights, output)
     except ConvertError:
         return trace
     raise ConvertError(f"{kind} does not fix the number of its input features; {ask}")

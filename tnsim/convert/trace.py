@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from tnsim.algebra import Poly
 from tnsim.convert.errors import located
+from tnsim.convert.output import Output
 from tnsim.convert.weights import Weights, is_builtin
 
 __all__ = ["BATCH_SIZE", "Call", "Node", "Step", "Trace", "mapped", "members", "words"]
@@ -111,6 +112,7 @@ class Trace:
         origins: for the id of every constant, the parameters and buffers it was computed from.
         precision: relative rounding of the coarsest dtype that ``forward`` casts its data to, or 0.
         alive: what keeps those ids valid.
+        selected: which tensor of what ``forward`` returns the result is, as the user said it.
     """
 
     source: Node
@@ -121,6 +123,7 @@ class Trace:
     origins: dict[int, tuple[str, ...]]
     precision: float
     alive: list[Tensor] = field(repr=False)
+    selected: Output = None
 
 
 def words(text: str) -> frozenset[str]:
