@@ -33,6 +33,14 @@ def added_in_place(x, w):
     return out * x
 
 
+def written_through_views(x, w):
+    out = torch.empty(x.shape, dtype=x.dtype)
+    out.narrow(-1, 0, 2).copy_(w(x)[..., :2])
+    out[..., 2:] = x[..., 2:]
+    out[..., 1].add_(x[..., 0])
+    return out * x
+
+
 def llama(x, turn):
     """Rotary embedding by complex numbers, two heads of two features."""
     pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], 2, -1, 2))
@@ -125,6 +133,19 @@ ANYWHERE = {
     ),
     "written by a list": (lambda s, x: written(x, (..., [3, 0]), s.l(x)[..., :2]) * x, dict(l=lin())),
     "added in place to a part": (lambda s, x: added_in_place(x, s.l), dict(l=lin())),
+    "written through views": (lambda s, x: written_through_views(x, s.l), dict(l=lin())),
+    "var_mean": (
+        lambda s, x: (lambda v, m: s.l(x) * v + m)(*torch.var_mean(x, -1, keepdim=True)),
+        dict(l=lin()),
+    ),
+    "spectrum by absolute values": (lambda s, x: torch.fft.rfft(s.l(x)).abs() ** 2, dict(l=lin())),
+    "complex parameter": (
+        lambda s, x: (
+            torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (2, 2)).contiguous()) @ s.w).flatten(-2)
+            ** 2
+        ),
+        dict(w=nn.Parameter(torch.randn(2, 3, dtype=torch.complex128))),
+    ),
     "unsqueeze_": (lambda s, x: (s.l(x).unsqueeze_(-1) * x.unsqueeze(-2)).sum(-1), dict(l=lin())),
     "mul_ and masked_fill_": (
         lambda s, x: s.l(x).mul_(x).masked_fill_(s.on, 0.5),

@@ -18,9 +18,9 @@ from tnsim.convert.site import Site
 from tnsim.convert.trace import mapped, members, words
 from tnsim.convert.value import Value, move
 
-__all__ = ["Pairs", "with_complex"]
+__all__ = ["Modulus", "Pairs", "with_complex"]
 
-_NOT_POLYNOMIAL = words("abs absolute angle sgn sign polar exp log sqrt norm")
+_NOT_POLYNOMIAL = words("angle sgn sign polar exp log sqrt norm")
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,31 @@ class Pairs:
         return Pairs(self.value.detached())
 
 
+@dataclass(frozen=True)
+class Modulus:
+    """Absolute values of complex numbers, of which only even powers are polynomials.
+
+    Attributes:
+        squared: their squares.
+    """
+
+    squared: Value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor in the traced batch."""
+        return self.squared.shape
+
+    def detached(self) -> "Modulus":
+        """The same, a constant to autograd."""
+        return Modulus(self.squared.detached())
+
+
 def with_complex(site: Site, args: Any, kwargs: Any) -> Any:
     """An operation that reads or gives complex numbers."""
     op = site.step.op
+    if members((args, kwargs), Modulus):
+        return _even_power(site, *args, **kwargs)
     if op in _OPERATIONS:
         return _OPERATIONS[op](site, *args, **kwargs)
     if op in MOVED:
@@ -204,6 +226,22 @@ def _moved(site: Site, args: Any, kwargs: Any) -> Any:
     return tuple(behind(lambda t, k=k: call(t)[k]) for k in range(len(site.step.outputs)))  # type: ignore[misc]
 
 
+def _abs(site: Site, input: Pairs) -> Modulus:
+    return Modulus(reduced(times(site, input.value, input.value), (-1,)))
+
+
+def _even_power(site: Site, input: Any, exponent: Any = None) -> Value:
+    """|z|², |z|⁴, …"""
+    op = site.step.op
+    n = {"square": 2, "pow": exponent, "mul": 2 if exponent is input else None}.get(op)
+    if not isinstance(n, int | float) or n <= 0 or n % 2:
+        raise Refusal(
+            "no polynomial form for an absolute value of complex numbers",
+            "Use its square: z.abs() ** 2, or z * z.conj().",
+        )
+    return reduce(lambda a, b: times(site, a, b), [input.squared] * int(n // 2))
+
+
 # ---------------------------------------------------------------- by basis
 
 
@@ -279,6 +317,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "view_as_complex": lambda site, input: Pairs(input),
     "view_as_real": lambda site, input: input.value,
     "complex": _complex,
+    **dict.fromkeys(("abs", "absolute"), _abs),
     "real": _part(0),
     "imag": _part(1),
     **dict.fromkeys(("conj", "conj_physical"), _conj),

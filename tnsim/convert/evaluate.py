@@ -3,7 +3,7 @@
 from typing import Any
 
 from tnsim.algebra import ComposeError, CostError, WireError
-from tnsim.convert.complexes import with_complex
+from tnsim.convert.complexes import Modulus, with_complex
 from tnsim.convert.cut import Layer
 from tnsim.convert.errors import ConvertError, Refusal
 from tnsim.convert.general import operated
@@ -66,7 +66,7 @@ def _results(step: Step, values: Known, trace: Trace, weights: Weights) -> tuple
     try:
         if members((args, kwargs), Tokens):
             result = looked_up(site, args, kwargs)
-        elif any(node.is_complex for node in (*step.inputs, *step.outputs)):
+        elif members((args, kwargs), Modulus) or any(n.is_complex for n in (*step.inputs, *step.outputs)):
             result = with_complex(site, args, kwargs)
         else:
             result = operated(site, args, kwargs)

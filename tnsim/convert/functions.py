@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tnsim.convert.trace import words
 
-__all__ = ["FACTS", "functional", "operation"]
+__all__ = ["FACTS", "functional", "operation", "written_through"]
 
 FACTS = words("""
     shape size dim ndim ndimension numel nelement len device dtype layout is_floating_point is_complex requires_grad
@@ -42,6 +42,13 @@ def functional(op: str) -> Callable[..., Tensor] | None:
         op: the name without the underscore; ``setitem`` for ``x[key] = value``.
     """
     return _FUNCTIONS.get(op) or getattr(Tensor, op, None)
+
+
+def written_through(view: Callable[[Tensor], Tensor], base: Tensor, value: Tensor) -> Tensor:
+    """A tensor after a view of it was changed to ``value``."""
+    out = base.clone()
+    view(out).copy_(value)
+    return out
 
 
 def _written(target: Tensor, key: Any, value: Any) -> Tensor:

@@ -1,12 +1,8 @@
 """Recorder: watches a forward pass and writes down every operation on data."""
 
-import linecache
-import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from textwrap import shorten
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +13,8 @@ from torch.overrides import resolve_name
 from tnsim.algebra import Poly
 from tnsim.convert.ambient import Mode
 from tnsim.convert.errors import ConvertError, IdsError, InputError, located
-from tnsim.convert.functions import FACTS, functional, operation
+from tnsim.convert.frames import actor, source
+from tnsim.convert.functions import FACTS, functional, operation, written_through
 from tnsim.convert.trace import Call, Node, Step, mapped, members, words
 from tnsim.convert.weights import Weights
 
@@ -25,14 +22,12 @@ __all__ = ["Recorder"]
 
 _FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
 _CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
+_EMPTY = words("empty empty_like new_empty empty_strided")
 _READ_IDS = words("embedding embedding_bag one_hot getitem index_select")
 _LIKE = words(
     "expand_as view_as reshape_as type_as to"
 )  # only shape and kind of the second argument are read
 _DETACHED = words("detach data")
-_CALLS_HOOKS = words("inner _call_impl __call__")  # of nn.Module; forward is called by this package
-_MOST_TEXT = 80  # characters of a line of code in a message
-_SKIPPED = (f"{Path(torch.__file__).parent}{os.sep}", f"{Path(__file__).parent}{os.sep}")
 
 
 class Recorder(Mode):
@@ -55,7 +50,10 @@ class Recorder(Mode):
         self.alive: list[Tensor] = list(weights.tensors.values())
         self.root = Call("", nn.Identity())
         self.stack: list[Call] = []
-        self.stale: dict[int, int] = {}  # what may not be read, and the tensor through which it was changed
+        self.stale: set[int] = set()
+        self.views: dict[
+            int, tuple[Tensor, Callable[[Tensor], Tensor]]
+        ] = {}  # of what a tensor is a view, and how
         self.silent = False
         self.with_grad = torch.is_grad_enabled()
         self.precision = 0.0
@@ -117,8 +115,7 @@ class Recorder(Mode):
             return func(*args, **kwargs)
         op, same_place = operation(func)
         tensors = members((args, kwargs), Tensor)
-        written = op == "setitem" and len(args) > 2 and self.stale.get(id(args[0])) == id(args[2])
-        if any(id(t) in self.stale for t in tensors[written:]):
+        if any(id(t) in self.stale for t in tensors):
             raise ConvertError(
                 f"a tensor read {self._where()} shares memory with one that was changed in place. Write "
                 "`x = x + y` instead of the in-place operation."
@@ -136,7 +133,8 @@ class Recorder(Mode):
         if op in _LIKE and id(args[0]) not in self.nodes:
             return self._constant(func, args, kwargs, tensors, same_place)
         if op in _FRESH:
-            return self._fresh(func(*args, **kwargs))
+            out = func(*args, **kwargs)
+            return self._fresh(out.zero_() if op in _EMPTY else out)
         if op in _CASTS and id(args[0]) in self.nodes:
             out = func(*args, **kwargs)
             if not isinstance(out, Tensor):
@@ -163,6 +161,10 @@ class Recorder(Mode):
         if len(kinds) > 1 and not same_place:
             args, kwargs = mapped((args, kwargs), Tensor, self._cast)
         out = func(*args, **kwargs)
+        if operation(func)[0] in _EMPTY and isinstance(out, Tensor):
+            out.zero_()  # whatever stands in it is no part of the function
+        if not same_place:
+            self._note_views(members(out, Tensor), func, args, kwargs)
         names = tuple(dict.fromkeys(name for t in tensors for name in self.origins.get(id(t), ())))
         for t in [*members(out, Tensor), *(tensors[:1] if same_place else ())]:
             self.origins[id(t)] = names
@@ -201,18 +203,23 @@ class Recorder(Mode):
         outs = tuple(out) if several else (out,)
         if not outs or not all(isinstance(t, Tensor) for t in outs):
             raise ConvertError(
-                f"{_actor()} decides on the values of its data: {label} {self._where()} turns a tensor into a Python "
+                f"{actor()} decides on the values of its data: {label} {self._where()} turns a tensor into a Python "
                 "value. A polynomial is the same formula for every input; use constants, or arithmetic on the data."
             )
         if target is not None:
             if outs[0].shape != target.shape:
                 reshape(target, *args[1:], **kwargs)
             else:
-                self._retire_aliases(target, *args[2:3])
+                self._retire_aliases(target)
             self.origins.pop(id(target), None)
             outs = (target,)
             out = target
-        self._write(op, func, original, kwargs, outs, several, label, tuple(dict.fromkeys(names)), None)
+        weights = tuple(dict.fromkeys(names))
+        self._write(op, func, original, kwargs, outs, several, label, weights, None)
+        if target is not None:
+            self._write_through(target, label, weights)
+        else:
+            self._note_views(outs, func, args, kwargs)
         return out
 
     # ------------------------------------------------------------------ book-keeping
@@ -242,7 +249,7 @@ class Recorder(Mode):
                 several,
                 self.calls,
                 label,
-                _source(),
+                source(),
                 weights,
                 rule,
                 self.with_grad and (op in _DETACHED or not torch.is_grad_enabled()),
@@ -266,17 +273,31 @@ class Recorder(Mode):
         self.origins[id(cast)] = self.origins.get(id(t), ())
         return cast
 
-    def _retire_aliases(self, target: Tensor, value: Any = None) -> None:
-        """Tensors that share memory with one changed in place may not be read any more.
-
-        ``x[key] += y`` changes a view of x and then writes it into x, which is as it should be then.
-        """
+    def _retire_aliases(self, target: Tensor) -> None:
+        """Tensors that share memory with one changed in place may not be read any more."""
         memory = target.untyped_storage().data_ptr()
-        if self.stale.get(id(target)) == id(value):
-            del self.stale[id(target)]
-        for t in {id(t): t for t in self.alive}.values():
+        for t in self.alive:
             if t is not target and t.untyped_storage().data_ptr() == memory:
-                self.stale[id(t)] = 0 if id(t) in self.stale else id(target)
+                self.stale.add(id(t))
+
+    def _note_views(self, outs: Iterable[Tensor], func: Any, args: Any, kwargs: Any) -> None:
+        """Remember which results look at the memory of the first argument."""
+        base = args[0] if args else None
+        if not isinstance(base, Tensor) or base.layout != torch.strided:
+            return
+        for k, t in enumerate(outs):
+            if t is not base and t.untyped_storage().data_ptr() == base.untyped_storage().data_ptr():
+                self.views[id(t)] = (base, partial(_view, func, args[1:], kwargs, k))
+
+    def _write_through(self, target: Tensor, label: str, weights: tuple[str, ...]) -> None:
+        """What a view changed in place looks at has changed as well."""
+        while id(target) in self.views:
+            base, view = self.views[id(target)]
+            function = partial(written_through, view)
+            self._write("written", function, (base, target), {}, (base,), False, label, weights, None)
+            self.origins.pop(id(base), None)
+            self.stale.discard(id(base))
+            target = base
 
     def _name(self, label: str) -> str:
         call = self.calls[-1]
@@ -284,30 +305,14 @@ class Recorder(Mode):
 
     def _where(self) -> str:
         call = self.calls[-1]
-        return located(call.path, "" if call.is_layer else _source())
+        return located(call.path, "" if call.is_layer else source())
 
 
 def _is_whole(t: Tensor) -> bool:
     return not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)
 
 
-def _actor() -> str:
-    """Who runs: forward, or a hook, which torch calls around it."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
-        frame = frame.f_back  # type: ignore[assignment]
-    while frame is not None and not frame.f_code.co_filename.startswith(_SKIPPED):
-        frame = frame.f_back  # type: ignore[assignment]
-    return "a hook" if frame is not None and frame.f_code.co_name in _CALLS_HOOKS else "forward"
-
-
-def _source() -> str:
-    """File, line and text of the innermost statement that is neither torch's nor ours."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_SKIPPED):
-        frame = frame.f_back  # type: ignore[assignment]
-    if frame is None:
-        return ""
-    file, line = frame.f_code.co_filename, frame.f_lineno
-    text = shorten(linecache.getline(file, line).strip(), _MOST_TEXT, placeholder=" …")
-    return f"{Path(file).name}:{line}: {text}" if text else f"{Path(file).name}:{line}"
+def _view(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], k: int, base: Tensor) -> Tensor:
+    out = func(base, *args, **kwargs)
+    found: Tensor = out[k] if isinstance(out, tuple | list) else out
+    return found

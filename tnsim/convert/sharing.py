@@ -48,7 +48,7 @@ def shared(net: Network, weights: Weights) -> Network:
 
 
 def _unchanged(t: Tensor, p: Tensor) -> bool:
-    return t.dtype == p.dtype and t.stride() == p.stride() and torch.equal(t, p)
+    return p.is_floating_point() and t.dtype == p.dtype and t.stride() == p.stride() and torch.equal(t, p)
 
 
 def _looks_on(a: Tensor) -> bool:

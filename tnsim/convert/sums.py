@@ -68,6 +68,11 @@ def _var(
     return times(site, total, 1.0 / (n - less))
 
 
+def _var_mean(site: Site, input: Value, *args: Any, **kwargs: Any) -> tuple[Value, Value]:
+    dim = kwargs.get("dim", args[0] if args and not isinstance(args[0], bool) else None)
+    return _var(site, input, *args, **kwargs), _mean(site, input, dim, kwargs.get("keepdim", False))
+
+
 def _along(input: Value, dim: int) -> list[Value]:
     """The slices of a tensor along one of its axes."""
     dim %= len(input.shape)
@@ -120,6 +125,7 @@ SUMS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("sum", "nansum"), _sum),
     **dict.fromkeys(("mean", "nanmean"), _mean),
     "var": _var,
+    "var_mean": _var_mean,
     "prod": _prod,
     "cumprod": _cumprod,
     **dict.fromkeys(("det", "linalg_det"), _det),

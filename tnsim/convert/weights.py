@@ -44,7 +44,7 @@ class Weights:
         """Read a module.
 
         Raises:
-            ConvertError: if a parameter is not a finite real floating array, or dtypes or devices are mixed.
+            ConvertError: if a parameter is not a finite floating array, or dtypes or devices are mixed.
         """
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise ConvertError(f"dtype={dtype!r} is not a floating torch dtype; write dtype=torch.float64.")
@@ -53,7 +53,7 @@ class Weights:
             _check(name, p)
         kinds: dict[torch.dtype, str] = {}
         for name, p in parameters.items():
-            kinds.setdefault(p.dtype, name)
+            kinds.setdefault(p.dtype.to_real(), name)
         if len(kinds) > 1:
             (one, a), (two, b), *_ = kinds.items()
             raise ConvertError(
@@ -68,11 +68,11 @@ class Weights:
                 f'weights on different devices: "{a}" is on {one_device}, "{b}" on {two_device}. Move the model '
                 'to one, for instance with model.to("cpu").'
             )
-        tensors = {name: p.to(dtype, copy=True) for name, p in parameters.items()}
+        tensors = {name: p.to(_like(p, dtype), copy=True) for name, p in parameters.items()}
         for name, p in parameters.items():
             tensors[name].__dict__.update(vars(p))  # attributes that the user gave it
         for name, buffer in buffers.items():
-            tensors[name] = _copy(buffer, dtype if buffer.is_floating_point() else buffer.dtype)
+            tensors[name] = _copy(buffer, _like(buffer, dtype))
         return cls(
             {**parameters, **buffers},
             tensors,
@@ -100,6 +100,11 @@ class Weights:
         return {id(old[name]): t for old in (self.originals, self.tensors) for name, t in tensors.items()}
 
 
+def _like(t: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """The dtype of a tensor in a conversion: real and complex numbers are cast, whole ones are not."""
+    return dtype if t.is_floating_point() else dtype.to_complex() if t.is_complex() else t.dtype
+
+
 def _copy(t: Tensor, dtype: torch.dtype) -> Tensor:
     return t.detach().to(dtype, copy=True)
 
@@ -109,12 +114,7 @@ def _check(name: str, p: Tensor) -> None:
         raise ConvertError(
             f'parameter "{name}" has no shape yet; run the model once on a batch, then convert it.'
         )
-    if p.is_complex():
-        raise ConvertError(
-            f'parameter "{name}" is complex ({_short(p.dtype)}); tnsim converts real models. Store its real and '
-            "imaginary parts as two parameters."
-        )
-    if not p.is_floating_point():
+    if not (p.is_floating_point() or p.is_complex()):
         raise ConvertError(
             f'parameter "{name}" has dtype {_short(p.dtype)}; a weight must be floating. Cast it, or register it as '
             "a buffer if it is an index or a mask."
