@@ -1,9 +1,11 @@
 """Code that is no polynomial of one input says what it is, where it stands, and what to write instead."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
-from modules import fails
+from modules import Forward, fails, p
 from torch import nn
 
 
@@ -112,6 +114,86 @@ def test_operations(fn, parts):
     if "AttributeError" not in message:
         assert 'at "mlp.1"' in message
         assert "test_errors.py:" in message  # the line of code
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda s, h: h.clamp(-1e6, 1e6),
+        lambda s, h: F.hardshrink(h, 1e-9),
+        lambda s, h: F.softshrink(h, 1e-30),
+        lambda s, h: F.hardtanh(h, -1e200, 1e200),
+        lambda s, h: F.threshold(h, -1e100, 0.0),
+        lambda s, h: torch.round(h, decimals=12),
+        lambda s, h: F.max_pool1d(h, 2),
+        lambda s, h: torch.sort(h, -1).values,
+    ],
+)
+def test_what_is_linear_at_one_scale_only(fn):
+    outer(fn, "no polynomial form")
+
+
+@pytest.mark.parametrize(
+    "fn", [lambda s, h: torch.sort(h).values, lambda s, h: torch.rsqrt(h), lambda s, h: h.std(-1)]
+)
+def test_only_activations_are_told_to_use_bilinear_layers(fn):
+    assert "BilinearLayer" not in outer(fn, "register")
+
+
+def test_samples_of_a_folded_batch_stay_apart():
+    for fn in (
+        lambda s, x: s.w(x.reshape(-1, 4).flip(0)).view(-1, 3, 4),
+        lambda s, x: (s.w(x.reshape(-1, 4)) - x.reshape(-1, 4).mean(0)).view(-1, 3, 4),
+    ):
+        fails(Forward(fn, w=nn.Linear(4, 4)), "samples", example=torch.zeros(1, 3, 4))
+    mixing = Forward(lambda s, x: s.w(x.transpose(0, 1).reshape(-1, 2, 4)), w=nn.Linear(4, 4))
+    fails(mixing, "samples", example=torch.zeros(1, 2, 4))
+
+
+def test_the_first_error_of_a_model_of_tokens_is_shown():
+    model = Forward(lambda s, t: (s.e(t) + s.place) ** 2, e=nn.Embedding(10, 4), place=p(8, 4))
+    message = fails(model, "8", example=torch.zeros(1, 4, dtype=torch.long))
+    assert "torch.long" not in message
+    fails(model, "dtype=torch.long", example=torch.zeros(1, 8))
+
+
+@pytest.mark.parametrize(
+    "leave", [lambda y: y.detach().numpy(), lambda y: y.sum().item(), lambda y: y.tolist()]
+)
+def test_hooks_that_leave_torch(leave):
+    for model in (nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4))):
+        part = model if isinstance(model, nn.Linear) else model[0]
+        part.register_forward_hook(lambda module, args, out: leave(out) and None)
+        fails(model, "a hook decides on the values", "test_errors.py:")
+
+
+def test_parallel_modules():
+    fails(nn.DataParallel(nn.Linear(4, 4)), "DataParallel", "model.module")
+    fails(nn.Sequential(nn.DataParallel(nn.Linear(4, 4))), '"0" is a DataParallel')
+
+
+def test_what_hides_its_operations():
+    hidden = torch.jit.script(scripted)
+    fails(Forward(lambda s, x: torch.vmap(lambda row: s.w(row) ** 2)(x), w=nn.Linear(4, 4)), "torch.vmap")
+    fails(Forward(lambda s, x: hidden(x), w=nn.Linear(4, 4)), "hidden", "scripted", example=torch.zeros(1, 4))
+    fails(Forward(lambda s, x: s.w(x) * hidden(x), w=nn.Linear(4, 4)), "scripted")
+
+
+def scripted(x: torch.Tensor) -> torch.Tensor:
+    return x * x
+
+
+def test_refusals_come_before_matrices_are_built(monkeypatch):
+    monkeypatch.setattr(
+        sys.modules["tnsim.convert.general"], "affine_in_all", lambda *_: pytest.fail("a matrix was built")
+    )
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3), nn.ReLU())
+    fails(model, "ReLU", example=torch.zeros(1, 1, 8, 8))
+
+
+def test_division_by_data_behind_a_reduced_axis():
+    model = Forward(lambda s, x: s.w((x / x.mean((1, 2), keepdim=True)).mean(1)), w=nn.Linear(4, 4))
+    fails(model, "division by data", example=torch.zeros(1, 3, 4))
 
 
 def dense(s, h):

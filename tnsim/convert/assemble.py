@@ -5,7 +5,7 @@ import torch
 from tnsim.algebra import Network, Poly
 from tnsim.algebra.axes import fuse, rename, tidy
 from tnsim.convert.cut import cut
-from tnsim.convert.errors import ConvertError
+from tnsim.convert.errors import NEVER, ConvertError, unsupported
 from tnsim.convert.evaluate import evaluate
 from tnsim.convert.layout import Misfit, factors, is_position, permuted, refined
 from tnsim.convert.tokens import Tokens, vocabulary
@@ -25,6 +25,9 @@ def network(trace: Trace, weights: Weights) -> Network:
     Raises:
         ConvertError: if an operation has no polynomial form.
     """
+    for step in trace.steps:  # before the first matrix is built
+        if step.op in NEVER and step.rule is None and not any(node.is_tokens for node in step.inputs):
+            raise unsupported(step.op, step.name, step.where)
     sequence = trace.source.is_tokens or len(trace.source.shape) == 3
     if not sequence:
         return _network(trace, weights, None)

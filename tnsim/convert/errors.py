@@ -1,6 +1,16 @@
 """ConvertError: what cannot be converted, where it stands, and what to write instead."""
 
-__all__ = ["APART", "MIXED", "ConvertError", "IdsError", "InputError", "Refusal", "located", "unsupported"]
+__all__ = [
+    "APART",
+    "MIXED",
+    "NEVER",
+    "ConvertError",
+    "IdsError",
+    "InputError",
+    "Refusal",
+    "located",
+    "unsupported",
+]
 
 MIXED = ("{name} mixes the samples of a batch", "Treat every sample alike, and keep the batch axis apart.")
 APART = (
@@ -49,6 +59,10 @@ _HINTS = {
     **dict.fromkeys(("long", "int", "round", "floor", "argmax"), _INTEGER),
     "multi_head_attention_forward": _SOFTMAX,
 }
+
+
+_SOMETIMES = ("abs", "long", "int", "round", "floor")  # of complex numbers and of token ids they have a form
+NEVER = frozenset(_HINTS) - frozenset(_SOMETIMES)
 
 
 class ConvertError(ValueError):

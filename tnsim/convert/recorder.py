@@ -305,7 +305,7 @@ class Recorder(Mode):
 
     def _where(self) -> str:
         call = self.calls[-1]
-        return located(call.path, "" if call.is_layer else source())
+        return located(call.path, "" if call.is_layer and actor() == "forward" else source())
 
 
 def _is_whole(t: Tensor) -> bool:
