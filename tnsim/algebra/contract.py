@@ -21,7 +21,7 @@ from tnsim.algebra.slicing import Sliced, sliced
 from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
 
-__all__ = ["Contraction", "itemsize", "performed", "zeros"]
+__all__ = ["Contraction", "dtype_bytes", "itemsize", "performed", "zeros"]
 
 Array = Any
 
@@ -165,7 +165,17 @@ def _placeholder(shape: tuple[int, ...], like: Array) -> Array:
 
 def itemsize(array: Array) -> int:
     """Bytes of one entry."""
-    digits = "".join(c for c in ar.get_dtype_name(array) if c.isdigit())
+    return dtype_bytes(ar.get_dtype_name(array))
+
+
+def dtype_bytes(name: str) -> int:
+    """Bytes of one entry of a dtype.
+
+    Example:
+        >>> dtype_bytes("float32"), dtype_bytes("bfloat16")
+        (4, 2)
+    """
+    digits = "".join(c for c in name if c.isdigit())
     return max(1, int(digits or 64) // 8)
 
 

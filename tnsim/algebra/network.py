@@ -15,6 +15,8 @@ from tnsim.algebra.graph import to_graph
 from tnsim.algebra.poly import Axes, ComposeError, Poly
 from tnsim.algebra.price import CostError, rounded
 from tnsim.algebra.rewrite import lift, unwired
+from tnsim.algebra.support import over_positions, with_support
+from tnsim.algebra.tables import moved
 from tnsim.algebra.term import canonical, retensor
 from tnsim.algebra.tokens import is_ids, one_hot
 from tnsim.algebra.wires import MODEL, WireError, nest, output_leg
@@ -261,14 +263,22 @@ class Network:
         Args:
             device: for instance ``"cuda"``.
             dtype: a dtype or its name, for instance ``torch.float32`` or ``"float32"``.
+
+        Raises:
+            WireError: if the device knows no such numbers, as Apple's knows no float64.
         """
         name = None if dtype is None else str(dtype).rsplit(".", 1)[-1]
 
-        def move(x: Array) -> Array:
-            x = x if name is None else ar.astype(x, name)
-            return x if device is None else ar.to_device(x, device)
-
-        return replace(self, layers=tuple((n, f.mapped(move)) for n, f in self.layers))
+        try:
+            layers = tuple((n, f.mapped(lambda x: moved(x, device, name))) for n, f in self.layers)
+        except TypeError as error:
+            known = self.dtype if name is None else name
+            if device is None or "float64" not in known:
+                raise
+            raise WireError(
+                f'{device} knows no {known}; write net.to("{device}", dtype="float32"). ({error})'
+            ) from error
+        return replace(self, layers=layers)
 
     def signature(self) -> tuple[Any, ...]:
         """What two networks must share to be stacked."""
@@ -288,7 +298,11 @@ def _pick(f: Poly, i: int, kept: dict[int, Array]) -> Poly:
     def picked(x: qtn.Tensor) -> qtn.Tensor:
         if MODEL not in x.inds:
             return x
-        kept[id(x.data)] = kept[id(x.data)] if id(x.data) in kept else x.data[i]
+        if id(x.data) not in kept:
+            one = x.data[i]
+            kept[id(x.data)] = (
+                with_support(one, [x.data], lambda masks: masks[0][i]) if over_positions(x.inds) else one
+            )
         return retensor(x, data=kept[id(x.data)], inds=x.inds[1:])
 
     one = replace(f, terms=tuple(replace(t, tensors=tuple(map(picked, t.tensors))) for t in f.terms))

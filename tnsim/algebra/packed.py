@@ -16,6 +16,7 @@ import numpy as np
 
 from tnsim.algebra.contract import itemsize, performed
 from tnsim.algebra.price import Cost, rounded
+from tnsim.algebra.tables import Table, table
 
 __all__ = ["entries", "fold", "merge", "multiplicity", "scale", "unfold"]
 
@@ -77,7 +78,8 @@ def fold(x: Array, d: int, a: int, b: int) -> Array:
     shape = (*ar.shape(x)[:-2], entries(d, a + b))
     size = rounded(prod(shape) * comb(a + b, a))
     held = rounded(2 * prod(ar.shape(x)) + 2 * prod(shape)) * itemsize(x)  # both also with their axes turned
-    return performed(_folded, (x, d, a, b), shape, x, Cost(2 * size, held, 0, size))
+    ways = tuple(table(_chosen, d, a + b, way) for way in combinations(range(a + b), a))
+    return performed(_folded, (x, shape[-1], ways), shape, x, Cost(2 * size, held, 0, size))
 
 
 def merge(x: Array, d: int, k: int, axis: int = -1) -> Array:
@@ -109,7 +111,8 @@ def scale(x: Array, groups: Sequence[tuple[int, int] | None]) -> Array:
     if all(group is None or group[1] < 2 for group in groups):
         return x
     size = float(prod(ar.shape(x)))
-    return performed(_scaled, (x, tuple(groups)), ar.shape(x), x, Cost(size, 0.0, 0, size))
+    sizes = table(_sizes, *groups)
+    return performed(_scaled, (x, sizes), ar.shape(x), x, Cost(size, 0.0, 0, size))
 
 
 @lru_cache(maxsize=256)
@@ -132,36 +135,38 @@ def _flat(x: Array, axes: int) -> Array:
     return ar.do("reshape", x, (*shape[:-axes], prod(shape[-axes:])))
 
 
-def _folded(x: Array, d: int, a: int, b: int) -> Array:
-    front = ar.shape(x)[:-2]
+def _folded(x: Array, size: int, ways: Sequence[Table]) -> Array:
+    *front, a, b = ar.shape(x)
     n = len(front)
     rows = ar.do("transpose", x, (n, n + 1, *range(n)))  # whole rows are looked up, not single numbers
-    rows = ar.do("reshape", rows, (entries(d, a) * entries(d, b), prod(front)))
-    ways = list(combinations(range(a + b), a))
-    parts = (ar.do("take", rows, _chosen(d, a + b, way), axis=0) for way in ways)
+    rows = ar.do("reshape", rows, (a * b, prod(front)))
+    parts = (ar.do("take", rows, way.index(x), axis=0) for way in ways)
     total = reduce(operator.add, parts) / len(ways)
-    return ar.do("reshape", ar.do("transpose", total, (1, 0)), (*front, entries(d, a + b)))
+    return ar.do("reshape", ar.do("transpose", total, (1, 0)), (*front, size))
 
 
-def _scaled(x: Array, groups: Sequence[tuple[int, int] | None]) -> Array:
+def _scaled(x: Array, sizes: Table) -> Array:
+    return x * sizes.like(x)
+
+
+def _sizes(*groups: tuple[int, int] | None) -> np.ndarray:
+    """Square roots of how often entries occur, for packed axes and, where there is no group, for any others."""
     whole = np.ones(())
     for group in groups:
         whole = whole[..., None] * (np.ones(1) if group is None else multiplicity(*group) ** 0.5)
-    return x * ar.astype(ar.do("asarray", whole, like=x), ar.get_dtype_name(x))
+    return whole
 
 
-def _taken(x: Array, axis: int, shape: tuple[int, ...], table: Callable[..., np.ndarray], *key: Any) -> Array:
-    """Entries of one axis at the positions in ``table(*key)``, which is made only if values are wanted."""
+def _taken(x: Array, axis: int, shape: tuple[int, ...], make: Callable[..., np.ndarray], *key: Any) -> Array:
+    """Entries of one axis at the positions in ``make(*key)``, which is made only if values are wanted."""
     at = ar.ndim(x) + axis
     whole = (*ar.shape(x)[:at], *shape, *ar.shape(x)[at + 1 :])
     size = rounded(prod(whole))
-    return performed(_looked_up, (x, at, whole, table, key), whole, x, Cost(size, 0.0, 0, size))
+    return performed(_looked_up, (x, at, whole, table(make, *key)), whole, x, Cost(size, 0.0, 0, size))
 
 
-def _looked_up(
-    x: Array, at: int, shape: tuple[int, ...], table: Callable[..., np.ndarray], key: tuple[Any, ...]
-) -> Array:
-    return ar.do("reshape", ar.do("take", x, table(*key).reshape(-1), axis=at), shape)
+def _looked_up(x: Array, at: int, shape: tuple[int, ...], numbers: Table) -> Array:
+    return ar.do("reshape", ar.do("take", x, numbers.index(x), axis=at), shape)
 
 
 @lru_cache(maxsize=256)

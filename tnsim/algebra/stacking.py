@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import autoray as ar
+import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import ComposeError, Poly
+from tnsim.algebra.support import over_positions, with_support
 from tnsim.algebra.term import retensor
 from tnsim.algebra.units import Units
 from tnsim.algebra.wires import MODEL
@@ -29,7 +31,7 @@ def stack(networks: Sequence[Network]) -> Network:
         raise ComposeError("nothing to stack: the list of networks is empty.")
     if len({net.signature() for net in nets}) > 1 or any(net.models for net in nets):
         raise ComposeError("only single networks with the same layers, shapes and wiring can be stacked.")
-    return _joined(nets, lambda data: ar.do("stack", data, axis=0))
+    return _joined(nets, lambda data: ar.do("stack", data, axis=0), np.stack)
 
 
 def outline(net: Network, models: int) -> Network:
@@ -41,11 +43,19 @@ def outline(net: Network, models: int) -> Network:
         >>> outline(Network((("w", poly("W[out,in0]", W=np.eye(2))),)), 1000).models
         1000
     """
-    return _joined([net], lambda data: ar.do("broadcast_to", data[0], (models, *ar.shape(data[0]))))
+
+    def spread(data: list[Array]) -> Array:
+        return ar.do("broadcast_to", data[0], (models, *ar.shape(data[0])))
+
+    return _joined([net], spread, spread)
 
 
-def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Network:
-    """One network with the run index on every weight; ``join`` makes one array of the models'."""
+def _joined(
+    nets: Sequence[Network],
+    join: Callable[[list[Array]], Array],
+    zeros: Callable[[list[np.ndarray]], np.ndarray],
+) -> Network:
+    """One network with the run index on every weight; ``join`` makes one array of the models', ``zeros`` of masks."""
     made: dict[tuple[int, ...], Array] = {}  # what shared an array goes on sharing one
     tensors = [x for f in nets[0].polys for t in f.terms for x in t.tensors]
     anchor = (
@@ -61,7 +71,10 @@ def _joined(nets: Sequence[Network], join: Callable[[list[Array]], Array]) -> Ne
                 data = [f.terms[k].tensors[j].data for f in layers]
                 if "I" not in x.tags or x is anchor:
                     key = tuple(map(id, data))
-                    made[key] = made[key] if key in made else join(data)
+                    if key not in made:
+                        made[key] = join(data)
+                        if over_positions(x.inds):
+                            made[key] = with_support(made[key], data, zeros)
                     x = retensor(x, data=made[key], inds=(MODEL, *x.inds))
                 tensors.append(x)
             terms.append(replace(t, tensors=tuple(tensors)))

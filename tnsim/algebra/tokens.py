@@ -17,7 +17,7 @@ def is_ids(x: Array) -> bool:
     return ar.get_dtype_name(x).startswith(("int", "uint"))
 
 
-def one_hot(ids: Array, n_ctx: int, size: int, like: Array) -> Array:
+def one_hot(ids: Array, n_ctx: int, size: int, like: Array, between: tuple[int, int] | None = None) -> Array:
     """One-hot vectors of token ids.
 
     Args:
@@ -25,6 +25,7 @@ def one_hot(ids: Array, n_ctx: int, size: int, like: Array) -> Array:
         n_ctx: positions of a sequence.
         size: number of tokens.
         like: an array of the dtype and device wanted.
+        between: the least and the largest id, where they are known: on a device it takes time to ask.
 
     Returns:
         Shape ``(*batch, n_ctx, size)``.
@@ -47,12 +48,14 @@ def one_hot(ids: Array, n_ctx: int, size: int, like: Array) -> Array:
     flat = ar.do("reshape", ids, (-1,))
     n = math.prod(shape)
     if n:
-        low, high = int(ar.do("min", flat)), int(ar.do("max", flat))
+        low, high = (int(ar.do("min", flat)), int(ar.do("max", flat))) if between is None else between
         if low < 0 or high >= size:
             raise WireError(
                 f"token ids lie between {low} and {high}; this network knows the tokens 0 … {size - 1}."
             )
-    rows = ar.do("zeros", (n, size), like=like)
-    if n:
-        rows[list(range(n)), flat] = 1.0
-    return ar.do("reshape", rows, (*shape, size))
+    device = getattr(like, "device", None)
+    where = {} if device is None else {"device": device}
+    if getattr(flat, "device", None) != device:
+        flat = ar.to_device(flat, device)
+    rows = ar.do("reshape", flat, (n, 1)) == ar.do("arange", size, like=flat, **where)
+    return ar.do("reshape", ar.astype(rows, ar.get_dtype_name(like)), (*shape, size))

@@ -114,7 +114,11 @@ class _Wiring:
 
 def _arrays(net: Network) -> list[torch.Tensor]:
     return [
-        x.data.detach().double() for f in net.polys for t in f.terms for x in t.tensors if "I" not in x.tags
+        x.data.detach().cpu().double()
+        for f in net.polys
+        for t in f.terms
+        for x in t.tensors
+        if "I" not in x.tags
     ]
 
 
@@ -133,7 +137,10 @@ def _aligned(
 ) -> float:
     """The inner product of the weights after coordinate ascent over permutations."""
     orders = [
-        torch.arange(n) if generator is None else torch.randperm(n, generator=generator) for n in wiring.sizes
+        torch.arange(n, device="cpu")
+        if generator is None
+        else torch.randperm(n, generator=generator, device="cpu")
+        for n in wiring.sizes
     ]
     owner = {at: g for g, axes in enumerate(wiring.groups) for at in axes}
 
@@ -142,7 +149,7 @@ def _aligned(
         for axis in range(x.ndim):
             g = owner.get((i, axis))
             if g is not None and (i, axis) != skip:
-                x = x.index_select(axis, orders[g].to(x.device))
+                x = x.index_select(axis, orders[g])
         return x
 
     def total() -> float:
@@ -152,14 +159,14 @@ def _aligned(
     for _ in range(_SWEEPS):
         before = value
         for g, axes in enumerate(wiring.groups):
-            gain = torch.zeros(wiring.sizes[g], wiring.sizes[g], dtype=torch.float64)
+            gain = torch.zeros(wiring.sizes[g], wiring.sizes[g], dtype=torch.float64, device="cpu")
             for i, axis in axes:
                 p, q = (
                     x.movedim(axis, 0).reshape(wiring.sizes[g], -1) for x in (mine[i], permuted(i, (i, axis)))
                 )
-                gain += (p @ q.T).cpu()
+                gain += p @ q.T
             _, chosen = linear_sum_assignment(gain.numpy(), maximize=True)
-            kept, orders[g] = orders[g], torch.as_tensor(chosen)
+            kept, orders[g] = orders[g], torch.as_tensor(chosen, device="cpu")
             now = total()
             if now > value:
                 value = now

@@ -7,6 +7,7 @@ import torch
 
 from tnsim.algebra.network import Network
 from tnsim.analysis.problem import Model
+from tnsim.analysis.tensors import double, tensor
 
 __all__ = ["linear_cka", "output_cosine", "weight_cosine"]
 
@@ -98,7 +99,7 @@ def _centred(x: torch.Tensor, name: str) -> torch.Tensor:
 
 def _weights(model: Model) -> Iterator[torch.Tensor]:
     if isinstance(model, torch.nn.Module):
-        yield from (p.double() for p in model.parameters())
+        yield from (double(p) for p in model.parameters())
     elif isinstance(model, Network):
         yield from (x for f in model.polys for x in f.arrays())
     else:
@@ -106,7 +107,7 @@ def _weights(model: Model) -> Iterator[torch.Tensor]:
 
 
 def _pair(f: Array, g: Array, same_width: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    f, g = torch.as_tensor(f).double(), torch.as_tensor(g).double()
+    f, g = double(tensor(f)), double(tensor(g))
     if f.ndim != 2 or g.ndim != 2 or len(f) != len(g) or (same_width and f.shape != g.shape):
         need = "(N, o) and (N, o)" if same_width else "(N, p) and (N, q)"
         raise ValueError(f"need outputs of shapes {need}; got {tuple(f.shape)} and {tuple(g.shape)}.")

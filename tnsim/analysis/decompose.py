@@ -24,6 +24,7 @@ from tnsim.analysis.modes import factor_of
 from tnsim.analysis.places import linear_map
 from tnsim.analysis.problem import Model, as_network
 from tnsim.analysis.similarity import inner, similarity
+from tnsim.analysis.tensors import double
 from tnsim.analysis.tied import fit_powers
 from tnsim.measure.measure import Measure
 from tnsim.measure.tensorial import Symmetric
@@ -128,7 +129,7 @@ def decompose(
         True
     """
     given = _checked(model, kind, restarts)
-    whole = given.mapped(lambda x: x.double())  # whatever the model's dtype: fits lose half the digits
+    whole = given.mapped(double)  # whatever the model's dtype: fits lose half the digits
     top = replace(whole, terms=tuple(t for t in whole.terms if t.degree == whole.degree))
     rest = tuple(t for t in whole.terms if t.degree < whole.degree)
     _, cov = mean_and_cov(as_network(whole), under)
@@ -153,7 +154,7 @@ def decompose(
     with torch.no_grad():
         cosine = float(similarity(whole, small, under=under))
     count = down.numel() + sum(x.numel() for x in legs) + (0 if core is None else core.numel())
-    own = small.mapped(lambda x: x.to(given.like.dtype))
+    own = small.mapped(lambda x: x.to(given.like))
     return Decomposition(kind, own, down, tuple(legs), core, error, cosine, count, errors)
 
 
@@ -225,7 +226,7 @@ def _dense(top: Poly) -> np.ndarray:
         total = total + Contraction(t.tensors, (*t.out, *ends), weight=t.coefficient).value().reshape(shape)
     orders = list(permutations(range(1, len(shape))))
     total = sum(total.permute(0, *order) for order in orders) / len(orders)
-    return np.ascontiguousarray(total.detach().cpu().double().numpy())
+    return np.ascontiguousarray(double(total.detach()).cpu().numpy())
 
 
 def _by_tensorly(
@@ -243,7 +244,7 @@ def _by_tensorly(
         return float(np.linalg.norm(fitted - dense) / norm)
 
     def torched(x: Any) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(x))
+        return torch.as_tensor(np.ascontiguousarray(x), device="cpu")
 
     legs = dense.ndim - 1
     with tl.backend_context("numpy", local_threadsafe=True):

@@ -17,6 +17,7 @@ from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, output_leg
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, has_cheaper, priced, together
 from tnsim.analysis.sizes import check_range
+from tnsim.analysis.tensors import tensor
 from tnsim.analysis.units import in_units
 from tnsim.measure.expect import expect
 from tnsim.measure.measure import Measure, MeasureError
@@ -263,10 +264,10 @@ def _moments(
     sizes = [prod(net.polys[-1].out_shape) for net in nets]
     found: dict[Which, torch.Tensor] = {}
     for key, i, j in _PAIRS:
-        m = torch.as_tensor(raw[key])
+        m = tensor(raw[key])
         n = len(nets[i].codomain) + len(nets[j].codomain)
         found[key] = m.reshape(*m.shape[: m.ndim - n], sizes[i], sizes[j])
-    noise = [(_ROUNDING * torch.finfo(found["ab"].dtype).eps * torch.as_tensor(m).norm()) ** 2 for m in means]
+    noise = [(_ROUNDING * torch.finfo(found["ab"].dtype).eps * tensor(m).norm()) ** 2 for m in means]
     traces = [found[key].diagonal(dim1=-2, dim2=-1).sum(-1) for key in ("aa", "bb")]
     for trace, name, net, least in zip(traces, "ab", nets, noise or (0.0, 0.0), strict=True):
         _check(trace, name, net, least, centred)

@@ -174,7 +174,9 @@ def judge(now: Change, earlier: Sequence[Change], in_shape: tuple[int, ...]) -> 
     prominence = float(outputs[k])
     changed = prominence > _PROMINENT[bool(earlier)]
     return Localisation(
-        output=k if len(shape) < 2 else tuple(int(i) for i in torch.unravel_index(torch.tensor(k), shape)),
+        output=k
+        if len(shape) < 2
+        else tuple(int(i) for i in torch.unravel_index(torch.tensor(k, device="cpu"), shape)),
         inputs=scores.reshape(in_shape),
         concentration=concentration,
         localised=changed and concentration > _CONCENTRATED[bool(earlier)],

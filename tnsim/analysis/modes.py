@@ -198,9 +198,9 @@ def leading(
             x = torch.as_tensor(v, dtype=like.dtype, device=like.device).reshape(size, -1)
             return operator(x).cpu().numpy()
 
-        dtype = torch.empty(0, dtype=like.dtype).numpy().dtype
+        dtype = torch.empty(0, dtype=like.dtype, device="cpu").numpy().dtype
         linear = LinearOperator((size, size), matvec=apply, matmat=apply, dtype=dtype)
-        start = torch.ones(size, dtype=torch.float64).numpy()
+        start = torch.ones(size, dtype=torch.float64, device="cpu").numpy()
         found = eigsh(linear, k=top, which="LM", v0=start)
         values, vectors = (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in found)
     else:

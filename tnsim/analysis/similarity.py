@@ -9,6 +9,7 @@ import autoray as ar
 from tnsim.algebra.network import Network
 from tnsim.algebra.price import Cost, CostError, Exceeded, capped, check_limits
 from tnsim.algebra.scaled import Scaled
+from tnsim.algebra.tables import in_main_memory
 from tnsim.analysis.problem import (
     BUDGET,
     MEMORY,
@@ -146,10 +147,12 @@ def similarity(
     given = (*in_units(nets, under, output), method, output)
     cheaper = has_cheaper(under, method)
     ab, aa, bb = priced(_products, f"similarity ({method})", budget, memory, cheaper, given, progress)
-    for name, norm, net in (("a", aa, given[0][0]), ("b", bb, given[0][1])):
-        check_sizes(norm, f"model {name}", "its cosine", net)
     rows, columns = aa**0.5, bb**0.5
-    return ab / (rows[:, None] if nets[0].models and nets[1].models else rows) / columns
+    cosine = ab / (rows[:, None] if nets[0].models and nets[1].models else rows) / columns
+    # the only values that are waited for, both at once and when everything else is under way
+    for name, norm, net in zip("ab", in_main_memory(aa, bb), given[0], strict=True):
+        check_sizes(norm, f"model {name}", "its cosine", net)
+    return cosine
 
 
 def cost(

@@ -8,9 +8,8 @@ import numpy as np
 import quimb.tensor as qtn
 import torch
 
-from tnsim.algebra.support import support
+from tnsim.algebra.support import over_positions, support
 from tnsim.algebra.tape import UntapedError
-from tnsim.algebra.wires import space
 from tnsim.measure.measure import Measure
 
 __all__ = ["Survey", "filled", "nbytes"]
@@ -55,9 +54,7 @@ class Survey:
 
     def _mask(self, x: qtn.Tensor) -> Any:
         """Where a tensor over positions alone is zero: that decides what is to be done, and belongs to the key."""
-        if not isinstance(x.data, torch.Tensor) or "I" in x.tags or not x.inds:
-            return None
-        if any(space(ix) not in ("s", "m") for ix in x.inds):
+        if not isinstance(x.data, torch.Tensor) or "I" in x.tags or not over_positions(x.inds):
             return None
         found = support(x.data)
         self.masks[self._numbers[id(x.data)]] = found

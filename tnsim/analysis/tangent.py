@@ -14,6 +14,7 @@ from tnsim.algebra.scaled import Scaled, ScaleError
 from tnsim.analysis.modes import leading
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, together
 from tnsim.analysis.similarity import product
+from tnsim.convert.errors import unknown_dtype
 from tnsim.measure.measure import Measure
 
 __all__ = ["Tangent", "entk", "kernel_alignment"]
@@ -180,7 +181,11 @@ class _Weights:
     def __init__(self, model: Model) -> None:
         named: list[tuple[str, torch.Tensor]]
         if isinstance(model, torch.nn.Module):
-            module = copy.deepcopy(model).double()
+            module = copy.deepcopy(model)
+            try:
+                module = module.double()
+            except (TypeError, RuntimeError):
+                raise unknown_dtype(torch.float64, next(module.parameters()).device) from None
             named = [(n, p.requires_grad_(True)) for n, p in module.named_parameters()]
             self.net = as_network(module)
         else:

@@ -68,7 +68,7 @@ def fit_powers(
     generator = torch.Generator().manual_seed(seed)
 
     def random() -> torch.Tensor:
-        return torch.randn(rank, size, generator=generator, dtype=torch.float64).to(like)
+        return torch.randn(rank, size, generator=generator, dtype=torch.float64, device="cpu").to(like)
 
     starts: list[torch.Tensor] = []
     if degree == 2 and rank <= size:
@@ -83,20 +83,21 @@ def fit_powers(
     found.sort(key=lambda item: item[0])
     error, directions = found[0]
     with torch.no_grad():
-        _, down = _explained(f, directions, degree)
+        _, down, _ = _explained(f, directions, degree)
     return PowerSum(down, directions, error, tuple(e for e, _ in found))
 
 
 def _explained(
     f: Callable[[torch.Tensor], torch.Tensor], directions: torch.Tensor, degree: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """tr(F K⁻¹ Fᵀ), and D = F K⁻¹."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """tr(F K⁻¹ Fᵀ), D = F K⁻¹, and whether K is singular, as a number other than zero."""
     kernel = (directions @ directions.T) ** degree
     ridge = _RIDGE * len(kernel) * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
     values = f(directions)
-    down = torch.cholesky_solve(values, torch.linalg.cholesky(kernel + ridge)).T
+    triangle, failed = torch.linalg.cholesky_ex(kernel + ridge)  # does not wait for the device to say so
+    down = torch.cholesky_solve(values, triangle).T
     # exact for any D, so that a D blurred by rounding cannot claim more than it explains
-    return 2 * (down.T * values).sum() - (down.T @ down * kernel).sum(), down
+    return 2 * (down.T * values).sum() - (down.T @ down * kernel).sum(), down, failed
 
 
 def _ascend(
@@ -108,16 +109,25 @@ def _ascend(
         return w / w.norm(dim=1, keepdim=True)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        w = torch.as_tensor(flat).to(start).reshape(start.shape).requires_grad_(True)
+        w = torch.as_tensor(flat, device="cpu").to(start).reshape(start.shape).requires_grad_(True)
         with torch.enable_grad():
-            value = 1 - _explained(f, unit(w), degree)[0] / squared_norm
+            explained, _, failed = _explained(f, unit(w), degree)
+            value = 1 - explained / squared_norm
             (gradient,) = torch.autograd.grad(value, w)
-        return value.item(), gradient.reshape(-1).double().cpu().numpy()
+        # all that is needed in one go: an iteration waits for the device once
+        numbers = (
+            torch.cat([gradient.reshape(-1), value.detach()[None], failed.to(value)[None]]).cpu().numpy()
+        )
+        if numbers[-1]:
+            raise torch.linalg.LinAlgError(
+                "powers of these directions are linearly dependent; take a smaller rank."
+            )
+        return float(numbers[-2]), numbers[:-2]
 
-    flat = unit(start).reshape(-1).double().cpu().numpy()
+    flat = unit(start).reshape(-1).cpu().numpy()
     options = dict(maxiter=_STEPS, maxfun=2 * _STEPS, ftol=1e-15, gtol=1e-12, maxcor=30)
     done = minimize(loss, flat, jac=True, method="L-BFGS-B", options=options)
-    directions = unit(torch.as_tensor(done.x).to(start).reshape(start.shape))
+    directions = unit(torch.as_tensor(done.x, device="cpu").to(start).reshape(start.shape))
     return max(0.0, float(done.fun)) ** 0.5, directions
 
 
@@ -135,7 +145,7 @@ def _pencil(
     """
 
     def random(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(like)
+        return torch.randn(*shape, generator=generator, dtype=torch.float64, device="cpu").to(like)
 
     probes = random(rank + 4, size).requires_grad_(True)
     with torch.enable_grad():

@@ -14,6 +14,7 @@ from tnsim.analysis.gram import Gram
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable
 from tnsim.analysis.similarity import product
 from tnsim.analysis.sizes import check_range
+from tnsim.analysis.tensors import tensor
 from tnsim.measure.measure import Measure
 
 __all__ = ["Nearest", "Trajectory", "nearest", "trajectory"]
@@ -102,14 +103,14 @@ def trajectory(run: Gram, output: int | None = None) -> Trajectory:
     if len(run) < 2:
         raise ValueError("a trajectory needs at least two models.")
     centred = run.centred(output)
-    m = torch.as_tensor(centred.mantissa).detach()
+    m = tensor(centred.mantissa).detach()
     values, vectors = torch.linalg.eigh((m + m.T) / 2)
     values, vectors = values.flip(0), vectors.flip(1)
-    largest = torch.as_tensor(run.squares(output).at(centred.exponent)).max()
+    largest = tensor(run.squares(output).at(centred.exponent)).max()
     kept = max(1, int((values > len(run) * torch.finfo(m.dtype).eps * largest).sum()))
     values, vectors = values[:kept].clamp_min(0), vectors[:, :kept]
     vectors = torch.where(vectors[-1] < 0, -vectors, vectors)
-    distance = torch.as_tensor(run.distance(output)).detach()
+    distance = tensor(run.distance(output)).detach()
     total = values.sum()
     explained = values / total if total > 0 else values
     points = Scaled(vectors * values**0.5, centred.exponent / 2).value("a coordinate of the path")
@@ -179,7 +180,7 @@ def nearest(
 
     def scaled(a: Network, b: Network) -> Scaled:
         found = product((a, b), under, method, output, budget, memory)
-        return replace(found, mantissa=torch.as_tensor(found.mantissa))
+        return replace(found, mantissa=tensor(found.mantissa))
 
     distances, cosines = [], []
     with torch.no_grad():

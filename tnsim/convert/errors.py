@@ -9,6 +9,7 @@ __all__ = [
     "InputError",
     "Refusal",
     "located",
+    "unknown_dtype",
     "unsupported",
 ]
 
@@ -110,3 +111,12 @@ def located(path: str, source: str = "") -> str:
 def unsupported(op: str, label: str, where: str) -> ConvertError:
     """The error for an operation without a polynomial form."""
     return Refusal("no polynomial form for {name}", _HINTS.get(op, _DEFAULT)).at(label, where)
+
+
+def unknown_dtype(dtype: object, device: object) -> ConvertError:
+    """A device has no such numbers."""
+    name = str(dtype).removeprefix("torch.")
+    return ConvertError(
+        f"the model is on {device}, which knows no {name}. Convert it with dtype=torch.float32; or on the CPU, "
+        f'and then move the network with net.to("{device}", dtype=torch.float32).'
+    )

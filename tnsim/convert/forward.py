@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tnsim.algebra import Poly
+from tnsim.algebra.tables import as_like
 from tnsim.convert.errors import ConvertError, InputError, located
 from tnsim.convert.output import Output, chosen
 from tnsim.convert.recorder import Recorder
@@ -66,7 +67,7 @@ def check_signature(module: nn.Module) -> None:
 def sample(n: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     """A reproducible random batch that leaves the global generator alone."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn((n, *shape), generator=generator, dtype=torch.float64).to(device, dtype)
+    return torch.randn((n, *shape), generator=generator, dtype=torch.float64, device="cpu").to(device, dtype)
 
 
 def run(module: nn.Module, tensors: Mapping[int, Tensor], x: Tensor, output: Output = None) -> Tensor:
@@ -193,4 +194,5 @@ def _polynomial(path: str, module: nn.Module, weights: Weights) -> Poly:
             f'the rule for {kind} at "{path}" returns a polynomial {f.domain} → {f.codomain}; it must map one '
             "feature axis to one feature axis."
         )
-    return f.mapped(lambda a: torch.as_tensor(a).to(weights.device, weights.dtype))
+    like = torch.empty((), dtype=weights.dtype, device=weights.device)
+    return f.mapped(lambda a: as_like(a, like))

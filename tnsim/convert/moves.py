@@ -42,7 +42,7 @@ def _moved(site: Site, *args: Any, **kwargs: Any) -> Any:
 
 
 def _shaped(site: Site, input: Value, other: Any) -> Value:
-    return move(lambda t: site.step.function(t, torch.empty(other.shape)), input)
+    return move(lambda t: site.step.function(t, torch.empty(other.shape, device=t.device)), input)
 
 
 def _broadcast(site: Site, *tensors: Any) -> tuple[Any, ...]:

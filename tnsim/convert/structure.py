@@ -170,7 +170,7 @@ def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes
     like = poly.like
     zero = fn(torch.zeros(item, dtype=like.dtype, device=like.device))
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(item, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
+    x = torch.randn(item, generator=generator, dtype=torch.float64, device="cpu").to(like.device, like.dtype)
     want = fn(x) - zero
     changed = [k for k, (a, b) in enumerate(zip(item, out, strict=True)) if a != b]
     for axis in changed or reversed(range(len(item))):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tnsim.convert.errors import ConvertError
+from tnsim.convert.errors import ConvertError, unknown_dtype
 from tnsim.nn import BilinearAttention, Rotary, TokenEmbedding, Unembedding
 
 __all__ = ["Weights", "is_builtin"]
@@ -68,6 +68,9 @@ class Weights:
                 f'weights on different devices: "{a}" is on {one_device}, "{b}" on {two_device}. Move the model '
                 'to one, for instance with model.to("cpu").'
             )
+        device = next(iter(found), torch.device("cpu"))
+        if not _knows(device, dtype):
+            raise unknown_dtype(dtype, device)
         tensors = {name: p.to(_like(p, dtype), copy=True) for name, p in parameters.items()}
         for name, p in parameters.items():
             tensors[name].__dict__.update(vars(p))  # attributes that the user gave it
@@ -80,7 +83,7 @@ class Weights:
             {name: _role(module, name) for name in tensors},
             dtype,
             next(iter(kinds), dtype),
-            next(iter(found), torch.device("cpu")),
+            device,
         )
 
     def renewed(self) -> "Weights":
@@ -107,6 +110,15 @@ def _like(t: Tensor, dtype: torch.dtype) -> torch.dtype:
 
 def _copy(t: Tensor, dtype: torch.dtype) -> Tensor:
     return t.detach().to(dtype, copy=True)
+
+
+def _knows(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a device has such numbers: Apple's have no float64, nor have some of Intel's."""
+    try:
+        torch.empty(1, dtype=dtype, device=device).zero_()
+    except (TypeError, RuntimeError):
+        return False
+    return True
 
 
 def _check(name: str, p: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The data average: every leg hangs on one shared sample index."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import autoray as ar
@@ -32,6 +32,7 @@ class Empirical(Measure):
     """
 
     x: Array
+    _between: tuple[Any, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         values = ar.to_numpy(ar.stop_gradient(self.x)) if hasattr(self.x, "shape") else np.asarray(self.x)
@@ -39,13 +40,14 @@ class Empirical(Measure):
             raise MeasureError(f"Empirical needs samples of shape (N, d); got {values.shape}.")
         if not np.isfinite(values).all():
             raise MeasureError("Empirical got samples that are not finite.")
+        object.__setattr__(self, "_between", (values.min(), values.max()))
 
     def bound(self, domain: Axes, like: Array) -> "JointEmpirical":
         """Samples as the model's arrays, one copy for either side."""
         shape = tuple(n for _, n in domain)
         x = self.x
         if len(shape) == 2 and ar.ndim(x) == 2 and is_ids(x):
-            x = one_hot(x, *shape, like=like)
+            x = one_hot(x, *shape, like=like, between=self._between)
         x = as_like(x, like)
         if ar.size(x) != len(x) * int(np.prod(shape)):
             raise MeasureError(f"the samples have shape {tuple(ar.shape(x))}; the model's input is {shape}.")

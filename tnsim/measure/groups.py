@@ -7,7 +7,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
-from tnsim.measure.measure import as_like
+from tnsim.algebra.tables import Table
 from tnsim.measure.places import Places
 from tnsim.measure.program import Program
 
@@ -52,7 +52,7 @@ class Chunk:
         some: numbers of the products in the group.
         targets: the results that they are added to, each once.
         ids: for every product which of these.
-        kept: numbers of lines that were asked for.
+        kept: tables that were asked for.
     """
 
     group: Group
@@ -60,7 +60,7 @@ class Chunk:
     some: np.ndarray
     targets: np.ndarray
     ids: np.ndarray
-    kept: dict[Any, Array] = field(default_factory=dict)
+    kept: dict[Any, Table] = field(default_factory=dict)
 
     def read(self, name: Any, arrays: Sequence[Array]) -> tuple[Array, Array]:
         """An array, and which of its rows make up an input of all products."""
@@ -73,27 +73,31 @@ class Chunk:
             blocks = (self.runs[places.array] * n)[:, None, None] + places.blocks(self.some) % n
             return blocks if len(shape) == 2 else blocks[:, :, None, :] * height + np.arange(height)[:, None]
 
-        return ar.do("reshape", x, (-1, *shape)), self._numbers((name, n), lines, x)
+        return ar.do("reshape", x, (-1, *shape)), self._table((name, n), lines).index(x)
 
     def weight(self, arrays: Sequence[Array]) -> Array:
         """A factor of every product."""
         share = self.group.share
-        value = 1.0 if share is None else as_like(share[self.some], arrays[-1])
+        value = 1.0
+        if share is not None:
+            value = self._table("share", lambda: share[self.some]).like(arrays[-1])
         for k, at in enumerate(self.group.weights, start=len(arrays) - len(self.group.weights)):
             n = ar.shape(arrays[k])[1]
 
             def lines(k: int = k, at: np.ndarray = at, n: int = n) -> np.ndarray:
                 return self.runs[k] * n + at[self.some]
 
-            value = value * rows(ar.do("reshape", arrays[k], (-1,)), self._numbers((k, n), lines, arrays[k]))
+            value = value * rows(
+                ar.do("reshape", arrays[k], (-1,)), self._table((k, n), lines).index(arrays[k])
+            )
         return value
 
-    def _numbers(self, key: Any, made: Callable[[], np.ndarray], like: Array) -> Array:
-        """Whole numbers as an array of the kind of ``like``."""
-        key = (*key, str(getattr(like, "device", None)))
-        if key not in self.kept:
-            self.kept[key] = ar.do("asarray", made().reshape(-1), like=like)
-        return self.kept[key]
+    def numbers(self, like: Array) -> Array:
+        """For every product which of the targets."""
+        return self._table("ids", lambda: self.ids).index(like)
+
+    def _table(self, key: Any, made: Callable[[], np.ndarray]) -> Table:
+        return self.kept.setdefault(key, Table(made))
 
 
 def rows(x: Array, numbers: Array) -> Array:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.poly import Axes, Poly
+from tnsim.algebra.tables import as_like
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import Leg
 from tnsim.measure.block import Block
@@ -204,16 +204,6 @@ class Measure(ABC):
         """
         own = self.exponents()
         return (self.scaled(own), own) if own else (self, ())
-
-
-def as_like(x: Array, like: Array) -> Array:
-    """``x`` as an array of the backend, dtype and device of ``like``; gradients survive."""
-    backend = ar.infer_backend(like)
-    if ar.infer_backend(x) != backend:
-        x = ar.do("asarray", x, like=backend)
-    x = ar.astype(x, ar.get_dtype_name(like))
-    device = getattr(like, "device", None)
-    return x if device is None or getattr(x, "device", None) == device else ar.to_device(x, device)
 
 
 def unchecked(kind: type, **fields: Any) -> Any:

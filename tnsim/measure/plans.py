@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tnsim.algebra.tables import Table
 from tnsim.measure.asked import Asked, distinct, shared_outputs
 from tnsim.measure.batch import Linked
 from tnsim.measure.ends import Ends
@@ -62,8 +63,17 @@ class Plan:
             self._kept[itemsize] = tuple(self._chunks(itemsize))
         return self._kept[itemsize]
 
+    def where(self, itemsize: int, chunks: Sequence[Chunk]) -> Table:
+        """The results that the targets of all chunks are."""
+        made = Table(lambda: np.concatenate([chunk.targets for chunk in chunks]))
+        return self._where.setdefault(itemsize, made) if itemsize in self._kept else made
+
     @cached_property
     def _kept(self) -> dict[int, tuple[Chunk, ...]]:
+        return {}
+
+    @cached_property
+    def _where(self) -> dict[int, Table]:
         return {}
 
     def _chunks(self, itemsize: int) -> Iterator[Chunk]:

@@ -143,11 +143,13 @@ def _cat(parts: Sequence[Array], axis: int) -> Array:
 
 def _run(plan: Plan, arrays: Sequence[Array]) -> Array:
     """All results, those of a combination of models together: shape ``(combinations · targets, r, r')``."""
-    found, where = [], []
-    for chunk in plan.chunks(arrays[-1].itemsize):
+    itemsize = arrays[-1].itemsize
+    found, chunks = [], []
+    for chunk in plan.chunks(itemsize):
         found.append(_again(_value, arrays[-1], chunk, *arrays))
-        where.append(chunk.targets)
-    return _sum_by(_cat(found, 0), np.concatenate(where), plan.combinations * plan.targets)
+        chunks.append(chunk)
+    values = _cat(found, 0)
+    return _sum_by(values, plan.where(itemsize, chunks).index(values), plan.combinations * plan.targets)
 
 
 def _again(fn: Any, like: Array, *args: Any) -> Array:
@@ -164,13 +166,13 @@ def _value(chunk: Chunk, *arrays: Array) -> Array:
         value = workspace(like, CACHE).run(program, lambda name: chunk.read(name, arrays), count)
     else:
         value = program.run(lambda name: rows(*chunk.read(name, arrays)), count, like)
-    return _sum_by(value * chunk.weight(arrays)[:, None, None], chunk.ids, len(chunk.targets))
+    return _sum_by(value * chunk.weight(arrays)[:, None, None], chunk.numbers(like), len(chunk.targets))
 
 
-def _sum_by(values: Array, ids: np.ndarray, n: int) -> Array:
+def _sum_by(values: Array, ids: Array, n: int) -> Array:
     """Values added up by number."""
     zeros = ar.do("zeros", (n, *ar.shape(values)[1:]), like=values)
     if ar.infer_backend(values) == "numpy":
         np.add.at(zeros, ids, values)
         return zeros
-    return ar.do("index_add", zeros, 0, ar.do("asarray", ids, like=values), values)
+    return ar.do("index_add", zeros, 0, ids, values)

@@ -29,7 +29,7 @@ class Workspace:
     """
 
     def __init__(self, like: torch.Tensor, size: float):
-        self._memory = torch.empty(int(size) // like.itemsize, dtype=like.dtype)
+        self._memory = torch.empty(int(size) // like.itemsize, dtype=like.dtype, device="cpu")
         self._ready: OrderedDict[tuple[Program, int], tuple[list[Any], torch.Tensor]] = OrderedDict()
 
     def run(self, program: Program, pick: Pick, count: int) -> torch.Tensor:
