@@ -3,12 +3,13 @@
 from typing import Any
 
 from tnsim.algebra import ComposeError, CostError, WireError
-from tnsim.convert.complexes import Modulus, with_complex
+from tnsim.convert.complexes import with_complex
 from tnsim.convert.cut import Layer
 from tnsim.convert.errors import ConvertError, Refusal
 from tnsim.convert.general import operated
 from tnsim.convert.layout import Misfit
 from tnsim.convert.maps import along_one_axis
+from tnsim.convert.pairs import Modulus
 from tnsim.convert.regions import Region, regions
 from tnsim.convert.site import Site
 from tnsim.convert.tokens import Tokens, looked_up

@@ -1,0 +1,43 @@
+"""Pairs: what complex tensors of a forward pass are, as values of real numbers."""
+
+from dataclasses import dataclass
+
+from tnsim.convert.value import Value
+
+__all__ = ["Modulus", "Pairs"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A complex tensor: real and imaginary parts along the last axis of a value."""
+
+    value: Value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the complex tensor in the traced batch."""
+        return self.value.shape[:-1]
+
+    def detached(self) -> "Pairs":
+        """The same, a constant to autograd."""
+        return Pairs(self.value.detached())
+
+
+@dataclass(frozen=True)
+class Modulus:
+    """Absolute values of complex numbers, of which only even powers are polynomials.
+
+    Attributes:
+        squared: their squares.
+    """
+
+    squared: Value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor in the traced batch."""
+        return self.squared.shape
+
+    def detached(self) -> "Modulus":
+        """The same, a constant to autograd."""
+        return Modulus(self.squared.detached())
