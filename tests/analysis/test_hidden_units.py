@@ -46,6 +46,13 @@ WAYS = {
     "split in two": lambda m, x, g: m.down(g(_halves(m, x))),
     "some outputs": lambda m, x, g: m.down(g(m.left(x) * m.right(x)))[:, [2, 0]],
     "summed": lambda m, x, g: m.down(g(m.left(x) * m.right(x))).sum(-1),
+    "turned and back": lambda m, x, g: m.down(g(m.left(x) * m.right(x)).reshape(-1, 2, 2).mT.flatten(1)),
+    "an einsum behind": lambda m, x, g: (
+        x - torch.einsum("oh,bh->bo", m.down.weight, g(m.left(x) * m.right(x)))
+    ),
+    "a mean": lambda m, x, g: x + g(m.left(x) * m.right(x)).mean(-1, keepdim=True),
+    "rolled": lambda m, x, g: m.down(g(m.left(x) * m.right(x)).roll(1, -1).cumsum(-1)).flip(-1),
+    "laid out": lambda m, x, g: m.down(g(m.left(x) * m.right(x)))[:, None, :].expand(-1, 2, -1),
     "side by side": lambda m, x, g: torch.cat([x, m.down(g(m.left(x) * m.right(x)))], -1),
 }
 

@@ -5,8 +5,9 @@ An output that *is* an index of a leg (a wire) stays one wherever that is possib
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import wraps
 from math import prod
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 import autoray as ar
 import quimb.tensor as qtn
@@ -31,8 +32,22 @@ __all__ = [
 ]
 
 Array = Any
+P = ParamSpec("P")
 
 
+def _of_outputs(change: Callable[Concatenate[Poly, P], Poly]) -> Callable[Concatenate[Poly, P], Poly]:
+    """A change of the outputs that is linear in them: what is known of hidden units is changed along."""
+
+    @wraps(change)
+    def wrapper(f: Poly, *args: P.args, **kwargs: P.kwargs) -> Poly:
+        return change(f, *args, **kwargs).having(
+            f.units and f.units.each(lambda g: change(g, *args, **kwargs))
+        )
+
+    return wrapper
+
+
+@_of_outputs
 def rename(f: Poly, names: Sequence[str]) -> Poly:
     """The outputs under other space names, all different.
 
@@ -47,16 +62,17 @@ def rename(f: Poly, names: Sequence[str]) -> Poly:
     for t in f.terms:
         terms.append(t.renamed(dict(zip(t.out, out, strict=True))))
     sizes = (n for _, n in f.codomain)
-    named = replace(f, terms=tuple(terms), codomain=tuple(zip(names, sizes, strict=True)))
-    return named.having(f.units and f.units.each(lambda g: rename(g, names)))
+    return replace(f, terms=tuple(terms), codomain=tuple(zip(names, sizes, strict=True)))
 
 
+@_of_outputs
 def reorder(f: Poly, order: Sequence[int]) -> Poly:
     """The output axes in another order."""
     terms = tuple(replace(t, out=tuple(t.out[k] for k in order)) for t in f.terms)
     return replace(f, terms=terms, codomain=tuple(f.codomain[k] for k in order))
 
 
+@_of_outputs
 def repeat(f: Poly, at: int, name: str, n: int) -> Poly:
     """The outputs n times over, on a new axis before axis ``at``."""
     (ix,) = output_leg([name])
@@ -65,6 +81,7 @@ def repeat(f: Poly, at: int, name: str, n: int) -> Poly:
     return replace(f, terms=tuple(terms), codomain=(*f.codomain[:at], (name, n), *f.codomain[at:]))
 
 
+@_of_outputs
 def attach(f: Poly, array: Array, axes: Sequence[int], role: str) -> Poly:
     """The outputs times an array over some of their axes; the array itself is not copied."""
 
@@ -75,6 +92,7 @@ def attach(f: Poly, array: Array, axes: Sequence[int], role: str) -> Poly:
     return replace(f, terms=collect(map(one, f.terms)))
 
 
+@_of_outputs
 def sum_out(f: Poly, axes: Sequence[int]) -> Poly:
     """The sum over some output axes: they become inner bonds, or the positions of legs."""
     spaces = [s for s, _ in f.domain]
@@ -89,6 +107,7 @@ def sum_out(f: Poly, axes: Sequence[int]) -> Poly:
     return replace(f, terms=collect(terms), codomain=codomain)
 
 
+@_of_outputs
 def tie(f: Poly, a: int, b: int) -> Poly:
     """The diagonal of two axes, where axis ``a`` was."""
     spaces = [s for s, _ in f.domain]
@@ -98,6 +117,7 @@ def tie(f: Poly, a: int, b: int) -> Poly:
     return replace(f, terms=tuple(terms), codomain=(*f.codomain[:b], *f.codomain[b + 1 :]))
 
 
+@_of_outputs
 def split(f: Poly, at: int, axes: Sequence[tuple[str, int]]) -> Poly:
     """One output axis as several, in row-major order."""
     sizes = tuple(n for _, n in axes)
@@ -129,6 +149,7 @@ def split(f: Poly, at: int, axes: Sequence[tuple[str, int]]) -> Poly:
     return replace(f, terms=tuple(terms), codomain=(*f.codomain[:at], *axes, *f.codomain[at + 1 :]))
 
 
+@_of_outputs
 def fuse(f: Poly, at: int, count: int, name: str) -> Poly:
     """``count`` consecutive output axes as one, in row-major order."""
     if count == 1:
@@ -221,7 +242,7 @@ def tidy(f: Poly) -> Poly:
             mapping[ix] = index(f"{place}{n}" if n else place, kind)
             counts[kind] += 1
         terms.append(canonical(t.renamed(mapping), spaces))
-    return replace(f, terms=tuple(terms))
+    return f.written(tuple(terms))
 
 
 class _Memo:

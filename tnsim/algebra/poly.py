@@ -15,9 +15,9 @@ from tnsim.algebra.collect import collect
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.price import CostError, rounded
 from tnsim.algebra.symmetry import count_labellings, labellings
-from tnsim.algebra.term import Term, canonical, compose, fresh, multiply, retensor
+from tnsim.algebra.term import Term, canonical, compose, multiply, picked, retensor
 from tnsim.algebra.units import Units
-from tnsim.algebra.wires import BATCH, MODEL, WireError, output_leg, space
+from tnsim.algebra.wires import BATCH, MODEL, WireError, output_leg
 
 __all__ = ["Axes", "ComposeError", "Poly", "identity"]
 
@@ -287,7 +287,7 @@ class Poly:
             else ((name, len(range(size)[key]) if isinstance(key, slice) else len(key)),)
         )
         codomain = (*self.codomain[:axis], *kept, *self.codomain[axis + 1 :])
-        terms = tuple(_select(t, axis, key, bool(kept)) for t in self.terms)
+        terms = tuple(picked(t, axis, key, bool(kept)) for t in self.terms)
         return Poly(terms, self.domain, codomain)
 
 
@@ -299,25 +299,6 @@ def identity(domain: Axes, like: Array) -> Poly:
         for ix, (_, n) in zip(out, domain, strict=True)
     )
     return Poly((Term(tuple(ones), (out,), out),), domain, domain)
-
-
-def _select(t: Term, axis: int, key: Any, keep: bool) -> Term:
-    """Index one output axis. Where the output is a wire, a selection matrix is put in between."""
-    ix = t.out[axis]
-    if t.wired(axis):
-        inner = fresh(t, "pick", space(ix))
-        t = t.renamed({ix: inner})
-        eye = ar.do("eye", t.sizes[inner], like=t.tensors[0].data)
-        t = t.attached(qtn.Tensor(eye, (ix, inner), tags="pick"), (*t.out[:axis], ix, *t.out[axis + 1 :]))
-    tensors = tuple(_index(x, ix, key, keep) if ix in x.inds else x for x in t.tensors)
-    out = t.out if keep else (*t.out[:axis], *t.out[axis + 1 :])
-    return replace(t, tensors=tensors, out=out)
-
-
-def _index(x: qtn.Tensor, ix: str, key: Any, keep: bool) -> qtn.Tensor:
-    at = x.inds.index(ix)
-    inds = x.inds if keep else (*x.inds[:at], *x.inds[at + 1 :])
-    return retensor(x, data=x.data[(slice(None),) * at + (key,)], inds=inds)
 
 
 def _show(axes: Axes) -> str:

@@ -24,7 +24,7 @@ from tnsim.algebra.wires import (
     unused,
 )
 
-__all__ = ["Term", "aligned", "canonical", "compose", "fresh", "multiply", "retensor"]
+__all__ = ["Term", "aligned", "canonical", "compose", "fresh", "multiply", "picked", "retensor"]
 
 Array = Any
 
@@ -228,6 +228,25 @@ def compose(outer: Term, inner: Sequence[Term]) -> Term:
         legs += term.legs
         coefficient *= term.coefficient
     return Term(tuple(tensors), tuple(legs), outer.out, coefficient, tree)
+
+
+def picked(t: Term, axis: int, key: Any, keep: bool) -> Term:
+    """Index one output axis. Where the output is a wire, a selection matrix is put in between."""
+    ix = t.out[axis]
+    if t.wired(axis):
+        inner = fresh(t, "pick", space(ix))
+        t = t.renamed({ix: inner})
+        eye = ar.do("eye", t.sizes[inner], like=t.tensors[0].data)
+        t = t.attached(qtn.Tensor(eye, (ix, inner), tags="pick"), (*t.out[:axis], ix, *t.out[axis + 1 :]))
+    tensors = tuple(_index(x, ix, key, keep) if ix in x.inds else x for x in t.tensors)
+    out = t.out if keep else (*t.out[:axis], *t.out[axis + 1 :])
+    return replace(t, tensors=tensors, out=out)
+
+
+def _index(x: qtn.Tensor, ix: str, key: Any, keep: bool) -> qtn.Tensor:
+    at = x.inds.index(ix)
+    inds = x.inds if keep else (*x.inds[:at], *x.inds[at + 1 :])
+    return retensor(x, data=x.data[(slice(None),) * at + (key,)], inds=inds)
 
 
 def aligned(term: Term, out: Leg) -> Term:
