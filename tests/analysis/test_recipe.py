@@ -11,6 +11,7 @@ import tnsim
 from tnsim.algebra.network import Network
 from tnsim.analysis import problem, recipe
 from tnsim.analysis.similarity import _products
+from tnsim.analysis.units import in_units
 from tnsim.measure import Empirical, Frobenius, Gaussian, Symmetric
 from tnsim.measure.measure import Closure, Measure
 
@@ -41,7 +42,7 @@ def thought(monkeypatch):
 def directly(a, b, law, method="exact", output=None):
     """Without a recipe."""
     nets = problem.comparable(a, b)
-    ab, aa, bb = _products(nets, problem.law_for(nets, law), method, output)
+    ab, aa, bb = _products(*in_units(nets, law, output), method, output)
     return ab / (aa * bb) ** 0.5
 
 

@@ -18,7 +18,6 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.scaled import limits
 from tnsim.algebra.term import Term, retensor
 from tnsim.algebra.wires import MODEL
 
@@ -188,8 +187,7 @@ def _sizes(net: Network) -> dict[int, _Size]:
     some = table > 0
     logs = ar.do("where", some, ar.do("log2", ar.do("where", some, table, 1.0)), _NOTHING)
     most, total = logs[::2], logs[1::2]
-    lowest = log2(limits(table)[0]) - 2 * _LEAST  # its inverse is in range, with a factor
-    powers = ar.do("ceil", ar.do("where", most > lowest, most, ar.do("where", most > _ZERO, lowest, 0.0)))
+    powers = ar.do("ceil", ar.do("where", most > _ZERO, most, 0.0))
     norms = (most + total) / 2 - powers
     return {n: _Size(powers[k], norms[k]) for k, n in enumerate(arrays)}
 
@@ -211,11 +209,13 @@ def _larger(a: Array, b: Array) -> Array:
 
 def _times(x: qtn.Tensor, exponent: Array) -> Array:
     """An array times a power of two, one for every model of a run."""
-    gain = 2.0**exponent
-    if not ar.ndim(gain):
-        return x.data * gain
-    data = x.data if MODEL in x.inds else x.data[None]
-    return data * ar.do("reshape", gain, (-1, *(1,) * (ar.ndim(data) - 1)))
+    half = ar.do("floor", exponent / 2)  # 2ᵉ may be out of range where the product is not
+    gains = 2.0**half, 2.0 ** (exponent - half)
+    data = x.data
+    if ar.ndim(exponent):
+        data = data if MODEL in x.inds else data[None]
+        gains = tuple(ar.do("reshape", gain, (-1, *(1,) * (ar.ndim(data) - 1))) for gain in gains)
+    return data * gains[0] * gains[1]
 
 
 def _inds(x: qtn.Tensor, data: Array) -> tuple[str, ...]:

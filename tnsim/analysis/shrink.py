@@ -57,9 +57,8 @@ def plan_at(
 ) -> Plan:
     """What can be left out at a bond, or of the hidden units of a layer."""
     place = place_at(net, at)
-    below = second_moment(
-        place, under, method, budget, memory
-    ).mantissa  # all that is read off is free of units
+    # all that is read off is free of units
+    below = second_moment(place, under, method, budget, memory).mantissa
     above = sensitivity(place, under, method, budget, memory).mantissa
     n = place.size
     if at.endswith(HIDDEN):
