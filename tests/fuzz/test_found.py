@@ -36,6 +36,14 @@ FOUND = {
         Model(2, (LINEAR,)),
         ask=("truncate", "truncate_to_an_error", "spectrum"),
     ),
+    "models that are zero are stacked": Case(
+        *[Model(2, (("zero", LINEAR), ("plus", X, ("power", 2, LINEAR))), seed=s) for s in (0, 1)],
+        ask=("gram", "stacked", "layerwise_gram"),
+    ),
+    "what is left of a stack has no weights": Case(
+        *[Model(2, (("zero", LINEAR), ("shift", 0.5, X)), seed=s) for s in (0, 1)],
+        ask=("gram", "stacked", "layerwise_gram"),
+    ),
     "a product of constants": Case(
         Model(2, (("plus", ("zero", LINEAR), ("constant", "c", 2, X)), ("power", 2, X))),
         Model(2, (LINEAR,)),

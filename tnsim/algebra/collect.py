@@ -32,7 +32,9 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
     given = list(terms)
     if not given:
         raise ValueError("a polynomial needs at least one term.")
-    kept = [_pruned(t) for t in given if t.coefficient != 0.0] or [_zero(given[0])]
+    kept = [_pruned(t) for t in given if t.coefficient != 0.0]
+    if len(kept) < len(given):
+        kept += _traces(given, kept)
     kept = [aligned(t, kept[0].out) for t in kept]
     groups: dict[int, list[Term]] = {}
     for t in kept:
@@ -62,10 +64,15 @@ def _pruned(t: Term) -> Term:
     return t if len(tensors) == len(t.tensors) else replace(t, tensors=tuple(tensors))
 
 
-def _zero(t: Term) -> Term:
-    """The constant 0 with the outputs of ``t``."""
-    shape = tuple(t.sizes[ix] for ix in t.out)
-    return Term((qtn.Tensor(ar.do("zeros", shape, like=t.tensors[0].data), t.out, tags="c"),), (), t.out)
+def _traces(given: Sequence[Term], kept: Sequence[Term]) -> list[Term]:
+    """The constant 0, where a sum without its zeros would have no term, or would not say how many models it is of."""
+    runs = [t for t in given if any(MODEL in x.inds for x in t.tensors)]
+    if kept and (not runs or any(MODEL in x.inds for t in kept for x in t.tensors)):
+        return []
+    t = runs[0] if runs else given[0]
+    inds = (MODEL, *t.out) if runs else t.out
+    zeros = ar.do("zeros", tuple(t.sizes[ix] for ix in inds), like=t.tensors[0].data)
+    return [Term((qtn.Tensor(zeros, inds, tags="c"),), (), t.out)]
 
 
 def _merged(group: list[Term]) -> list[Term]:
