@@ -57,6 +57,20 @@ FOUND = {
         Law("tokens"),
         ("similarity", "gram"),
     ),
+    "a derivative passes through weights that are zero": Case(
+        Model(
+            1,
+            (
+                (
+                    "plus",
+                    ("linear", "g", 4, False, "full", 1.0, X),
+                    ("times", X, ("linear", "z", 4, False, "zero", 1.0, X)),
+                ),
+            ),
+        ),
+        Model(1, (("times", X, ("linear", "g", 4, False, "full", 1.0, X)),), seed=1),
+        ask=("gradient", "entk", "kernel_alignment"),
+    ),
     "no parameter reaches the output": Case(Model(2, (LINEAR, ("x0",))), Model(2, (LINEAR,)), ask=("entk",)),
 }
 

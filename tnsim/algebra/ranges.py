@@ -106,22 +106,24 @@ def _layer(f: Poly, e: Array, known: Mapping[int, _Size], whole: Array = None) -
         whole = ar.do("where", whole > _ZERO, whole, whole * 0)
 
     terms = list(f.terms)
+    most = -log2(limits(whole)[0]) - 2
     for group, holder in zip(groups, holders, strict=True):
         norm = reduce(_larger, (norms[k] for k in group))
         made: dict[Key, Array] = {}
         for k in group:
             gain = exponents[k] - whole
-            gain = ar.do("where", (norms[k] if holder is None else norm) > _ZERO, gain, gain * 0)
+            some = (norms[k] if holder is None else norm) > _ZERO
             tensors = []
             for x, key in zip(f.terms[k].tensors, keys[k], strict=True):
                 if not _wire(x):
                     if key not in made:
                         shift = e * key[1] - sizes[key[0]].exponent
-                        made[key] = _times(x, shift + gain if key[0] == holder else shift)
+                        power = shift + gain if key[0] == holder else shift
+                        made[key] = _times(x, _bounded(power, some, most))
                     x = retensor(x, data=made[key], inds=_inds(x, made[key]))
                 tensors.append(x)
             t = replace(f.terms[k], tensors=tuple(tensors), coefficient=coefficients[k][0])
-            terms[k] = t if holder is not None else t.attached(_factor(gain))
+            terms[k] = t if holder is not None else t.attached(_factor(_bounded(gain, some, most)))
     return replace(f, terms=tuple(terms)), whole
 
 
@@ -201,6 +203,11 @@ def _spread(t: Term) -> float:
 def _at_least(norm: Array) -> Array:
     """Weights may be alike, or large where others are small: a size is not taken to be as small as that."""
     return ar.do("where", (norm > _LEAST) | (norm < _ZERO), norm, norm * 0 + _LEAST)
+
+
+def _bounded(exponent: Array, some: Array, most: float) -> Array:
+    """The exponent of a factor; in front of zeros in range, since a derivative may pass through a zero."""
+    return ar.do("where", some, exponent, ar.do("clip", exponent, -most, most))
 
 
 def _larger(a: Array, b: Array) -> Array:
