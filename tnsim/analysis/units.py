@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import autoray as ar
+import numpy as np
+
 from tnsim.algebra.network import Network
 from tnsim.algebra.ranges import in_range
+from tnsim.algebra.support import over_positions, with_support
 from tnsim.analysis.problem import law_for
 from tnsim.analysis.recipe import answer
 from tnsim.measure.measure import Measure
@@ -32,4 +36,15 @@ def in_units(
         if id(net) not in known:
             given = (net, units[0] if units else 0.0, output)
             known[id(net)] = answer(in_range, given)(given)
+            _mask(known[id(net)][0], net)
     return tuple(known[id(net)][0] for net in nets), law, tuple(known[id(net)][1] for net in nets)
+
+
+def _mask(made: Network, net: Network) -> None:
+    """Masks in other units are zero where they were; so nothing is read from a device for them."""
+    for f, g in zip(net.polys, made.polys, strict=True):
+        for t, u in zip(f.terms, g.terms, strict=True):
+            for x, y in zip(t.tensors, u.tensors, strict=False):  # a factor may stand behind the tensors
+                if "I" not in x.tags and over_positions(x.inds):
+                    shape = ar.shape(y.data)
+                    with_support(y.data, [x.data], lambda masks: np.broadcast_to(masks[0], shape))  # noqa: B023
