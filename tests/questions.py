@@ -140,8 +140,10 @@ def checkpoints(at, count=4, depth=1, bias=True):
 
 
 def depth_of(law, method):
-    """Of laws whose closures are listed one by one two layers have thousands."""
-    return 1 if method == "exact" and law in ("mixture", "own") else 2
+    """Two layers where that is another way; of laws whose closures are listed one by one they have thousands."""
+    listed = method == "exact" and law in ("mixture", "own")
+    again = law in ("variances", "cov of numpy", "mean of lists")
+    return 1 if listed or again else 2
 
 
 def product_of(at, law, method, depth=None, bias=True):
@@ -282,7 +284,7 @@ QUESTIONS = {
     },
     **{
         f"tokens, {law}, layerwise": partial(
-            of_sequences, law=law, method="layerwise", blocks=("attn", "mlp")
+            of_sequences, law=law, method="layerwise", blocks=("attn",) if " " in law else ("attn", "mlp")
         )
         for law in TOKENS
     },

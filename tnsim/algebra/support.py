@@ -47,7 +47,8 @@ def support(x: Array) -> np.ndarray:
 
 def over_positions(inds: Sequence[str]) -> bool:
     """Whether a tensor is over positions alone, or one for every model, so that its zeros decide what is to be done."""
-    return bool(inds) and all(space(ix) in ("s", "m") for ix in inds)
+    spaces = set(map(space, inds))
+    return "s" in spaces and spaces <= {"s", "m"}
 
 
 def with_support(x: Array, parts: Sequence[Array], made: Callable[[list[np.ndarray]], np.ndarray]) -> Array:

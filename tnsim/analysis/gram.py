@@ -14,6 +14,7 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, check_budget, check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.stacking import stack
+from tnsim.algebra.tables import in_order
 from tnsim.analysis.blocks import best_size, planned
 from tnsim.analysis.fingerprint import fingerprint
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
@@ -247,9 +248,9 @@ def gram(
     table = [ar.do("concatenate", [blocks[i, j] for j in every], axis=1) for i in every]
     where = {model: k for k, model in enumerate(i for part in parts for i in part.members)}
     order = [where[i] for i in range(len(nets))]
-    whole = _ordered(_ordered(ar.do("concatenate", table, axis=0), order, 0), order, 1)
+    whole = in_order(in_order(ar.do("concatenate", table, axis=0), order, 0), order, 1)
     products = ar.do("transpose", whole, (2, 0, 1))
-    units = _ordered(ar.do("concatenate", own, axis=0), order, 0)
+    units = in_order(ar.do("concatenate", own, axis=0), order, 0)
     squares = ar.do("diagonal", ar.do("sum", products, axis=0))
     for i in out_of_range(squares):
         check_range(squares[i], f"model {names[i]}", "its inner products", nets[i])
@@ -288,14 +289,6 @@ def _layout(parts: "Sequence[_Part]", pairs: Iterable[tuple[int, int]], slices: 
     outputs = prod(net.polys[-1].out_shape) if slices else 1
     sizes = [len(part.members) for part in parts]
     return {f"{i}-{j}": {"products": ((sizes[i], sizes[j], outputs + 2), net.dtype)} for i, j in pairs}
-
-
-def _ordered(x: Array, order: Sequence[int], axis: int) -> Array:
-    """Parts of an array in another order. They are cut out by runs, so that no list has to go to a device."""
-    starts = [k for k, n in enumerate(order) if not k or order[k - 1] != n - 1]
-    runs = [slice(order[a], order[b - 1] + 1) for a, b in zip(starts, [*starts[1:], len(order)], strict=True)]
-    at = (slice(None),) * axis
-    return x if len(runs) == 1 else ar.do("concatenate", [x[(*at, run)] for run in runs], axis=axis)
 
 
 def _cosine(g: Array) -> Array:
