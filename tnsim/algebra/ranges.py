@@ -18,6 +18,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
+from tnsim.algebra.scaled import limits
 from tnsim.algebra.term import Term, retensor
 from tnsim.algebra.wires import MODEL
 
