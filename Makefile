@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/tnsim demo
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 # Timings, as ratios, into docs/performance.md; some rows only: make bench ROWS="a b"
 bench: $(STAMP)
