@@ -13,12 +13,13 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction
+from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.subtract import fuse
 from tnsim.algebra.term import Term, retensor
 from tnsim.algebra.wires import MODEL
 
-__all__ = ["absorbed", "folded"]
+__all__ = ["absorbed", "folded", "gathered"]
 
 Array = Any
 
@@ -83,6 +84,11 @@ def absorbed(f: Poly) -> Poly:
     """
     made: dict[Any, tuple[Array, ...]] = {}
     return replace(f, terms=tuple(_absorbed(t, made) for t in f.terms))
+
+
+def gathered(net: Network) -> Network:
+    """The network with :func:`absorbed` layers."""
+    return replace(net, layers=tuple((name, absorbed(f)) for name, f in net))
 
 
 def _absorbed(t: Term, made: dict[Any, tuple[Array, ...]]) -> Term:

@@ -1,7 +1,7 @@
 """What every question about models starts from: networks that fit together, and the law of their last layer."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import autoray as ar
@@ -10,7 +10,7 @@ import torch
 from tnsim.algebra.axes import is_local
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
-from tnsim.algebra.normal import absorbed, folded
+from tnsim.algebra.normal import folded, gathered
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, capped, check_budget, check_limits
 from tnsim.algebra.rescale import absorb, rescale
@@ -153,7 +153,7 @@ class Problem:
         if method not in ("exact", "layerwise"):
             raise ValueError(f'method is {method!r}; write "exact" or "layerwise".')
         law = law_for(nets, under)
-        nets = [_normal(net) for net in nets]
+        nets = [gathered(net) for net in nets]
         if method == "layerwise":
             if len({len(net) for net in nets}) > 1:
                 names = " and ".join(str(list(net.names)) for net in nets)
@@ -210,17 +210,13 @@ def hidden_laws(net: Network, under: Measure | None, keep: Keep = "all") -> list
         keep: what will be asked of products, as in :meth:`Problem.of`.
     """
     law = law_for([net], under)
-    net = _normal(net)
+    net = gathered(net)
     laws = []
     units: tuple[Any, ...] = ()
     for f, apart in zip(net.polys[:-1], _apart([net], keep), strict=True):
         alone, law, units = _pushed(law, (f,), units, (), apart)
         laws.append(alone)
     return laws
-
-
-def _normal(net: Network) -> Network:
-    return replace(net, layers=tuple((name, absorbed(f)) for name, f in net))
 
 
 def _pushed(
