@@ -4,6 +4,8 @@ from pathlib import Path
 import pytest
 import torch
 
+collect_ignore = ["pretend.py"]  # a device can be set up once in a process; test_devices does it
+
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "bench")]
 
 

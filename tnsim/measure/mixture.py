@@ -23,24 +23,23 @@ Array = Any
 class Mixture(Measure):
     """x follows one of several laws, chosen at random: E = Σᵢ wᵢ Eᵢ.
 
-        Layer by layer every component goes through the layers on its own.
+    Layer by layer every component goes through the layers on its own.
 
-        Args:
-            laws: the components.
-            weights: their probabilities; equal by default.
+    Args:
+        laws: the components.
+        weights: their probabilities; equal by default.
 
-        Raises:
-            MeasureError: if there are no components, or the weights are no probabilities.
+    Raises:
+        MeasureError: if there are no components, or the weights are no probabilities.
 
-        Example:
-            >>> import autoray as ar
-    import numpy as np
-            >>> from tnsim.algebra.build import poly
-            >>> from tnsim.measure.gaussian import Gaussian
-            >>> x = poly("W[out,in0]", W=np.eye(1))
-            >>> two = Mixture([Gaussian(mean=np.array([m]), cov=np.array([0.01])) for m in (-1.0, 1.0)])
-            >>> expect((x, x), two.bound(x.domain, x.like)).round(3)
-            array([[1.01]])
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> from tnsim.measure.gaussian import Gaussian
+        >>> x = poly("W[out,in0]", W=np.eye(1))
+        >>> two = Mixture([Gaussian(mean=np.array([m]), cov=np.array([0.01])) for m in (-1.0, 1.0)])
+        >>> expect((x, x), two.bound(x.domain, x.like)).round(3)
+        array([[1.01]])
     """
 
     laws: Sequence[Measure]
