@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: bench demo figures fuzz test lint types format clean
+.PHONY: bench demo devices figures fuzz test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
@@ -15,6 +15,10 @@ test: $(STAMP) lint types
 # Timings, as ratios, into docs/performance.md; some rows only: make bench ROWS="a b"
 bench: $(STAMP)
 	$(BIN)/python tests/bench/run.py $(ROWS)
+
+# Every question on a pretend device, in a process of its own
+devices: $(STAMP)
+	OMP_NUM_THREADS=1 PRETEND_DEVICE=1 $(BIN)/python -m pytest -n auto tests/test_devices.py tests/test_pretend.py
 
 # Random architectures against quadrature, as many as you like: make fuzz DRAWS=5000 SEED=0; what fails is in fuzz-failures.txt
 fuzz: $(STAMP)
