@@ -114,7 +114,12 @@ def _home(x: qtn.Tensor, others: Sequence[qtn.Tensor]) -> qtn.Tensor | None:
     """The smallest weight that a vector can be multiplied into without growing it."""
     (ix,) = _own(x)
     fits = [
-        y for y in others if ix in y.inds and len(_own(y)) > 1 and (MODEL in y.inds or MODEL not in x.inds)
+        y
+        for y in others
+        if ix in y.inds
+        and len(_own(y)) > 1
+        and "I" not in y.tags
+        and (MODEL in y.inds or MODEL not in x.inds)
     ]
     return min(fits, key=lambda y: ar.size(y.data), default=None)
 

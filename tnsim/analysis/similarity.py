@@ -196,9 +196,7 @@ def cost(
     with capped(memory):
         try:
             return answer(_products, (*in_units(nets, under), method, None), budget).cost
-        except Exceeded as error:
-            return error.cost
-        except CostError as error:
+        except (Exceeded, CostError) as error:
             return error.cost
 
 
