@@ -22,11 +22,14 @@ CASES = {
     "power of a number": (torch.Tensor.__rpow__, (ROW, 2.0)),
     "unary": (torch.log2, (TABLE,)),
     "comparison": (torch.gt, (TABLE, ROW)),
+    "or": (torch.Tensor.__or__, (MASK, MASK[0])),
     "where": (torch.where, (MASK, TABLE, ROW)),
     "where with a number": (torch.where, (MASK, TABLE, 0.0)),
     "cat": (torch.cat, ([TABLE, TABLE],)),
     "stack": (torch.stack, ([TABLE, TABLE], -1)),
     "eye": (torch.eye, (3,)),
+    "norm": (torch.linalg.norm, (TABLE, float("inf"), 1)),
+    "norm of all": (torch.linalg.norm, (TABLE,)),
     "another dtype": (torch.add, (TABLE, empty(4, dtype=torch.float32))),
     "whole numbers": (torch.div, (empty(4, dtype=torch.long), 2)),
     "a number as a tensor": (torch.add, (empty(4, dtype=torch.float32), empty())),
@@ -40,6 +43,16 @@ def test_as_torch(name):
     options = dict(device="meta", dtype=torch.float64) if name == "eye" else {}
     got, want = outlined(fn, args, options), fn(*args, **options)
     assert (got.shape, got.dtype, got.device) == (want.shape, want.dtype, want.device)
+
+
+def test_operands_by_name():
+    for fn, named in (
+        (torch.clamp, dict(input=TABLE, min=-1.0, max=None)),
+        (torch.add, dict(input=TABLE, other=ROW, alpha=2)),
+        (torch.div, dict(input=TABLE, other=ROW, rounding_mode="floor")),
+    ):
+        got, want = outlined(fn, (), named), fn(**named)
+        assert (got.shape, got.dtype) == (want.shape, want.dtype)
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])

@@ -9,6 +9,8 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
+from tnsim.algebra.values import numbers
+
 __all__ = ["ScaleError", "Scaled", "limits"]
 
 Array = Any
@@ -42,7 +44,7 @@ class Scaled:
         with np.errstate(all="ignore"):  # it is said below
             value = _shifted(self.mantissa, self.exponent)
         tiny, _ = limits(value)
-        inside, size = _values(self.mantissa), np.abs(_values(value))
+        inside, size = numbers(self.mantissa), np.abs(numbers(value))
         if not np.isfinite(size).all():
             raise ScaleError(f"{what} overflows {ar.get_dtype_name(value)}. {_advice(value)}")
         if ((inside != 0) & (size < tiny)).any():
@@ -101,10 +103,6 @@ def _maximum(a: Array, b: Array) -> Array:
         return max(a, b)
     a, b = (b, a) if isinstance(a, int | float) else (a, b)
     return ar.do("where", a > b, a, b)
-
-
-def _values(x: Array) -> np.ndarray:
-    return np.asarray(ar.to_numpy(ar.stop_gradient(x)))
 
 
 def _advice(x: Array) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
+from tnsim.algebra.values import numbers
 from tnsim.algebra.wires import space
 
 __all__ = ["over_positions", "support", "supported", "with_support"]
@@ -41,7 +42,7 @@ def support(x: Array) -> np.ndarray:
     ref, before, found = _READ.get(id(x), (None, None, None))
     if state is not None and found is not None and ref() is x and before == state:  # type: ignore[misc]
         return found
-    found = np.asarray(ar.to_numpy(ar.stop_gradient(x))) != 0
+    found = numbers(x) != 0
     return _kept(x, state, found)
 
 

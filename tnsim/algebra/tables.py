@@ -9,6 +9,7 @@ import autoray as ar
 import numpy as np
 
 from tnsim.algebra.contract import dtype_bytes, itemsize
+from tnsim.algebra.values import numbers
 
 __all__ = ["Table", "as_like", "in_main_memory", "in_order", "moved", "table"]
 
@@ -64,7 +65,7 @@ def as_like(x: Array, like: Array) -> Array:
     """``x`` as an array of the backend, dtype and device of ``like``; gradients survive."""
     backend, dtype = ar.infer_backend(like), ar.get_dtype_name(like)
     if ar.infer_backend(x) != backend:
-        x = ar.to_numpy(x) if hasattr(x, "shape") else np.asarray(x)
+        x = numbers(x)
         x = x.astype(dtype if dtype in ("float16", "float32", "float64") else "float32")
         x = ar.do("asarray", x, like=like)
     device = getattr(like, "device", None)

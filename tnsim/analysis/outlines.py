@@ -20,9 +20,11 @@ def _both(names: str) -> set[Any]:
 
 
 _ELEMENTWISE = _both(
-    "add sub mul div true_divide pow neg abs sqrt exp2 log2 round clamp clip maximum minimum "
+    "add sub mul div true_divide pow neg abs sqrt exp2 log2 round floor ceil clamp clip maximum minimum "
     "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __rdiv__ __pow__ __rpow__ __neg__"
 )
+_OPERANDS = {"input", "self", "other", "exponent", "min", "max"}
+_LOGICAL = _both("__or__ __and__ __xor__ logical_or logical_and logical_not __invert__")
 _COMPARISONS = _both("gt ge lt le eq ne __gt__ __ge__ __lt__ __le__")
 
 
@@ -42,8 +44,11 @@ def outlined(fn: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, A
 
 
 def _elementwise(*args: Any, **kwargs: Any) -> torch.Tensor | None:
-    tensors = [x for x in args if isinstance(x, torch.Tensor)]
-    if kwargs or not all(isinstance(x, torch.Tensor | Real) for x in args) or not _alike(tensors):
+    operands = [x for x in (*args, *kwargs.values()) if x is not None]
+    tensors = [x for x in operands if isinstance(x, torch.Tensor)]
+    if set(kwargs) - _OPERANDS or not all(isinstance(x, torch.Tensor | Real) for x in operands):
+        return None
+    if not _alike(tensors):
         return None
     return _empty(torch.broadcast_shapes(*(x.shape for x in tensors)), tensors[0].dtype)
 
@@ -51,6 +56,12 @@ def _elementwise(*args: Any, **kwargs: Any) -> torch.Tensor | None:
 def _compared(*args: Any, **kwargs: Any) -> torch.Tensor | None:
     value = _elementwise(*args, **kwargs)
     return None if value is None else _empty(value.shape, torch.bool)
+
+
+def _logical(*args: Any, **kwargs: Any) -> torch.Tensor | None:
+    if kwargs or not _alike(args, torch.bool):
+        return None
+    return _empty(torch.broadcast_shapes(*(x.shape for x in args)), torch.bool)
 
 
 def _where(condition: Any, *branches: Any) -> torch.Tensor | None:
@@ -80,6 +91,15 @@ def _stack(tensors: Sequence[Any], dim: int = 0) -> torch.Tensor | None:
     return _empty(shape, tensors[0].dtype)
 
 
+def _norm(
+    input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, **kwargs: Any
+) -> torch.Tensor | None:
+    if kwargs or keepdim or type(dim) is not int or not _alike([input]):
+        return None
+    dim %= input.ndim
+    return _empty((*input.shape[:dim], *input.shape[dim + 1 :]), input.dtype)
+
+
 def _eye(n: int, m: int | None = None, **kwargs: Any) -> torch.Tensor | None:
     if set(kwargs) - {"dtype", "device"} or str(kwargs.get("device")) != "meta":
         return None
@@ -101,8 +121,11 @@ def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
 _RULES: dict[Any, Callable[..., torch.Tensor | None]] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(_COMPARISONS, _compared),
+    **dict.fromkeys(_LOGICAL, _logical),
     **dict.fromkeys((torch.cat, torch.concatenate, torch.concat), _cat),
     torch.stack: _stack,
     torch.where: _where,
     torch.eye: _eye,
+    torch.linalg.norm: _norm,
+    torch.linalg.vector_norm: _norm,
 }

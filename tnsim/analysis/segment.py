@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import autoray as ar
 import numpy as np
 
+from tnsim.algebra.values import numbers
 from tnsim.analysis.gram import Gram
 
 __all__ = ["Phases", "segment"]
@@ -77,7 +77,7 @@ def segment(run: Gram | Array, k: int, *, output: int | None = None) -> Phases:
                 "output= goes with a Gram matrix; pass gram.similarity(output) or the Gram itself."
             )
         matrix, labels = run, tuple(range(len(run)))
-    s = np.asarray(ar.to_numpy(ar.stop_gradient(matrix)) if hasattr(matrix, "shape") else matrix, dtype=float)
+    s = numbers(matrix).astype(float)
     n = len(labels)
     if s.shape != (n, n) or not np.isfinite(s).all() or not np.allclose(s, s.T, atol=1e-6):
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 from tnsim.algebra.network import Network
 from tnsim.algebra.ranges import in_range
 from tnsim.algebra.scaled import ScaleError, limits
+from tnsim.algebra.values import numbers
 
 __all__ = ["check_range", "check_sizes", "out_of_range"]
 
@@ -39,7 +40,7 @@ def check_range(norms: Array, name: str, what: str, *nets: Network) -> None:
     Raises:
         ScaleError: if a norm overflows or underflows, or is zero and may be so by underflow alone.
     """
-    values = np.asarray(ar.to_numpy(ar.stop_gradient(norms)))
+    values = numbers(norms)
     dtype = ar.get_dtype_name(norms)
     tiny, _ = limits(norms)
     instead = "" if dtype == "float64" else ' Convert with .to(dtype="float64").'
@@ -63,7 +64,7 @@ def check_range(norms: Array, name: str, what: str, *nets: Network) -> None:
 def out_of_range(norms: Array) -> list[int]:
     """Which of a list of squared norms are to be looked at: zero, tiny or not finite. The values are read once."""
     tiny, most = limits(norms)
-    values = np.asarray(ar.to_numpy(ar.stop_gradient(norms)))
+    values = numbers(norms)
     return np.flatnonzero(~((values >= tiny) & (values <= most))).tolist()
 
 
@@ -76,7 +77,7 @@ def _least(net: Network) -> float:
     for f in net.polys:
         found = [inf]
         for t in f.terms:
-            sizes = [np.abs(np.asarray(ar.to_numpy(ar.stop_gradient(x.data)))) for x in t.tensors]
+            sizes = [np.abs(numbers(x.data)) for x in t.tensors]
             if all(x.any() for x in sizes) and not (t.degree and state == inf):
                 found.append(sum(log2(x[x > 0].min()) for x in sizes) + min(state, 0.0) * t.degree)
         state = min(found)

@@ -11,6 +11,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.tokens import is_ids, one_hot
+from tnsim.algebra.values import numbers
 from tnsim.algebra.wires import BATCH
 from tnsim.measure.measure import Block, Bridge, Closure, Measure, MeasureError, as_like
 
@@ -35,7 +36,7 @@ class Empirical(Measure):
     _between: tuple[Any, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        values = ar.to_numpy(ar.stop_gradient(self.x)) if hasattr(self.x, "shape") else np.asarray(self.x)
+        values = numbers(self.x)
         if values.ndim < 2 or not len(values):
             raise MeasureError(f"Empirical needs samples of shape (N, d); got {values.shape}.")
         if not np.isfinite(values).all():

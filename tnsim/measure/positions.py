@@ -6,6 +6,7 @@ import autoray as ar
 import numpy as np
 
 from tnsim.algebra.poly import Axes
+from tnsim.algebra.values import numbers
 from tnsim.measure.measure import MeasureError, as_like
 
 __all__ = ["check_gaussian", "over_positions"]
@@ -22,11 +23,7 @@ def check_gaussian(mean: Array | None, cov: Array | None, across: Array | None =
         MeasureError: if the covariance is not symmetric or not positive semidefinite, or anything is not finite.
     """
     given = {"mean": mean, "cov": cov, "across": across}
-    values = {
-        k: np.asarray(ar.to_numpy(ar.stop_gradient(x)) if hasattr(x, "shape") else x, dtype=float)
-        for k, x in given.items()
-        if x is not None
-    }
+    values = {k: numbers(x).astype(float) for k, x in given.items() if x is not None}
     for name, x in values.items():
         if not np.isfinite(x).all():
             raise MeasureError(f"{name} has entries that are not finite.")

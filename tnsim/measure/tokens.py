@@ -13,6 +13,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.poly import Axes
 from tnsim.algebra.support import support
 from tnsim.algebra.term import Term
+from tnsim.algebra.values import numbers
 from tnsim.algebra.wires import identify, rename, space
 from tnsim.measure.measure import Bridge, Closure, Measure, MeasureError, as_like, unchecked
 from tnsim.measure.sequences import JointTokens
@@ -267,7 +268,7 @@ def _meet(masks: Sequence[Support]) -> bool:
 
 
 def _check_frequencies(p: Array, name: str) -> None:
-    values = np.asarray(ar.to_numpy(ar.stop_gradient(p)) if hasattr(p, "shape") else p, dtype=float)
+    values = numbers(p).astype(float)
     if values.ndim not in (1, 2) or not values.size:
         raise MeasureError(f"{name} has shape {values.shape}; it has one entry for every token.")
     if not np.isfinite(values).all() or (values < 0).any() or np.abs(values.sum(-1) - 1).max() > 1e-6:

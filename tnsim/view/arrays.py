@@ -5,6 +5,8 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
+from tnsim.algebra.values import numbers
+
 __all__ = ["checked", "to_numpy"]
 
 
@@ -19,7 +21,7 @@ def to_numpy(x: Any) -> np.ndarray:
         return x.astype(float)
     if isinstance(x, list | tuple):
         return np.asarray([to_numpy(row) if ar.infer_backend(row) != "builtins" else row for row in x], float)
-    return np.asarray(ar.to_numpy(x), dtype=float)
+    return numbers(x).astype(float)
 
 
 def checked(x: Any, ndim: int, what: str, instead: str = "") -> np.ndarray:
