@@ -6,7 +6,8 @@ numbers below d. They stand on one axis, the multisets in colexicographic order.
 
 import operator
 from collections.abc import Callable, Sequence
-from functools import lru_cache, reduce
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, reduce
 from itertools import combinations
 from math import comb, factorial, prod
 from typing import Any
@@ -78,8 +79,7 @@ def fold(x: Array, d: int, a: int, b: int) -> Array:
     shape = (*ar.shape(x)[:-2], entries(d, a + b))
     size = rounded(prod(shape) * comb(a + b, a))
     held = rounded(2 * prod(ar.shape(x)) + 2 * prod(shape)) * itemsize(x)  # both also with their axes turned
-    ways = tuple(table(_chosen, d, a + b, way) for way in combinations(range(a + b), a))
-    return performed(_folded, (x, shape[-1], ways), shape, x, Cost(2 * size, held, 0, size))
+    return performed(_folded, (x, shape[-1], _Ways(d, a, b)), shape, x, Cost(2 * size, held, 0, size))
 
 
 def merge(x: Array, d: int, k: int, axis: int = -1) -> Array:
@@ -135,13 +135,27 @@ def _flat(x: Array, axes: int) -> Array:
     return ar.do("reshape", x, (*shape[:-axes], prod(shape[-axes:])))
 
 
-def _folded(x: Array, size: int, ways: Sequence[Table]) -> Array:
+@dataclass(frozen=True)
+class _Ways:
+    """Tables for all ways of choosing a of a + b indices: as many as there are, so they are made when they are read."""
+
+    d: int
+    a: int
+    b: int
+
+    @cached_property
+    def tables(self) -> tuple[Table, ...]:
+        order = self.a + self.b
+        return tuple(table(_chosen, self.d, order, way) for way in combinations(range(order), self.a))
+
+
+def _folded(x: Array, size: int, ways: _Ways) -> Array:
     *front, a, b = ar.shape(x)
     n = len(front)
     rows = ar.do("transpose", x, (n, n + 1, *range(n)))  # whole rows are looked up, not single numbers
     rows = ar.do("reshape", rows, (a * b, prod(front)))
-    parts = (ar.do("take", rows, way.index(x), axis=0) for way in ways)
-    total = reduce(operator.add, parts) / len(ways)
+    parts = (ar.do("take", rows, way.index(x), axis=0) for way in ways.tables)
+    total = reduce(operator.add, parts) / len(ways.tables)
     return ar.do("reshape", ar.do("transpose", total, (1, 0)), (*front, size))
 
 

@@ -69,7 +69,13 @@ def plan_at(
     if not len(
         energies
     ):  # the state is zero under the law: one coordinate is kept, and nothing comes back from it
-        return Plan(at, n, below.new_zeros(2), torch.eye(1, n).to(below), below.new_zeros(1, n))
+        return Plan(
+            at,
+            n,
+            below.new_zeros(2),
+            torch.eye(1, n, dtype=below.dtype, device=below.device),
+            below.new_zeros(1, n),
+        )
     tail = torch.cat([energies.flip(0).cumsum(0).flip(0), energies.new_zeros(1)])
     left = (
         tail / tail[0] if bool(tail[0] > 0) else torch.zeros_like(tail)

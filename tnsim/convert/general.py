@@ -190,7 +190,9 @@ def _decomposed(site: Site, args: Any, kwargs: Any) -> Any:
     def stand_in(v: Value) -> Tensor:
         like = v.poly.like
         generator = torch.Generator().manual_seed(len(alive))
-        t = torch.randn(v.shape, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
+        t = torch.randn(v.shape, generator=generator, dtype=torch.float64, device="cpu").to(
+            like.device, like.dtype
+        )
         known[_key(t)] = v
         alive.append(t)
         return t

@@ -111,7 +111,9 @@ def is_affine(values: Sequence[Value], fn: Function) -> bool:
     like = values[0].poly.like
     x, y = (
         [
-            torch.randn(v.shape, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
+            torch.randn(v.shape, generator=generator, dtype=torch.float64, device="cpu").to(
+                like.device, like.dtype
+            )
             for v in values
         ]
         for _ in range(2)
@@ -149,7 +151,9 @@ def _samples_of(value: Value, fn: Function, out: tuple[int, ...]) -> tuple[int, 
     """Along which axis, and folded with what, an affine operation returns the samples."""
     like = value.poly.like
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(value.item, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
+    x = torch.randn(value.item, generator=generator, dtype=torch.float64, device="cpu").to(
+        like.device, like.dtype
+    )
     factors = torch.arange(BATCH_SIZE, dtype=like.dtype, device=like.device)
     batch = torch.stack([c * x for c in factors])
     try:

@@ -95,7 +95,8 @@ def _setitem(site: Site, target: Any, key: Any, value: Any) -> Value:
     like = members((target, value), Value)[0].poly.like
     keys = _spelled(key, len(target.shape))
     places = [
-        torch.arange(n)[k if isinstance(k, slice) else [k]] for n, k in zip(target.shape, keys, strict=True)
+        torch.arange(n, device="cpu")[k if isinstance(k, slice) else [k]]
+        for n, k in zip(target.shape, keys, strict=True)
     ]
     region = torch.zeros(target.shape, dtype=like.dtype, device=like.device)
     region[tuple(keys)] = 1.0

@@ -44,8 +44,8 @@ class Tokens:
     def one_hot(cls, value: Value) -> "Tokens":
         """The tokens as the model is given them."""
         n, place = value.shape[-1], value.item[:-1]
-        ids = torch.arange(n).reshape(n, *[1] * len(place)).expand(n, *place)
-        return cls(value, ids, torch.arange(ids[0].numel()).reshape(place))
+        ids = torch.arange(n, device="cpu").reshape(n, *[1] * len(place)).expand(n, *place)
+        return cls(value, ids, torch.arange(ids[0].numel(), device="cpu").reshape(place))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ class Tokens:
         groups = torch.cat((self.ids, self.ids[:1].expand(fill, *self.ids.shape[1:]))).split(BATCH_SIZE)
         ids = torch.cat([self._each(fn, group) for group in groups])[: len(self.ids)]
         generator = torch.Generator().manual_seed(0)
-        some = torch.randint(len(ids), (BATCH_SIZE, *ids.shape[1:]), generator=generator)
+        some = torch.randint(len(ids), (BATCH_SIZE, *ids.shape[1:]), generator=generator, device="cpu")
         if not torch.equal(self._each(fn, self.ids.gather(0, some)), ids.gather(0, some)):
             raise Refusal(
                 "{name} lets token ids meet", "Treat every token by itself before a table reads it."
@@ -161,7 +161,7 @@ def vocabulary(trace: Trace) -> Tensor:
     like = torch.empty((), dtype=trace.weights.dtype, device=trace.weights.device)
     n = max(reads) if not _changes(trace) else min(prod(set(reads)), _MOST_TOKENS)
     known = {trace.source: Tokens.one_hot(start(like, (*shape, n), 0, (1, 1), 1))}
-    legal = torch.ones(shape[1], n, dtype=torch.bool)
+    legal = torch.ones(shape[1], n, dtype=torch.bool, device="cpu")
     for step in trace.steps:
         if not any(node.is_tokens for node in step.inputs):
             continue
@@ -194,7 +194,7 @@ def _changes(trace: Trace) -> bool:
 def _rows(table: Tensor, ids: Tensor) -> Tensor:
     """Rows of a table by number; zero where there is none."""
     n = len(table)
-    if ids.dim() == 1 and torch.equal(ids, torch.arange(len(ids))) and len(ids) <= n:
+    if ids.dim() == 1 and torch.equal(ids, torch.arange(len(ids), device=ids.device)) and len(ids) <= n:
         return table if len(ids) == n else table[: len(ids)]
     has = (ids >= 0) & (ids < n)
     return table[ids.clamp(0, n - 1).to(table.device)] * has[..., None].to(table.device)
@@ -254,7 +254,7 @@ def _one_hot(site: Site, tensor: Tokens, num_classes: int = -1) -> Value:
     n = site.step.outputs[0].shape[-1]
     like = tensor.value.poly.like
     flat = tensor.ids.flatten(1)
-    if len(flat) == n and bool((flat == torch.arange(n)[:, None]).all()):
+    if len(flat) == n and bool((flat == torch.arange(n, device=flat.device)[:, None]).all()):
         return tensor.value
     return tensor.read(site, torch.eye(n, dtype=like.dtype, device=like.device))
 

@@ -152,7 +152,7 @@ def start(like: Tensor, shape: tuple[int, ...], batch: int, fold: Fold, position
         return Value(identity((("d", math.prod(item)),), like), shape, batch, fold)
     n, rest = item[positions], (*item[:positions], *item[positions + 1 :])
     f = identity((("s", n), ("d", math.prod(rest))), like)
-    entries = torch.arange(math.prod(item)).reshape(n, *rest).movedim(0, positions)
+    entries = torch.arange(math.prod(item), device="cpu").reshape(n, *rest).movedim(0, positions)
     return Value(moved(f, (n, *rest), entries), shape, batch, fold)
 
 
