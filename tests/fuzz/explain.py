@@ -38,9 +38,10 @@ def _covariance(run):
     if law.kind == "gaussian":
         return components(law, a)[0][2]
     if law.kind == "empirical":
-        x = run.truth.grid[0].flatten(1)
-        x = x - x.mean(0)
-        return x.T @ x / len(x)
+        x, w = run.truth.grid
+        x = x.flatten(1)
+        x = x - w @ x
+        return (x.T * w) @ x
     return None
 
 

@@ -73,7 +73,8 @@ def tnsim_law(law, model, flat=False):
         case "frobenius":
             return tnsim.Frobenius()
         case "empirical":
-            return tnsim.Empirical(points(law, model, 0)[0])
+            x, weights = points(law, model, 0)
+            return tnsim.Empirical(x, 3 * weights if law.seed % 2 else None)
         case "tokens":
             return tnsim.Tokens(_frequencies(law, model))
         case "chain":
@@ -98,12 +99,13 @@ def points(law, model, degree):
             return x, torch.cat([w * v for w, _, v in parts])
         case "empirical":
             n = 5
+            weights = _simplex(law, n, offset=9) if law.seed % 2 else torch.full((n,), 1 / n, dtype=F64)
             if model.vocab:
                 ids = torch.randint(
                     model.vocab, (n, model.n_ctx), generator=torch.Generator().manual_seed(law.seed)
                 )
-                return ids, torch.full((n,), 1 / n, dtype=F64)
-            return _random(law, n, *shape), torch.full((n,), 1 / n, dtype=F64)
+                return ids, weights
+            return _random(law, n, *shape), weights
         case "tokens":
             ids = _sequences(model)
             p = _frequencies(law, model).expand(model.n_ctx, -1)

@@ -23,10 +23,10 @@ from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
 from tnsim.analysis.shares import slope
 from tnsim.analysis.similarity import second_moments
 from tnsim.analysis.units import in_units
-from tnsim.measure.empirical import Empirical
+from tnsim.measure.empirical import JointEmpirical
 from tnsim.measure.expect import expect
 from tnsim.measure.gaussian import Gaussian
-from tnsim.measure.measure import Measure, MeasureError, as_like
+from tnsim.measure.measure import Measure, MeasureError
 
 __all__ = ["mean_and_cov", "modes_of", "put_back", "second_moment", "sensitivity"]
 
@@ -41,10 +41,12 @@ def mean_and_cov(net: Network, under: Measure | None) -> tuple[torch.Tensor | No
         mean = None if law.mean is None else law.mean.reshape(n)
         cov = law.cov
         return mean, cov if cov is None else cov.reshape((n, n) if cov.numel() == n * n else (n,))
-    if isinstance(under, Empirical):
-        x = as_like(under.x, net.polys[0].like).reshape(-1, n)
-        centred = x - x.mean(0)
-        return x.mean(0), centred.T @ centred / len(x)
+    if isinstance(law, JointEmpirical):
+        x = law.samples[0].data.reshape(-1, n)
+        w = x.new_full((len(x),), 1 / len(x)) if law.weights is None else law.weights
+        mean = w @ x
+        centred = x - mean
+        return mean, (centred.T * w) @ centred
     raise MeasureError(f"{under!r} has no covariance of the input; use Gaussian(mean, cov) or Empirical(x).")
 
 

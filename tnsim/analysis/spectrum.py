@@ -117,9 +117,9 @@ def _single(
         metric, law = cov, under
     else:
         metric = None if cov is None else (basis.T * cov if cov.ndim == 1 else basis.T @ cov) @ basis
-        law = Empirical(under.x.reshape(len(under.x), -1) @ basis) if isinstance(under, Empirical) else None
-        if law is None:
-            law = Gaussian(None if mean is None else basis.T @ mean, metric)
+        law = Gaussian(None if mean is None else basis.T @ mean, metric)
+        if isinstance(under, Empirical):
+            law = replace(under, x=under.x.reshape(len(under.x), -1) @ basis)
         mean = None if mean is None else basis.T @ mean
     like = small.polys[0].like
     n = prod(small.polys[0].in_shape)

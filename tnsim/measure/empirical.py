@@ -1,4 +1,4 @@
-"""The data average: every leg hangs on one shared sample index."""
+"""The average over samples, weighted or not: every leg hangs on one shared sample index."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,24 +15,41 @@ from tnsim.algebra.values import numbers
 from tnsim.algebra.wires import BATCH
 from tnsim.measure.measure import Block, Bridge, Closure, Measure, MeasureError, as_like
 
-__all__ = ["Empirical"]
+__all__ = ["Empirical", "JointEmpirical"]
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
 class Empirical(Measure):
-    """The average over samples: E[f ⊗ g] = (1/N) Σ_b f(x_b) ⊗ g(x_b). Behavioural similarity.
+    """The weighted average over samples: E[f ⊗ g] = Σ_b w_b f(x_b) ⊗ g(x_b).
+
+    With equal weights that is behavioural similarity. With others, samples of one law stand for another:
+    :func:`tnsim.draws` makes such samples.
 
     Args:
         x: shape ``(N, d)`` (images may come as ``(N, …)``, they are flattened), ``(N, n_ctx, d)`` for sequences, or
             token ids ``(N, n_ctx)`` as integers.
+        weights: shape ``(N,)``, none negative; they are divided by their sum. Equal by default.
+        replicates: shape ``(N,)``, whole numbers from 0: to which of several independent sets every sample belongs. How
+            far the answers of these sets are apart is the error of the whole, where ``error=`` asks for it.
 
     Raises:
-        MeasureError: if there are no samples, or some are not finite.
+        MeasureError: if there are no samples, some are not finite, or weights or replicates do not fit.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra.build import poly
+        >>> from tnsim.measure.expect import expect
+        >>> x = poly("W[out,in0]", W=np.eye(1))
+        >>> law = Empirical(np.array([[1.0], [3.0]]), weights=[3, 1])
+        >>> expect((x, x), law.bound(x.domain, x.like))  # (3 · 1² + 3²) / 4
+        array([[3.]])
     """
 
     x: Array
+    weights: Array | None = None
+    replicates: Array | None = None
     _between: tuple[Any, Any] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -42,6 +59,10 @@ class Empirical(Measure):
         if not np.isfinite(values).all():
             raise MeasureError("Empirical got samples that are not finite.")
         object.__setattr__(self, "_between", (values.min(), values.max()))
+        if self.weights is not None:
+            _check_weights(numbers(self.weights), len(values))
+        if self.replicates is not None:
+            _check_replicates(numbers(self.replicates), len(values))
 
     def bound(self, domain: Axes, like: Array) -> "JointEmpirical":
         """Samples as the model's arrays, one copy for either side."""
@@ -53,21 +74,32 @@ class Empirical(Measure):
         if ar.size(x) != len(x) * int(np.prod(shape)):
             raise MeasureError(f"the samples have shape {tuple(ar.shape(x))}; the model's input is {shape}.")
         block = Block(ar.do("reshape", x, (len(x), *shape)))
-        return JointEmpirical((block, block))
+        return JointEmpirical((block, block), self.shares(like))
+
+    def shares(self, like: Array) -> Array | None:
+        """Weights that add up to one, as the model's arrays; ``None`` where all are equal."""
+        if self.weights is None:
+            return None
+        weights = as_like(self.weights, like)
+        return weights / ar.do("sum", weights)
 
     def closures(
         self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
         """One closure."""
         block = Block(self.x)
-        return JointEmpirical((block, block)).closures(factors, sides, exchange)
+        return JointEmpirical((block, block), self.shares(self.x)).closures(factors, sides, exchange)
 
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """Always 1."""
         return 1
 
     def __repr__(self) -> str:
-        return f"Empirical({tuple(ar.shape(self.x))})"
+        parts = [str(tuple(ar.shape(self.x)))]
+        parts += ["weighted"] * (self.weights is not None)
+        if self.replicates is not None:
+            parts.append(f"{int(numbers(self.replicates).max()) + 1} replicates")
+        return f"Empirical({', '.join(parts)})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,20 +108,23 @@ class JointEmpirical(Measure):
 
     Attributes:
         samples: for every side a block with axes ``(b, *leg)``.
+        weights: shape ``(b,)``, adding up to one; ``None`` where all are equal.
     """
 
     samples: tuple[Block, ...]
+    weights: Array | None = None
 
     def closures(
         self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
         """One closure: the data on every leg, one sample index for all."""
-        ones = ar.do("ones", (self._n,), like=self.samples[0].data)
-        bridges = [Bridge((), (), (qtn.Tensor(ones, (BATCH,), tags="DATA"),))]
+        equal = self.weights is None
+        shares = ar.do("ones", (self._n,), like=self.samples[0].data) if equal else self.weights
+        bridges = [Bridge((), (), (qtn.Tensor(shares, (BATCH,), tags="DATA"),))]
         for f, (t, side) in enumerate(zip(factors, sides, strict=False)):
             for k, leg in enumerate(t.legs):
                 bridges.append(Bridge(((f, k),), (), (self.samples[side].tensor((BATCH, *leg), "DATA"),)))
-        yield Closure(1 / self._n, tuple(bridges))
+        yield Closure(1 / self._n if equal else 1.0, tuple(bridges))
 
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """Always 1."""
@@ -118,7 +153,7 @@ class JointEmpirical(Measure):
             axes = ar.ndim(block.data) - ar.ndim(e)
             gain = ar.do("reshape", 2.0**-e, (*ar.shape(e), *(1,) * axes))
             blocks.append(replace(block, data=block.data * gain))
-        return JointEmpirical(tuple(blocks))
+        return replace(self, samples=tuple(blocks))
 
     def carries(self, layers: Sequence[Poly]) -> bool:
         """Samples go through any layer exactly."""
@@ -128,7 +163,7 @@ class JointEmpirical(Measure):
         self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
     ) -> "JointEmpirical":
         """The samples behind one more layer."""
-        return JointEmpirical(tuple(self._behind(side, f) for side, f in enumerate(layers)))
+        return replace(self, samples=tuple(self._behind(side, f) for side, f in enumerate(layers)))
 
     def _behind(self, side: int, f: Poly) -> Block:
         block = self.samples[side]
@@ -139,3 +174,21 @@ class JointEmpirical(Measure):
     def _n(self) -> int:
         block = self.samples[0]
         return int(ar.shape(block.data)[len(block.models)])
+
+
+def _check_weights(weights: np.ndarray, n: int) -> None:
+    if weights.shape != (n,):
+        raise MeasureError(f"{n} samples need weights of shape ({n},); got {weights.shape}.")
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.sum() > 0:
+        raise MeasureError("weights of samples are finite, none is negative, and some are above zero.")
+
+
+def _check_replicates(replicates: np.ndarray, n: int) -> None:
+    if replicates.shape != (n,) or replicates.dtype.kind not in "iu":
+        raise MeasureError(
+            f"{n} samples need replicates of shape ({n},), as whole numbers; got {replicates.dtype} of shape "
+            f"{replicates.shape}."
+        )
+    found = np.unique(replicates)
+    if found[0] != 0 or found[-1] != len(found) - 1:
+        raise MeasureError(f"replicates are numbered from 0 without gaps; got {found[:8].tolist()}.")
