@@ -18,14 +18,15 @@ ROOMS = {
     "convert": {"algebra", "nn"},
     "analysis": {"measure", "algebra", "convert"},
     "view": {"analysis", "measure", "algebra"},
-    "nn": set(),
-    "lab": {"nn"},
+    "disk": set(),
+    "nn": {"disk"},
+    "lab": {"nn", "disk"},
 }
 ONLY = {  # a library, and where it may be imported
     "matplotlib": {"view"},
     "cotengra": {"algebra/contract.py"},
     "tensorly": {"analysis/decompose.py"},
-    "torch": {"nn", "lab", "convert", "analysis", "measure/workspace.py"},
+    "torch": {"disk", "nn", "lab", "convert", "analysis", "measure/workspace.py"},
     "sklearn": {"lab"},
 }
 LONGEST = 320

@@ -69,6 +69,7 @@ from tnsim.analysis import (
 
 # where models come from
 from tnsim.convert import ConvertError, convert
+from tnsim.disk import Checkpoints, checkpoints, load
 
 # what the input is
 from tnsim.measure import (
@@ -105,6 +106,7 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "Checkpoints",
     "ComposeError",
     "ConvertError",
     "Cost",
@@ -137,6 +139,7 @@ __all__ = [
     "aligned_weight_cosine",
     "attribute",
     "cca",
+    "checkpoints",
     "cka",
     "convert",
     "cost",
@@ -155,6 +158,7 @@ __all__ = [
     "lab",
     "lift",
     "linear_cka",
+    "load",
     "localise",
     "moments",
     "nearest",

@@ -160,9 +160,16 @@ def test_files_that_are_no_weights(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"xx")
     with pytest.raises(ValueError, match="is damaged"):
         read_state(tmp_path / "bad.safetensors")
-    torch.save(Transformer(5, 4, 2, 3), tmp_path / "module.pt")  # a pickled module could run anything
+    (tmp_path / "page.pt").write_text("<html></html>")
     with pytest.raises(ValueError, match="cannot be read as weights alone"):
-        read_state(tmp_path / "module.pt")
+        read_state(tmp_path / "page.pt")
+
+
+def test_a_module_that_was_saved_whole_is_its_weights(tmp_path):
+    model = Transformer(5, 4, 2, 3)
+    torch.save(model, tmp_path / "module.pt")
+    found, wanted = read_state(tmp_path / "module.pt"), model.state_dict()
+    assert list(found) == list(wanted) and all(torch.equal(found[n], wanted[n]) for n in wanted)
 
 
 def test_a_pickle_is_not_run(tmp_path):

@@ -162,10 +162,11 @@ def gram(
     once for every model, as far as it can be kept in ``memory``.
 
     Args:
-        models: torch modules or Networks, with the same inputs and outputs; or one stacked Network.
+        models: torch modules or Networks, with the same inputs and outputs; or one stacked Network; or a run,
+            :func:`tnsim.checkpoints`.
         under: the law of the input; the standard normal by default.
         method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
-        labels: one for every model, for instance training steps; 0 … N−1 by default.
+        labels: one for every model, for instance training steps; those of the run, or 0 … N−1, by default.
         slices: keep the products of every output apart, N² numbers each. A language model has an output for every
             position and token: without them a matrix takes less time and memory, and says how similar models are as
             wholes.
@@ -192,7 +193,7 @@ def gram(
     given = _unpacked(models)
     asked = Gaussian() if under is None else under
     nets, law, exponents = in_units(given, asked)
-    names = tuple(range(len(nets))) if labels is None else tuple(labels)
+    names = tuple(getattr(models, "labels", range(len(nets))) if labels is None else labels)
     if len(names) != len(nets):
         raise ValueError(f"{len(names)} labels for {len(nets)} models.")
     if len({net.codomain for net in nets}) > 1:
@@ -304,9 +305,10 @@ def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:
         return tuple(models.pick(i) for i in range(models.models))
     if isinstance(models, Network | Poly | torch.nn.Module):
         raise ValueError("a Gram matrix needs a list of models; this is a single one.")
-    if not list(models):
+    many = models if isinstance(models, Sequence) else list(models)
+    if not len(many):
         raise ValueError("a Gram matrix needs a list of models; this one is empty.")
-    return together(list(models), [f"model {i}" for i in range(len(models))])
+    return together(many, [f"model {i}" for i in range(len(many))])
 
 
 def _stacked(members: Sequence[int], nets: Sequence[Network], exponents: Sequence[Array]) -> _Part:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import autoray as ar
-import torch
 
 from tnsim.algebra.axes import is_local
 from tnsim.algebra.build import identity
@@ -16,9 +15,9 @@ from tnsim.algebra.price import Exceeded, capped, check_budget, check_limits
 from tnsim.algebra.rescale import absorb, rescale
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.forms import reduced
+from tnsim.analysis.given import Model, as_network, comparable, is_models, together
 from tnsim.analysis.recipe import answer
 from tnsim.analysis.shapes import priced_by_shapes
-from tnsim.convert import convert
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.linked import has_links
@@ -35,12 +34,12 @@ __all__ = [
     "comparable",
     "has_cheaper",
     "hidden_laws",
+    "is_models",
     "law_for",
     "priced",
     "together",
 ]
 
-Model = Network | Poly | torch.nn.Module
 Method = Literal["exact", "layerwise"]
 
 BUDGET = 1e12  # flops: some twenty seconds on two cores
@@ -48,56 +47,6 @@ MEMORY = 4.0 * 2**30  # bytes of intermediate tensors
 
 _CHEAPER = 'Raise budget=, or use method="layerwise" (approximate).'
 _SMALLER = "Raise budget= or memory=, or compare fewer or smaller layers."
-
-
-def as_network(model: Model, name: str = "model") -> Network:
-    """A Network from whatever a user holds: a module is converted, a polynomial is a network of one layer."""
-    if isinstance(model, Network):
-        return model
-    if isinstance(model, Poly):
-        return Network((("layer0", model),))
-    if isinstance(model, torch.nn.Module):
-        return convert(model)
-    raise TypeError(f"{name} is a {type(model).__name__}; pass a torch.nn.Module or a tnsim Network.")
-
-
-def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tuple[Network, ...]:
-    """Networks that read the same input in the same dtype on the same device.
-
-    Raises:
-        ValueError: if they do not, naming the two that differ.
-    """
-    known: dict[int, Network] = {}
-    for model, name in zip(models, names, strict=True):
-        if id(model) not in known:
-            known[id(model)] = as_network(model, name)
-    nets = tuple(known[id(m)] for m in models)
-    first = nets[0]
-    for net, name in zip(nets[1:], names[1:], strict=True):
-        for what, mine, other in (
-            ("input", first.domain, net.domain),
-            ("dtype", first.dtype, net.dtype),
-            ("device", _device(first), _device(net)),
-        ):
-            if mine != other:
-                hint = {
-                    "input": "Compare models that read the same input.",
-                    "dtype": f"Write {name}.to(dtype={first.dtype!r}).",
-                    "device": f"Write {name}.to(device={mine!r}).",
-                }[what]
-                raise ValueError(f"{names[0]} has {what} {mine}, {name} has {what} {other}. {hint}")
-    return nets
-
-
-def comparable(a: Model, b: Model) -> tuple[Network, ...]:
-    """Networks with the same inputs and the same outputs."""
-    nets = together((a, b))
-    if nets[0].codomain != nets[1].codomain:
-        raise ValueError(
-            f"a has outputs {nets[0].polys[-1].out_shape}, b has outputs {nets[1].polys[-1].out_shape}; an inner "
-            "product needs the same outputs. moments(a, b) compares all outputs of one with all of the other."
-        )
-    return nets
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,10 +214,6 @@ def _carried(law: Measure, given: Sequence[Sequence[Poly]]) -> tuple[Measure, li
 def _selected(f: Poly, output: Any) -> Poly:
     """One output, or a slice of them."""
     return f if output is None else f[output]
-
-
-def _device(net: Network) -> str:
-    return str(getattr(net.polys[0].like, "device", "cpu"))
 
 
 def has_cheaper(under: Measure | None, method: Method) -> bool:

@@ -1,13 +1,15 @@
 """Segment: a run cut into phases by optimal change points."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from tnsim.algebra.values import numbers
-from tnsim.analysis.gram import Gram
+from tnsim.analysis.gram import Gram, gram
+from tnsim.analysis.problem import Model, is_models
 
 __all__ = ["Phases", "segment"]
 
@@ -41,7 +43,7 @@ class Phases:
         return f"Phases({spans}; cost {self.cost:.4g})"
 
 
-def segment(run: Gram | Array, k: int, *, output: int | None = None) -> Phases:
+def segment(run: Gram | Array | Sequence[Model], k: int, *, output: int | None = None) -> Phases:
     """Cut a run into k phases within which the models are most alike. Optimal, by dynamic programming.
 
     Minimises Σ_phases Σ_{i,j in the phase} (1 − s_ij) / 2 over all ways of cutting the run into k contiguous
@@ -49,7 +51,9 @@ def segment(run: Gram | Array, k: int, *, output: int | None = None) -> Phases:
     More phases never cost more; where the cost stops falling steeply, there are enough.
 
     Args:
-        run: :func:`tnsim.gram` of the checkpoints in order, or a matrix of similarities, shape ``(N, N)``.
+        run: :func:`tnsim.gram` of the checkpoints in order, or a matrix of similarities, shape ``(N, N)``; or the
+            checkpoints themselves, such as :func:`tnsim.checkpoints`, whose Gram matrix is then computed exactly under
+            the standard normal law.
         k: how many phases.
         output: with a Gram matrix: one output; all by default.
 
@@ -69,6 +73,8 @@ def segment(run: Gram | Array, k: int, *, output: int | None = None) -> Phases:
         Phases(0–2, 3–5; cost 0)
     """
     labels: tuple[Any, ...]
+    if is_models(run):
+        run = gram(cast(Sequence[Model], run), slices=output is not None)
     if isinstance(run, Gram):
         matrix, labels = run.similarity(output), run.labels
     else:

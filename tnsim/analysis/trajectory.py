@@ -10,8 +10,8 @@ from tqdm import tqdm
 from tnsim.algebra.network import Network
 from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
-from tnsim.analysis.gram import Gram
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable
+from tnsim.analysis.gram import Gram, gram
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, comparable
 from tnsim.analysis.similarity import product
 from tnsim.analysis.sizes import check_range
 from tnsim.analysis.tensors import tensor
@@ -71,7 +71,7 @@ class Trajectory:
         return self.steps / time.diff()
 
 
-def trajectory(run: Gram, output: int | None = None) -> Trajectory:
+def trajectory(run: Gram | Sequence[Model], output: int | None = None) -> Trajectory:
     """A run as a path in function space: principal components, distances, speed. Exact, from inner products.
 
     Functions f_1 … f_N with mean f̄ have inner products G_ij = ⟨f_i, f_j⟩; those of f_i − f̄ are the doubly centred
@@ -79,7 +79,8 @@ def trajectory(run: Gram, output: int | None = None) -> Trajectory:
     on principal axis a. This is the principal component analysis of all values on all inputs, weighted by the law.
 
     Args:
-        run: :func:`tnsim.gram` of the checkpoints, in order.
+        run: :func:`tnsim.gram` of the checkpoints, in order; or these themselves, such as :func:`tnsim.checkpoints`,
+            whose Gram matrix is then computed exactly under the standard normal law.
         output: one output; all by default.
 
     Returns:
@@ -102,6 +103,7 @@ def trajectory(run: Gram, output: int | None = None) -> Trajectory:
     """
     if len(run) < 2:
         raise ValueError("a trajectory needs at least two models.")
+    run = run if isinstance(run, Gram) else gram(run, slices=output is not None)
     centred = run.centred(output)
     m = tensor(centred.mantissa).detach()
     values, vectors = torch.linalg.eigh((m + m.T) / 2)
@@ -154,7 +156,7 @@ def nearest(
 
     Args:
         model: a torch module or a Network.
-        run: checkpoints with the same inputs and outputs.
+        run: checkpoints with the same inputs and outputs, such as :func:`tnsim.checkpoints`, one in memory at a time.
         under: the law of the input; the standard normal by default.
         method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
         output: one output, or a slice of them; all by default.
@@ -176,7 +178,7 @@ def nearest(
     check_limits(budget, memory)
     if not len(run):
         raise ValueError("the run is empty; pass its checkpoints.")
-    nets = [comparable(model, other) for other in run]
+    net = as_network(model)
 
     def scaled(a: Network, b: Network) -> Scaled:
         found = product((a, b), under, method, output, budget, memory)
@@ -184,10 +186,10 @@ def nearest(
 
     distances, cosines = [], []
     with torch.no_grad():
-        net = nets[0][0]
         own = scaled(net, net)
         check_range(own.mantissa, "the model", "its similarity", net)
-        for k, (_, other) in enumerate(tqdm(nets, "checkpoints", disable=not progress, leave=False)):
+        for k, each in enumerate(tqdm(run, "checkpoints", disable=not progress, leave=False)):
+            other = comparable(net, each)[1]
             norm, cross = scaled(other, other), scaled(net, other)
             check_range(norm.mantissa, f"checkpoint {k}", "its similarity", other)
             distances.append(Scaled.total([(1.0, own), (1.0, norm), (-2.0, cross)]).root())

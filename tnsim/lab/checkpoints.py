@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from tnsim.nn.conversion import check_conversion
-from tnsim.nn.tensorfile import check_content, read_tensors
+from tnsim.disk.casting import check_conversion
+from tnsim.disk.tensorfile import check_content, read_tensors
 
 __all__ = ["Run", "pack", "write"]
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.nn import functional as F
 
-from tnsim.nn.tensorfile import check_archive, check_content
+from tnsim.disk.tensorfile import check_archive, check_content
 
 __all__ = ["Dataset", "load_digits", "load_npz"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tnsim.disk.tensorfile import read_tensors
 from tnsim.lab.checkpoints import pack, write
-from tnsim.nn.tensorfile import read_tensors
 
 __all__ = ["Progress"]
 

@@ -1,8 +1,9 @@
 """Models worth converting: plain torch modules that are polynomials of their input."""
 
+from tnsim.disk import load, read_state
 from tnsim.nn.attention import BilinearAttention
 from tnsim.nn.block import BilinearBlock
-from tnsim.nn.checkpoint import language_model, load, read_state
+from tnsim.nn.checkpoint import language_model
 from tnsim.nn.classifier import BilinearClassifier
 from tnsim.nn.layer import BilinearLayer
 from tnsim.nn.mlp import BilinearMLP

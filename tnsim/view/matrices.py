@@ -12,6 +12,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from tnsim.analysis.gram import Gram, gram
+from tnsim.analysis.problem import is_models
 from tnsim.view.arrays import checked
 from tnsim.view.phases import LabelTicks, check_phases, name_phases
 from tnsim.view.scale import Scale, add_colorbar, axes_or_new, scale_of
@@ -49,7 +51,8 @@ def heatmap(
     entry to the largest.
 
     Args:
-        matrix: shape ``(n, n)``.
+        matrix: shape ``(n, n)``; or a :class:`~tnsim.Gram`, whose similarities are drawn under its labels; or models,
+            such as :func:`tnsim.checkpoints`, whose Gram matrix is then computed exactly under the standard normal law.
         labels: names of the models, or numbers such as training steps; as many are written as fit.
         boundaries: where one phase of training ends and the next begins: ``33`` lies between models 32 and 33.
         phases: names of the phases, one more than there are boundaries.
@@ -72,6 +75,11 @@ def heatmap(
         >>> fig, ax = heatmap([[1.0, 0.2], [0.2, 1.0]], labels=["a", "b"])
         >>> plt.close(fig)
     """
+    if is_models(matrix):
+        matrix = gram(matrix, slices=False)
+    if isinstance(matrix, Gram):
+        labels = matrix.labels if labels is None else labels
+        matrix = matrix.similarity()
     values = _square(matrix)
     n = len(values)
     margin = 0.0 if labels is None else max(extent(str(label), SIZES["tick"])[0] for label in labels) / 72

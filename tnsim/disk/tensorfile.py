@@ -1,5 +1,6 @@
 """Files of tensors, opened without trust: nothing is run, and no more memory is asked for than the file can fill."""
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+
+from tnsim.disk.archives import read_inertly
 
 __all__ = ["check_archive", "check_content", "read_tensors"]
 
@@ -56,11 +59,13 @@ def check_archive(path: Path, most: int = 1) -> None:
 
 
 def read_tensors(path: Path) -> Any:
-    """What a file of tensors holds: a ``.safetensors`` file, or one that ``torch.save`` wrote.
+    """What a file of tensors holds: a ``.safetensors`` file, one that ``torch.save`` wrote, or a pickle.
+
+    No code of the file is run. What it holds beside tensors, numbers, words and collections of these (a configuration,
+    a module) is a :class:`~tnsim.disk.pickles.StandIn`.
 
     Raises:
-        ValueError: if it is damaged, declares more than it holds, or holds anything but tensors, numbers, words and
-            collections of these.
+        ValueError: if it is damaged, declares more than it holds, or is another kind of file.
     """
     check_content(path)
     if path.suffix.lower() == ".safetensors":
@@ -71,13 +76,16 @@ def read_tensors(path: Path) -> Any:
     if zipfile.is_zipfile(path):
         check_archive(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damaged or unsafe content makes it raise
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ValueError(
-            f"{path} cannot be read as weights alone; save it again with torch.save(model.state_dict(), path). "
-            f"({reason})"
-        ) from None
+        with warnings.catch_warnings(action="ignore"):  # about formats that are read all the same
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # torch raises whatever damage, or a class that it does not know, makes it raise
+        try:
+            content = read_inertly(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{path} cannot be read as weights alone; save it again with torch.save(model.state_dict(), path). "
+                f"({error})"
+            ) from None
     _check_size(content, path)
     return content
 
