@@ -195,6 +195,48 @@ ANYWHERE = {
         dict(l=lin()),
     ),
     "chunks swapped": (lambda s, x: torch.cat(s.l(x).chunk(2, -1)[::-1], -1) * x, dict(l=lin())),
+    "a norm, squared": (lambda s, x: s.l(x) * x.norm(dim=-1, keepdim=True) ** 2, dict(l=lin())),
+    "a norm times itself": (
+        lambda s, x: (lambda n: s.l(x) * (n * n))(torch.linalg.vector_norm(x, dim=-1, keepdim=True)),
+        dict(l=lin()),
+    ),
+    "a scaled norm, squared": (
+        lambda s, x: s.l(x) * (x.norm(dim=-1) / D**0.5).pow(2).unsqueeze(-1),
+        dict(l=lin()),
+    ),
+    "a norm moved, squared": (
+        lambda s, x: s.l(x) * torch.linalg.norm(x, dim=-1).unsqueeze(-1).expand_as(x).square(),
+        dict(l=lin()),
+    ),
+    "a root to the fourth": (
+        lambda s, x: s.l(x) * torch.sqrt(x.pow(2).sum(-1, keepdim=True) + 1) ** 4,
+        dict(l=lin()),
+    ),
+    "powers one half and two": (
+        lambda s, x: s.l(x) * (x.square().mean(-1, keepdim=True) ** 0.5) ** 2,
+        dict(l=lin()),
+    ),
+    "divided by a root and multiplied with it": (
+        lambda s, x: (lambda r: (s.l(x) * r) * (x / r))((x.square().sum(-1, keepdim=True) + 1).rsqrt()),
+        dict(l=lin()),
+    ),
+    "absolute values, squared": (lambda s, x: s.l(x).abs() ** 2, dict(l=lin())),
+    "a deviation, squared": (lambda s, x: s.l(x) * x.std(-1, keepdim=True).square(), dict(l=lin())),
+    "squared distances to weights": (lambda s, x: torch.cdist(x, s.w) ** 2, dict(w=p(5, D))),
+    "a squared distance": (
+        lambda s, x: F.pairwise_distance(s.l(x), x, keepdim=True) ** 2,
+        dict(l=lin()),
+    ),
+    "Frobenius norm, squared": (
+        lambda s, x: torch.linalg.matrix_norm(s.l(x).unflatten(-1, (2, 2))).square()[..., None],
+        dict(l=lin()),
+    ),
+    "hypotenuse": (lambda s, x: torch.hypot(s.l(x), x) ** 2, dict(l=lin())),
+    "absolute values of complex numbers, scaled": (
+        lambda s, x: (torch.fft.rfft(s.l(x), norm="ortho").abs() * s.g).pow(2),
+        dict(l=lin(), g=p(3)),
+    ),
+    "less its mean": (lambda s, x: (x - x.mean(-1, keepdim=True)) * s.l(x), dict(l=lin())),
     "batched matrix vector": (
         lambda s, x: (s.l(x).unflatten(-1, (2, 2)) @ x[..., :2, None]).squeeze(-1),
         dict(l=lin()),

@@ -15,7 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {
     "algebra": set(),
     "measure": {"algebra"},
-    "convert": {"algebra", "nn"},
+    "convert": {"measure", "algebra", "nn"},
     "analysis": {"measure", "algebra", "convert"},
     "view": {"analysis", "measure", "algebra"},
     "disk": set(),

@@ -55,7 +55,7 @@ def pushforward(net: Network, change: Callable[[Array], Array | None]) -> Networ
             layers.append((name, fuse(up @ f if changed is None else up @ f + down @ changed)))
         else:
             layers.append((name, fuse(f * 0.0 if changed is None else changed)))
-    return Network(tuple(layers), net.in_shape)
+    return Network(tuple(layers), net.in_shape, net.notes)
 
 
 def _changed(f: Poly, change: Callable[[Array], Array | None]) -> Poly | None:

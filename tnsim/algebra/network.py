@@ -15,11 +15,11 @@ from tnsim.algebra.graph import to_graph
 from tnsim.algebra.poly import Axes, ComposeError, Poly
 from tnsim.algebra.price import CostError, rounded
 from tnsim.algebra.rewrite import lift, unwired
-from tnsim.algebra.support import over_positions, with_support
 from tnsim.algebra.tables import moved
 from tnsim.algebra.term import canonical, retensor
 from tnsim.algebra.tokens import is_ids, one_hot
-from tnsim.algebra.wires import MODEL, WireError, nest, output_leg
+from tnsim.algebra.unstack import unstacked
+from tnsim.algebra.wires import WireError, nest, output_leg
 
 __all__ = ["Network"]
 
@@ -40,10 +40,12 @@ class Network:
     Attributes:
         layers: ``(name, layer)`` pairs.
         in_shape: the shape of one input, such as ``(1, 28, 28)``; it has as many entries as the domain.
+        notes: what is not exact in it, by name.
     """
 
     layers: tuple[tuple[str, Poly], ...]
     in_shape: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -120,7 +122,7 @@ class Network:
                 raise ComposeError(
                     f"net[{key.start}:{key.stop}] holds no run of layers; there are {len(self)}."
                 )
-            return Network(chosen, self.in_shape if chosen[0] is self.layers[0] else ())
+            return Network(chosen, self.in_shape if chosen[0] is self.layers[0] else (), self.notes)
         if isinstance(key, int):
             return self.layers[key][1]
         try:
@@ -140,6 +142,7 @@ class Network:
             f"{len(f.terms)} term{'s' * (len(f.terms) > 1)}"
             for name, f in self.layers
         ]
+        rows += [f"  approximation: {note}" for note in self.notes]
         return "\n".join([f"Network(degree {self.degree}, {self.dtype}{run})", *rows])
 
     # ------------------------------------------------------------------ values
@@ -289,24 +292,7 @@ class Network:
         if self.models is None:
             raise WireError("this network is a single model; there is nothing to pick from.")
         kept: dict[int, Array] = {}
-        return replace(self, layers=tuple((n, _pick(f, i, kept)) for n, f in self.layers))
-
-
-def _pick(f: Poly, i: int, kept: dict[int, Array]) -> Poly:
-    """One model's layer; weights that terms share stay shared."""
-
-    def picked(x: qtn.Tensor) -> qtn.Tensor:
-        if MODEL not in x.inds:
-            return x
-        if id(x.data) not in kept:
-            one = x.data[i]
-            kept[id(x.data)] = (
-                with_support(one, [x.data], lambda masks: masks[0][i]) if over_positions(x.inds) else one
-            )
-        return retensor(x, data=kept[id(x.data)], inds=x.inds[1:])
-
-    one = replace(f, terms=tuple(replace(t, tensors=tuple(map(picked, t.tensors))) for t in f.terms))
-    return one.having(f.units and f.units.mapped(lambda g: _pick(g, i, kept)))
+        return replace(self, layers=tuple((n, unstacked(f, i, kept)) for n, f in self.layers))
 
 
 def _named(name: str, f: Poly) -> Poly:

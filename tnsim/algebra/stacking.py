@@ -9,6 +9,7 @@ import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.notes import noted
 from tnsim.algebra.poly import ComposeError, Poly
 from tnsim.algebra.support import over_positions, with_support
 from tnsim.algebra.term import retensor
@@ -89,4 +90,4 @@ def _joined(
         like = f.terms[0].tensors[0].data
         ones = qtn.Tensor(join([ar.do("ones", (), like=like)] * len(nets)), (MODEL,), tags="ONE")
         layers[0] = (name, replace(f, terms=tuple(t.attached(ones) for t in f.terms)))
-    return replace(nets[0], layers=tuple(layers))
+    return replace(nets[0], layers=tuple(layers), notes=noted(nets))

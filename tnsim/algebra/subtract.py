@@ -10,6 +10,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.build import identity, poly
 from tnsim.algebra.collect import collect
 from tnsim.algebra.network import Network
+from tnsim.algebra.notes import noted
 from tnsim.algebra.poly import ComposeError, Poly
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.term import Term
@@ -63,7 +64,7 @@ def subtract(a: Network, b: Network) -> Network:
                 )
             f, g = _writing(f, g)
         layers.append((name if name == other else f"{name}|{other}", fuse(f + g if k < last else f - g)))
-    return Network(tuple(layers), a.in_shape)
+    return Network(tuple(layers), a.in_shape, noted((a, b)))
 
 
 def fuse(f: Poly) -> Poly:

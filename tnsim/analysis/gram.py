@@ -10,6 +10,7 @@ import autoray as ar
 import torch
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.notes import noted
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, check_budget, check_limits
 from tnsim.algebra.scaled import Scaled
@@ -43,6 +44,7 @@ class Gram:
         apart: whether outputs are apart.
         units: shape ``(N,)``: ⟨f_i, f_j⟩ is a mantissa times 2^(u_i + u_j). Similarities are those of mantissas, so
             models may be larger or smaller than their dtype can say. 0 for inner products as they are.
+        notes: what is not exact in the models themselves, by name.
     """
 
     mantissas: Array
@@ -51,13 +53,15 @@ class Gram:
     method: Method
     apart: bool = True
     units: Array = 0.0
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __repr__(self) -> str:
         outputs = f"{ar.shape(self.mantissas)[0]} outputs" if self.apart else "outputs together"
-        return f"Gram({len(self)} models, {outputs}, {self.under!r}, {self.method})"
+        said = f"Gram({len(self)} models, {outputs}, {self.under!r}, {self.method})"
+        return "\n".join([said, *(f"  approximation: {note}" for note in self.notes)])
 
     @property
     def products(self) -> Array:
@@ -255,7 +259,7 @@ def gram(
     squares = ar.do("diagonal", ar.do("sum", products, axis=0))
     for i in out_of_range(squares):
         check_range(squares[i], f"model {names[i]}", "its inner products", nets[i])
-    return Gram(products, names, asked, method, slices, units)
+    return Gram(products, names, asked, method, slices, units, noted(nets))
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,12 +274,8 @@ class _Part:
 def _shifted(block: Array, mine: Array, other: Array) -> Array:
     """A block of models with powers of two in front: exponents are the last two numbers of every entry."""
     blank = ar.do("zeros_like", block[:, :, :1])
-    parts = (
-        block[:, :, :-2],
-        block[:, :, -2:-1] + mine[:, None, None],
-        block[:, :, -1:] + other[None, :, None],
-    )
-    return ar.do("concatenate", (parts[0], parts[1] + blank, parts[2] + blank), axis=2)
+    first, second = block[:, :, -2:-1] + mine[:, None, None], block[:, :, -1:] + other[None, :, None]
+    return ar.do("concatenate", (block[:, :, :-2], first + blank, second + blank), axis=2)
 
 
 def _in_units_of(block: Array, mine: Array, other: Array) -> Array:

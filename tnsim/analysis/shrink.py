@@ -138,7 +138,7 @@ def shrunk(net: Network, plans: Mapping[str, Plan], ranks: Mapping[str, int]) ->
         layers[k + 1][0] for k, (n, _) in enumerate(layers[:-1]) if n in ranks
     }
     with torch.no_grad():
-        return Network(tuple((n, fuse(f) if n in touched else f) for n, f in layers), net.in_shape)
+        return Network(tuple((n, fuse(f) if n in touched else f) for n, f in layers), net.in_shape, net.notes)
 
 
 def _merged(f: Poly, plan: Plan, r: int, name: str) -> Poly:

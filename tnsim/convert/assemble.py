@@ -7,17 +7,20 @@ from tnsim.algebra.axes import fuse, rename, tidy
 from tnsim.convert.cut import cut
 from tnsim.convert.errors import NEVER, ConvertError, unsupported
 from tnsim.convert.evaluate import evaluate
+from tnsim.convert.exponents import Roots, is_norm, roots
+from tnsim.convert.fixed import Fixing
 from tnsim.convert.layout import Misfit, factors, is_position, permuted, refined
 from tnsim.convert.tokens import Tokens, vocabulary
 from tnsim.convert.trace import Trace
 from tnsim.convert.value import Value, start
 from tnsim.convert.weights import Weights
+from tnsim.measure import Measure
 
 __all__ = ["network"]
 
 
-def network(trace: Trace, weights: Weights) -> Network:
-    """The network of a forward pass.
+def network(trace: Trace, weights: Weights, law: Measure | None = None) -> tuple[Network, Fixing | None]:
+    """The network of a forward pass, and which norms were fixed for it if a law is given.
 
     An input of two axes is a sequence if the first layer treats it as one: nothing in it reads position and feature of
     one copy of the input together. Otherwise the input is one flat vector.
@@ -25,28 +28,41 @@ def network(trace: Trace, weights: Weights) -> Network:
     Raises:
         ConvertError: if an operation has no polynomial form.
     """
-    for step in trace.steps:  # before the first matrix is built
-        if step.op in NEVER and step.rule is None and not any(node.is_tokens for node in step.inputs):
-            raise unsupported(step.op, step.name, step.where)
+    fixes = lambda step: law is not None and is_norm(step, trace.steps)  # noqa: E731
+    found = roots(trace.steps, trace.output, fixes)
+    _check(trace, found)
     sequence = trace.source.is_tokens or len(trace.source.shape) == 3
     if not sequence:
-        return _network(trace, weights, None)
+        return _network(trace, weights, None, found, law)
     failure: ConvertError | None = None
     try:
-        net = _network(trace, weights, 1)
+        net, fixing = _network(trace, weights, 1, found, law)
         if trace.source.is_tokens or _keeps_positions(net.polys[0]):
-            return net
+            return net, fixing
     except ConvertError as error:
         if trace.source.is_tokens:
             raise
         failure = error
     try:
-        return _network(trace, weights, None)
+        return _network(trace, weights, None, found, law)
     except ConvertError as error:
         raise failure or error from None
 
 
-def _network(trace: Trace, weights: Weights, positions: int | None) -> Network:
+def _check(trace: Trace, found: Roots) -> None:
+    """Refuse what is never polynomial, before the first matrix is built."""
+    for step in trace.steps:
+        if step.rule is not None or set(step.outputs) <= found.constants:
+            continue
+        if step in found.open and is_norm(step, trace.steps):
+            raise unsupported("norm", step.name, step.where)
+        if step.op in NEVER and not any(node.is_tokens for node in step.inputs):
+            raise unsupported(step.op, step.name, step.where)
+
+
+def _network(
+    trace: Trace, weights: Weights, positions: int | None, found: Roots, law: Measure | None
+) -> tuple[Network, Fixing | None]:
     if trace.output.is_complex or trace.output.is_tokens:
         kind = "complex numbers" if trace.output.is_complex else "token ids"
         raise ConvertError(
@@ -58,13 +74,16 @@ def _network(trace: Trace, weights: Weights, positions: int | None) -> Network:
         shape = (*shape, vocabulary(trace).shape[-1])
     domain = shape[1:]
     layers = []
-    parts = cut(trace)
+    parts = cut(trace, found.held)
     value = start(like, shape, 0, (1, 1), positions)
     source: Value | Tokens = Tokens.one_hot(value) if trace.source.is_tokens else value
+    fixing = None if law is None else Fixing(law, value.domain, like)
     for layer in parts:
-        value = evaluate(layer, source, trace, weights)
+        value = evaluate(layer, source, trace, weights, found, fixing)
         poly, positions = _boundary(value, last=layer is parts[-1])
         layers.append((layer.name, poly))
+        if fixing is not None:
+            fixing.layers.append(poly)
         source = start(like, value.shape, value.batch, value.fold, positions)
     if value.batch != 0 or value.fold != (1, 1):
         raise ConvertError(
@@ -74,7 +93,7 @@ def _network(trace: Trace, weights: Weights, positions: int | None) -> Network:
         )
     if len(value.shape) == 1:
         layers[-1] = (layers[-1][0], poly[0])  # one number for every sample is an output without axes
-    return Network(tuple(layers), domain)
+    return Network(tuple(layers), domain), fixing
 
 
 def _boundary(value: Value, last: bool) -> tuple[Poly, int | None]:

@@ -7,14 +7,17 @@ from torch import Tensor
 
 from tnsim.algebra import Network, Poly
 from tnsim.convert.errors import ConvertError
+from tnsim.convert.fixed import Fixing
 from tnsim.convert.forward import run, sample
 from tnsim.convert.replica import replica
+from tnsim.convert.specimens import specimens
 from tnsim.convert.tokens import vocabulary
-from tnsim.convert.trace import Trace
+from tnsim.convert.trace import BATCH_SIZE, Node, Trace, mapped
 
-__all__ = ["absolute", "check_finite", "verify"]
+__all__ = ["absolute", "check_finite", "deviation", "verify"]
 
 _SAMPLES = 5  # not the batch size of the trace, so that a dependence on it shows
+_DRAWS = 512  # of a law, on which an approximation is compared
 _SCALES = (1.0, 0.1, 0.01, 1e-4)
 
 
@@ -78,6 +81,50 @@ def verify(net: Network, trace: Trace) -> None:
         f"{worst:.0e}). Its forward may keep state between calls, be random, depend on the batch size, or change a "
         "tensor in place; make it a plain function of one sample."
     )
+
+
+@torch.no_grad()
+def deviation(net: Network, trace: Trace, fixing: Fixing) -> float:
+    """How far a network whose norms are constants is from its module: the error's root mean square over the output's.
+
+    That the network is what the module is with these constants is checked on a random batch.
+
+    Raises:
+        ConvertError: if it is not.
+    """
+    kind, weights = type(trace.root.module).__name__, trace.weights
+    tokens = vocabulary(trace) if trace.source.is_tokens else None
+    eps = max(torch.finfo(weights.dtype).eps, trace.precision)
+    x = sample(BATCH_SIZE, net.in_shape, weights.dtype, weights.device)
+    x = x if tokens is None else x.masked_fill(~tokens.to(x.device), -torch.inf).argmax(-1)
+    want = _replayed(trace, x, fixing.constants).reshape(BATCH_SIZE, -1)
+    bound = absolute(net)(x if tokens is not None else x.abs()).reshape(BATCH_SIZE, -1)
+    ratio = _ratio(net(x).reshape(BATCH_SIZE, -1), want, bound, eps)
+    if not ratio <= 1:
+        raise ConvertError(
+            f"the converted network differs from {kind} with its norms fixed (relative error {ratio * eps**0.5:.0e}). "
+            "Its forward may keep state between calls, be random, or depend on the batch size."
+        )
+    generator = torch.Generator().manual_seed(1)
+    x, shares = specimens(fixing.law, net.domain, _DRAWS, generator, net.polys[0].like)
+    tensors = weights.replaced(weights.copies())
+    given = x.argmax(-1) if tokens is not None else x.reshape(len(x), *net.in_shape)
+    want = run(replica(trace.root.module, tensors), tensors, given, trace.selected).reshape(len(x), -1)
+    error = shares @ (net(x).reshape(len(x), -1) - want).square().sum(-1)
+    return float((error / (shares @ want.square().sum(-1))).sqrt())
+
+
+def _replayed(trace: Trace, x: Tensor, constants: dict[Node, Tensor]) -> Tensor:
+    """What a forward pass gives for other numbers, with constants in the place of some of its tensors."""
+    known = {trace.source: x}
+    for step in trace.steps:
+        if step.outputs[0] in constants:
+            known[step.outputs[0]] = constants[step.outputs[0]]
+            continue
+        args, kwargs = mapped((step.args, step.kwargs), Node, known.__getitem__)
+        made = step.function(*args, **kwargs)
+        known.update(zip(step.outputs, made if step.several else (made,), strict=True))
+    return known[trace.output]
 
 
 def absolute(net: Network) -> Network:

@@ -11,7 +11,7 @@ from tnsim.convert.axiswise import contracted, reduced, scale
 from tnsim.convert.elementwise import plus, times
 from tnsim.convert.errors import Refusal
 from tnsim.convert.moves import MOVED, join
-from tnsim.convert.pairs import Modulus, Pairs
+from tnsim.convert.pairs import Pairs
 from tnsim.convert.site import Site
 from tnsim.convert.trace import mapped, members, words
 from tnsim.convert.transforms import by_basis
@@ -19,21 +19,20 @@ from tnsim.convert.value import Value, move
 
 __all__ = ["with_complex"]
 
-_NOT_POLYNOMIAL = words("angle sgn sign polar exp log sqrt norm")
+_NOT_POLYNOMIAL = words("abs absolute angle sgn sign polar exp log sqrt norm")
 
 
 def with_complex(site: Site, args: Any, kwargs: Any) -> Any:
     """An operation that reads or gives complex numbers."""
     op = site.step.op
-    if members((args, kwargs), Modulus):
-        return _even_power(site, *args, **kwargs)
     if op in _OPERATIONS:
         return _OPERATIONS[op](site, *args, **kwargs)
     if op in MOVED:
         return _moved(site, args, kwargs)
     if op in _NOT_POLYNOMIAL:
         raise Refusal(
-            "no polynomial form for {name} of complex numbers", "Use z * z.conj(), or its real part."
+            "no polynomial form for {name} of complex numbers",
+            "Use z * z.conj(), its real part, or z.abs() ** 2.",
         )
     return by_basis(site, args, kwargs)
 
@@ -189,22 +188,6 @@ def _moved(site: Site, args: Any, kwargs: Any) -> Any:
     return tuple(behind(lambda t, k=k: call(t)[k]) for k in range(len(site.step.outputs)))  # type: ignore[misc]
 
 
-def _abs(site: Site, input: Pairs) -> Modulus:
-    return Modulus(reduced(times(site, input.value, input.value), (-1,)))
-
-
-def _even_power(site: Site, input: Any, exponent: Any = None) -> Value:
-    """|z|², |z|⁴, …"""
-    op = site.step.op
-    n = {"square": 2, "pow": exponent, "mul": 2 if exponent is input else None}.get(op)
-    if not isinstance(n, int | float) or n <= 0 or n % 2:
-        raise Refusal(
-            "no polynomial form for an absolute value of complex numbers",
-            "Use its square: z.abs() ** 2, or z * z.conj().",
-        )
-    return reduce(lambda a, b: times(site, a, b), [input.squared] * int(n // 2))
-
-
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("add", "radd"), _add),
     **dict.fromkeys(("sub", "subtract"), _sub),
@@ -219,7 +202,6 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "view_as_complex": lambda site, input: Pairs(input),
     "view_as_real": lambda site, input: input.value,
     "complex": _complex,
-    **dict.fromkeys(("abs", "absolute"), _abs),
     "real": _part(0),
     "imag": _part(1),
     **dict.fromkeys(("conj", "conj_physical"), _conj),

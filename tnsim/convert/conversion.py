@@ -1,7 +1,7 @@
 """Conversion: from a torch module to a Network."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -9,21 +9,29 @@ from torch import nn
 from tnsim.algebra import Network
 from tnsim.convert.ambient import undisturbed
 from tnsim.convert.assemble import network
-from tnsim.convert.check import check_finite, verify
+from tnsim.convert.check import check_finite, deviation, verify
 from tnsim.convert.composed import check_composed
 from tnsim.convert.errors import ConvertError
+from tnsim.convert.fixed import check_law
 from tnsim.convert.forward import check_signature
 from tnsim.convert.output import Output
 from tnsim.convert.rules import register
 from tnsim.convert.shape import inferred, traced
 from tnsim.convert.sharing import shared
 from tnsim.convert.weights import Weights
+from tnsim.measure import Measure
 
 __all__ = ["convert"]
 
 
 def convert(
-    module: nn.Module, example: Any = None, *, dtype: torch.dtype = torch.float64, output: Output = None
+    module: nn.Module,
+    example: Any = None,
+    *,
+    dtype: torch.dtype = torch.float64,
+    output: Output = None,
+    norm: Literal["fixed"] | None = None,
+    under: Measure | None = None,
 ) -> Network:
     """A polynomial torch module as a :class:`~tnsim.algebra.Network`: ``convert(m)(x) == m(x)``.
 
@@ -45,6 +53,11 @@ def convert(
         dtype: the dtype of the network.
         output: which tensor is the result where ``forward`` returns several in a dictionary, a tuple or an object: its
             name, its number, or a function of what is returned.
+        norm: ``"fixed"`` puts a constant in the place of every norm of the data that the model divides by (RMSNorm,
+            LayerNorm, GroupNorm, ``F.normalize``, and those written by hand): its root mean square under ``under`` at this
+            point of the network. Nothing else of them changes: means are taken off, gains and biases stay. That is an
+            approximation; ``net.notes`` names it and says by how much the outputs deviate, instead of raising an error.
+        under: the law of the input for ``norm``, such as ``tnsim.Gaussian()`` or ``tnsim.Empirical(x)``.
 
     Returns:
         A network whose input has the shape of one sample. Of a model of sequences it has the axes
@@ -79,19 +92,32 @@ def convert(
         raise ConvertError(
             f"convert takes a torch.nn.Module, not {getattr(module, '__name__', type(module).__name__)!r}.{hint}"
         )
+    if norm not in (None, "fixed") or (norm is None) != (under is None):
+        raise ConvertError(
+            f'norm={norm!r} and under={under!r} do not go together; write norm="fixed", under=law, with a law of the input '
+            "such as tnsim.Gaussian(), or leave both out."
+        )
+    if under is not None:
+        check_law(under)
     devices = {t.device for t in (*module.parameters(), *module.buffers())}
-    return undisturbed(lambda: _converted(module, example, dtype, output), devices)
+    return undisturbed(lambda: _converted(module, example, dtype, output, under), devices)
 
 
-def _converted(module: nn.Module, example: Any, dtype: torch.dtype, output: Output) -> Network:
+def _converted(
+    module: nn.Module, example: Any, dtype: torch.dtype, output: Output, law: Measure | None
+) -> Network:
     check_signature(module)
     weights = Weights.of(module, dtype)
     trace = inferred(module, weights, output) if example is None else traced(module, example, weights, output)
-    net = shared(network(trace, trace.weights), trace.weights)
+    net, fixing = network(trace, trace.weights, law)
+    net = shared(net, trace.weights)
     if not torch.is_grad_enabled():
         net = replace(net, layers=tuple((name, f.mapped(lambda a: a.detach())) for name, f in net))
     check_finite(net)
-    verify(net, trace)
+    if fixing is not None and fixing.constants:
+        net = replace(net, notes=(fixing.note(deviation(net, trace, fixing)),))
+    else:
+        verify(net, trace)
     check_composed(net)
     return net
 

@@ -85,13 +85,17 @@ class _Group:
         self.output = other.output
 
 
-def cut(trace: Trace) -> tuple[Layer, ...]:
+def cut(trace: Trace, held: Set[Node] = frozenset()) -> tuple[Layer, ...]:
     """The layers of a forward pass.
 
     A cut is a place where all that is computed later depends on one tensor only, and everywhere with its gradient or
     everywhere without. Pieces between cuts that lie in the same call of a child module are one layer, with that
     module's path as its name. A piece without weights joins the piece before it, and a linear map right after a
     product is that product's down projection.
+
+    Args:
+        trace: the forward pass.
+        held: tensors that are no polynomials, at which there is no cut.
 
     Example:
         >>> import torch
@@ -100,8 +104,8 @@ def cut(trace: Trace) -> tuple[Layer, ...]:
         >>> convert(model.eval()).names
         ('0', '1', '2')
     """
-    groups = _grouped(trace, _base(trace.steps))
-    return _labelled(groups if len(groups) > 1 else _grouped(trace, 0), constant(trace))
+    groups = _grouped(trace, _base(trace.steps), held)
+    return _labelled(groups if len(groups) > 1 else _grouped(trace, 0, held), constant(trace))
 
 
 def _base(steps: Sequence[Step]) -> int:
@@ -129,7 +133,7 @@ def _is_product(step: Step) -> bool:
     return step.op in _POWERS or (step.op in _PRODUCTS and len(members((step.args, step.kwargs), Node)) > 1)
 
 
-def _pieces(trace: Trace, base: int) -> list[_Group]:
+def _pieces(trace: Trace, base: int, held: Set[Node]) -> list[_Group]:
     """The smallest pieces between cuts."""
     last: dict[Node, int] = {trace.output: len(trace.steps)}
     for i, step in enumerate(trace.steps):
@@ -137,7 +141,7 @@ def _pieces(trace: Trace, base: int) -> list[_Group]:
             last[node] = max(last.get(node, 0), i)
     pieces: list[_Group] = []
     live = {trace.source}
-    whole = entangled(trace)
+    whole = entangled(trace) | (held - {trace.output})
     source, steps = trace.source, []
     for i, step in enumerate(trace.steps):
         steps.append(step)
@@ -149,9 +153,9 @@ def _pieces(trace: Trace, base: int) -> list[_Group]:
     return pieces or [_Group(trace.source, trace.output, [], base)]
 
 
-def _grouped(trace: Trace, base: int) -> list[_Group]:
+def _grouped(trace: Trace, base: int, held: Set[Node]) -> list[_Group]:
     groups: list[_Group] = []
-    for piece in _pieces(trace, base):
+    for piece in _pieces(trace, base, held):
         if not groups:
             groups.append(piece)
             continue

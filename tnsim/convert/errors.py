@@ -31,10 +31,16 @@ _SOFTMAX = (
     "register a rule with @tnsim.convert.register."
 )
 _NORM = (
-    "It divides by a norm of the data, which differs from input to input, so no polynomial is equal to it. Train without "
-    "it, or use BatchNorm in eval mode, which is affine. Its gains and biases are a matrix and convert by themselves: "
-    "write x * gain + bias, or register a rule with @tnsim.convert.register."
+    "It takes a norm of the data, a root that differs from input to input, so no polynomial is equal to it (x.norm() ** 2 "
+    'is one). An approximation by name: convert(model, example, norm="fixed", under=law) puts a constant in the place of '
+    "every norm, its root mean square under a law of the input such as tnsim.Gaussian(), and keeps gains and biases. Else "
+    "train without it, use BatchNorm in eval mode, which is affine, or register a rule with @tnsim.convert.register."
 )
+_ROOT = (
+    "A root is no polynomial, unless it is squared again before anything is added to it: write the square, or register a "
+    "rule with @tnsim.convert.register."
+)
+_DIVISION = "It divides by data. Multiply instead, or register a rule with @tnsim.convert.register."
 _COMPARE = (
     "A comparison with the data is not polynomial: use a constant mask, or register a rule with "
     "@tnsim.convert.register."
@@ -59,11 +65,15 @@ _HINTS = {
     **dict.fromkeys(("randn_like", "rand_like", "bernoulli", "normal", "randint_like"), _RANDOM),
     **dict.fromkeys(("long", "int", "round", "floor", "argmax"), _INTEGER),
     "multi_head_attention_forward": _SOFTMAX,
+    **dict.fromkeys(("sqrt", "rsqrt", "hypot", "cdist"), _ROOT),
+    "reciprocal": _DIVISION,
 }
 
 
-_SOMETIMES = ("abs", "long", "int", "round", "floor")  # of complex numbers and of token ids they have a form
-NEVER = frozenset(_HINTS) - frozenset(_SOMETIMES)
+_SOMETIMES = {  # of token ids, or where they are squared, these have a form
+    *("abs", "long", "int", "round", "floor", "norm", "sqrt", "rsqrt", "hypot", "cdist", "reciprocal"),
+}
+NEVER = frozenset(_HINTS) - _SOMETIMES
 
 
 class ConvertError(ValueError):

@@ -2,15 +2,20 @@
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from tnsim.algebra import ComposeError, CostError, WireError
 from tnsim.convert.complexes import with_complex
 from tnsim.convert.cut import Layer
 from tnsim.convert.errors import ConvertError, Refusal
+from tnsim.convert.exponents import Roots
+from tnsim.convert.fixed import Fixing
 from tnsim.convert.general import operated
 from tnsim.convert.layout import Misfit
 from tnsim.convert.maps import along_one_axis
-from tnsim.convert.pairs import Modulus
 from tnsim.convert.regions import Region, regions
+from tnsim.convert.roots import Root, carried, made
 from tnsim.convert.site import Site
 from tnsim.convert.tokens import Tokens, looked_up
 from tnsim.convert.trace import Node, Step, Trace, mapped, members
@@ -19,10 +24,18 @@ from tnsim.convert.weights import Weights
 
 __all__ = ["evaluate"]
 
-Known = dict[Node, Any]  # values, and tokens
+_MOST_ROWS = 2048  # of the matrix that takes off the mean of a flat tensor
+Known = dict[Node, Any]  # values, tokens, pairs, roots, and constants
 
 
-def evaluate(layer: Layer, source: Value | Tokens, trace: Trace, weights: Weights) -> Value:
+def evaluate(
+    layer: Layer,
+    source: Value | Tokens,
+    trace: Trace,
+    weights: Weights,
+    roots: Roots,
+    fixing: Fixing | None = None,
+) -> Value:
     """What a layer computes.
 
     Args:
@@ -30,19 +43,19 @@ def evaluate(layer: Layer, source: Value | Tokens, trace: Trace, weights: Weight
         source: the value of the tensor it reads.
         trace: the forward pass they belong to.
         weights: the weights of the module.
+        roots: its roots and reciprocals.
+        fixing: the law that fixes norms of data.
 
     Raises:
         ConvertError: if an operation has no polynomial form.
     """
     values: Known = {layer.source: source}
-    runs = {}
-    if isinstance(source, Tokens) or source.has_axes:
-        runs = regions(layer.steps, layer.output, frozenset(weights.parameters))
+    runs = regions(layer.steps, layer.output, frozenset(weights.parameters))
     done: set[Step] = set()
     for step in layer.steps:
         if step in done:
             continue
-        if step in runs and values[runs[step].source].has_axes:
+        if step in runs and _is_short(runs[step], values):
             try:
                 values[runs[step].output] = _at_once(runs[step], values, trace, weights)
             except Misfit:
@@ -50,24 +63,45 @@ def evaluate(layer: Layer, source: Value | Tokens, trace: Trace, weights: Weight
             else:
                 done |= set(runs[step].steps)
                 continue
-        for node, value in zip(step.outputs, _results(step, values, trace, weights), strict=True):
-            if value.shape != node.shape:
+        made_here = _results(step, values, trace, weights, roots, fixing)
+        for node, value in zip(step.outputs, made_here, strict=True):
+            if tuple(value.shape) != node.shape:
                 raise ConvertError(
                     f"{step.name} {step.where} was converted to shape {value.shape}, but torch gives {node.shape}. "
                     "This is a mistake in tnsim; please report it."
                 )
-            values[node] = value.detached() if step.is_detached else value
+            values[node] = _detached(value) if step.is_detached else value
     result: Value = values[layer.output]
     return result.detached() if layer.is_constant else result
 
 
-def _results(step: Step, values: Known, trace: Trace, weights: Weights) -> tuple[Any, ...]:
+def _is_short(region: Region, values: Known) -> bool:
+    """Whether one matrix is shorter than what the region is made of."""
+    value = values[region.source]
+    if not isinstance(value, Value):
+        return False
+    return value.has_axes or (region.is_centring and value.size <= _MOST_ROWS)
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, Tensor) else value.detached()
+
+
+def _results(
+    step: Step, values: Known, trace: Trace, weights: Weights, roots: Roots, fixing: Fixing | None
+) -> tuple[Any, ...]:
     args, kwargs = mapped((step.args, step.kwargs), Node, values.__getitem__)
     site = Site(step, trace, weights)
     try:
         if members((args, kwargs), Tokens):
             result = looked_up(site, args, kwargs)
-        elif members((args, kwargs), Modulus) or any(n.is_complex for n in (*step.inputs, *step.outputs)):
+        elif step.outputs[0] in roots.constants:
+            result = _constant(site, args, kwargs, roots, fixing)
+        elif step in roots.makers and step not in roots.open:
+            result = made(site, args, kwargs)
+        elif members((args, kwargs), Root):
+            result = carried(site, args, kwargs)
+        elif any(n.is_complex for n in (*step.inputs, *step.outputs)):
             result = with_complex(site, args, kwargs)
         else:
             result = operated(site, args, kwargs)
@@ -80,6 +114,19 @@ def _results(step: Step, values: Known, trace: Trace, weights: Weights) -> tuple
             f"{step.name} {step.where} is used in a way that tnsim does not support: {error}"
         ) from error
     return result if isinstance(result, tuple) else (result,)
+
+
+def _constant(site: Site, args: Any, kwargs: Any, roots: Roots, fixing: Fixing | None) -> Any:
+    """A norm that is fixed, or what is made of such constants."""
+    if site.step in roots.fixed and members((args, kwargs), Value) and fixing is not None:
+        return fixing.constant(site, args, kwargs)
+    args, kwargs = mapped(
+        (args, kwargs), Value, lambda v: torch.empty(v.shape)
+    )  # of which only the shape is read
+    made = site.step.function(*args, **kwargs)
+    for c in members(made, Tensor):
+        site.adopt(c, *members((args, kwargs), Tensor))
+    return made
 
 
 def _at_once(region: Region, values: Known, trace: Trace, weights: Weights) -> Value:

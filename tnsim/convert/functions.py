@@ -8,7 +8,17 @@ from torch import Tensor
 
 from tnsim.convert.trace import words
 
-__all__ = ["FACTS", "functional", "operation", "written_through"]
+__all__ = [
+    "CASTS",
+    "DETACHED",
+    "EMPTY",
+    "FACTS",
+    "FRESH",
+    "LIKE",
+    "READ_IDS",
+    "functional",
+    "operation",
+]
 
 FACTS = words("""
     shape size dim ndim ndimension numel nelement len device dtype layout is_floating_point is_complex requires_grad
@@ -16,6 +26,13 @@ FACTS = words("""
     get_device is_sparse is_quantized is_nested is_same_size hash repr format str names is_conj is_neg is_inference
     is_signed untyped_storage
 """)
+
+FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
+CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
+EMPTY = words("empty empty_like new_empty empty_strided")
+READ_IDS = words("embedding embedding_bag one_hot getitem index_select")
+LIKE = words("expand_as view_as reshape_as type_as to")  # only shape and kind of the second argument are read
+DETACHED = words("detach data")
 
 
 def operation(func: Any) -> tuple[str, bool]:
@@ -42,13 +59,6 @@ def functional(op: str) -> Callable[..., Tensor] | None:
         op: the name without the underscore; ``setitem`` for ``x[key] = value``.
     """
     return _FUNCTIONS.get(op) or getattr(Tensor, op, None)
-
-
-def written_through(view: Callable[[Tensor], Tensor], base: Tensor, value: Tensor) -> Tensor:
-    """A tensor after a view of it was changed to ``value``."""
-    out = base.clone()
-    view(out).copy_(value)
-    return out
 
 
 def _written(target: Tensor, key: Any, value: Any) -> Tensor:

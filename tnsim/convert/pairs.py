@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tnsim.convert.value import Value
 
-__all__ = ["Modulus", "Pairs"]
+__all__ = ["Pairs"]
 
 
 @dataclass(frozen=True)
@@ -21,23 +21,3 @@ class Pairs:
     def detached(self) -> "Pairs":
         """The same, a constant to autograd."""
         return Pairs(self.value.detached())
-
-
-@dataclass(frozen=True)
-class Modulus:
-    """Absolute values of complex numbers, of which only even powers are polynomials.
-
-    Attributes:
-        squared: their squares.
-    """
-
-    squared: Value
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor in the traced batch."""
-        return self.squared.shape
-
-    def detached(self) -> "Modulus":
-        """The same, a constant to autograd."""
-        return Modulus(self.squared.detached())

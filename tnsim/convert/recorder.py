@@ -1,8 +1,7 @@
 """Recorder: watches a forward pass and writes down every operation on data."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,20 +13,23 @@ from tnsim.algebra import Poly
 from tnsim.convert.ambient import Mode
 from tnsim.convert.errors import ConvertError, IdsError, InputError, located
 from tnsim.convert.frames import actor, source
-from tnsim.convert.functions import FACTS, functional, operation, written_through
-from tnsim.convert.trace import Call, Node, Step, mapped, members, words
+from tnsim.convert.functions import (
+    CASTS,
+    DETACHED,
+    EMPTY,
+    FACTS,
+    FRESH,
+    LIKE,
+    READ_IDS,
+    functional,
+    operation,
+)
+from tnsim.convert.norms import WRITTEN_OUT
+from tnsim.convert.trace import Call, Node, Step, mapped, members
+from tnsim.convert.views import Views
 from tnsim.convert.weights import Weights
 
 __all__ = ["Recorder"]
-
-_FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
-_CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
-_EMPTY = words("empty empty_like new_empty empty_strided")
-_READ_IDS = words("embedding embedding_bag one_hot getitem index_select")
-_LIKE = words(
-    "expand_as view_as reshape_as type_as to"
-)  # only shape and kind of the second argument are read
-_DETACHED = words("detach data")
 
 
 class Recorder(Mode):
@@ -51,10 +53,9 @@ class Recorder(Mode):
         self.root = Call("", nn.Identity())
         self.stack: list[Call] = []
         self.stale: set[int] = set()
-        self.views: dict[
-            int, tuple[Tensor, Callable[[Tensor], Tensor]]
-        ] = {}  # of what a tensor is a view, and how
+        self.views = Views()
         self.silent = False
+        self.label = ""  # of an operation that is being written out
         self.with_grad = torch.is_grad_enabled()
         self.precision = 0.0
 
@@ -130,12 +131,14 @@ class Recorder(Mode):
             return self._constant(func, args, kwargs, tensors, same_place)
         if op in FACTS:
             return func(*args, **kwargs)
-        if op in _LIKE and id(args[0]) not in self.nodes:
+        if op in LIKE and id(args[0]) not in self.nodes:
             return self._constant(func, args, kwargs, tensors, same_place)
-        if op in _FRESH:
+        if op in WRITTEN_OUT and not same_place:
+            return self._written_out(op, func, args, kwargs)
+        if op in FRESH:
             out = func(*args, **kwargs)
-            return self._fresh(out.zero_() if op in _EMPTY else out)
-        if op in _CASTS and id(args[0]) in self.nodes:
+            return self._fresh(out.zero_() if op in EMPTY else out)
+        if op in CASTS and id(args[0]) in self.nodes:
             out = func(*args, **kwargs)
             if not isinstance(out, Tensor):
                 return out
@@ -156,15 +159,24 @@ class Recorder(Mode):
                 return self._data(torch.Tensor.detach, "detach", False, (args[0],), {}, data)
         return self._data(func, op, same_place, args, kwargs, data)
 
+    def _written_out(self, op: str, func: Any, args: Any, kwargs: Any) -> Any:
+        """Record the operations that one is made of, under its name."""
+        before, self.label = self.label, self.label or resolve_name(func) or op
+        try:
+            with self:
+                return WRITTEN_OUT[op](self.weights.own_dtype, *args, **kwargs)
+        finally:
+            self.label = before
+
     def _constant(self, func: Any, args: Any, kwargs: Any, tensors: list[Tensor], same_place: bool) -> Any:
         kinds = {t.dtype for t in tensors if t.is_floating_point()}
         if len(kinds) > 1 and not same_place:
             args, kwargs = mapped((args, kwargs), Tensor, self._cast)
         out = func(*args, **kwargs)
-        if operation(func)[0] in _EMPTY and isinstance(out, Tensor):
+        if operation(func)[0] in EMPTY and isinstance(out, Tensor):
             out.zero_()  # whatever stands in it is no part of the function
         if not same_place:
-            self._note_views(members(out, Tensor), func, args, kwargs)
+            self.views.note(members(out, Tensor), func, args, kwargs)
         names = tuple(dict.fromkeys(name for t in tensors for name in self.origins.get(id(t), ())))
         for t in [*members(out, Tensor), *(tensors[:1] if same_place else ())]:
             self.origins[id(t)] = names
@@ -193,7 +205,7 @@ class Recorder(Mode):
                 out = func(*args, **kwargs)
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(str(("n", *t.shape[1:])).replace("'n'", "n") for t in data)
-            reads_ids = op in _READ_IDS and any(t.is_floating_point() for t in data)
+            reads_ids = op in READ_IDS and any(t.is_floating_point() for t in data)
             ids = " If it reads token ids, pass some as example, such as torch.zeros(1, 4, dtype=torch.long)."
             raise (IdsError if reads_ids else InputError)(
                 f"{self._name(label)} {self._where()} does not take an input of shape {shapes}: "
@@ -219,7 +231,7 @@ class Recorder(Mode):
         if target is not None:
             self._write_through(target, label, weights)
         else:
-            self._note_views(outs, func, args, kwargs)
+            self.views.note(outs, func, args, kwargs)
         return out
 
     # ------------------------------------------------------------------ book-keeping
@@ -248,11 +260,11 @@ class Recorder(Mode):
                 outputs,
                 several,
                 self.calls,
-                label,
+                self.label or label,
                 source(),
                 weights,
                 rule,
-                self.with_grad and (op in _DETACHED or not torch.is_grad_enabled()),
+                self.with_grad and (op in DETACHED or not torch.is_grad_enabled()),
             )
         )
 
@@ -280,24 +292,12 @@ class Recorder(Mode):
             if t is not target and t.untyped_storage().data_ptr() == memory:
                 self.stale.add(id(t))
 
-    def _note_views(self, outs: Iterable[Tensor], func: Any, args: Any, kwargs: Any) -> None:
-        """Remember which results look at the memory of the first argument."""
-        base = args[0] if args else None
-        if not isinstance(base, Tensor) or base.layout != torch.strided:
-            return
-        for k, t in enumerate(outs):
-            if t is not base and t.untyped_storage().data_ptr() == base.untyped_storage().data_ptr():
-                self.views[id(t)] = (base, partial(_view, func, args[1:], kwargs, k))
-
     def _write_through(self, target: Tensor, label: str, weights: tuple[str, ...]) -> None:
         """What a view changed in place looks at has changed as well."""
-        while id(target) in self.views:
-            base, view = self.views[id(target)]
-            function = partial(written_through, view)
-            self._write("written", function, (base, target), {}, (base,), False, label, weights, None)
+        for base, part, function in self.views.written(target):
+            self._write("written", function, (base, part), {}, (base,), False, label, weights, None)
             self.origins.pop(id(base), None)
             self.stale.discard(id(base))
-            target = base
 
     def _name(self, label: str) -> str:
         call = self.calls[-1]
@@ -310,9 +310,3 @@ class Recorder(Mode):
 
 def _is_whole(t: Tensor) -> bool:
     return not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)
-
-
-def _view(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], k: int, base: Tensor) -> Tensor:
-    out = func(base, *args, **kwargs)
-    found: Tensor = out[k] if isinstance(out, tuple | list) else out
-    return found

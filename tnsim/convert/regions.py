@@ -1,6 +1,9 @@
-"""Regions: runs of operations that together are one linear map of one tensor, such as a rotary embedding."""
+"""Regions: runs of operations that together are one linear map of one tensor.
 
-from collections.abc import Sequence, Set
+A rotary embedding, or a tensor less its own mean, is one matrix then and not a sum of terms.
+"""
+
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -21,7 +24,7 @@ _LINEAR = words("""
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """Operations through which all that is read of ``source`` flows into ``output``, linearly and without parameters.
+    """Operations through which what they read of ``source`` flows into ``output``, linearly and without parameters.
 
     Both have the same shape.
 
@@ -34,6 +37,11 @@ class Region:
     source: Node
     output: Node
     steps: tuple[Step, ...]
+
+    @property
+    def is_centring(self) -> bool:
+        """Whether a mean is taken off."""
+        return self.steps[0].op == "mean"
 
     @property
     def constants(self) -> list[Tensor]:
@@ -51,7 +59,7 @@ class Region:
 
 
 def regions(steps: Sequence[Step], output: Node, parameters: Set[str]) -> dict[Step, Region]:
-    """The smallest regions that take a tensor apart and join it again, by their first operations.
+    """The smallest regions that take a tensor apart and join it again, by the operation in whose place they stand.
 
     Args:
         steps: operations in order.
@@ -70,10 +78,14 @@ def regions(steps: Sequence[Step], output: Node, parameters: Set[str]) -> dict[S
         if region is not None and not inside & set(region.steps):
             found[region.steps[0]] = region
             inside |= set(region.steps)
+    for region in _centrings(steps, parameters):
+        if not inside & set(region.steps):
+            found[region.steps[-1]] = region
     return found
 
 
 def _grown(source: Node, steps: Sequence[Step], uses: dict[Node, int], parameters: Set[str]) -> Region | None:
+    """A region through which all of the source flows."""
     if uses[source] < 2:
         return None
     left = {source: uses[source]}
@@ -91,6 +103,22 @@ def _grown(source: Node, steps: Sequence[Step], uses: dict[Node, int], parameter
         if len(live) == 1 and live[0] is not source and live[0].shape == source.shape:
             return Region(source, live[0], tuple(taken)) if _joins(taken) else None
     return None
+
+
+def _centrings(steps: Sequence[Step], parameters: Set[str]) -> Iterator[Region]:
+    """A tensor less its mean, both of which may be read elsewhere as well."""
+    means = {
+        step.outputs[0]: step
+        for step in steps
+        if step.op == "mean" and len(step.inputs) == 1 and not step.is_detached
+    }
+    for step in steps:
+        if step.op not in _SUMS or len(step.inputs) != 2 or not _linear(step, parameters):
+            continue
+        for mean in (means[node] for node in step.inputs if node in means):
+            (source,) = mean.inputs
+            if source in step.inputs and step.outputs[0].shape == source.shape:
+                yield Region(source, step.outputs[0], (mean, step))
 
 
 def _linear(step: Step, parameters: Set[str]) -> bool:
