@@ -22,7 +22,7 @@ from tnsim.algebra.scaled import limits
 from tnsim.algebra.term import Term, retensor
 from tnsim.algebra.wires import MODEL
 
-__all__ = ["in_range"]
+__all__ = ["in_range", "log_sizes", "spread"]
 
 Array = Any
 Key = tuple[int, int]  # an array, by its id, and the input legs that it holds
@@ -99,7 +99,7 @@ def _layer(f: Poly, e: Array, known: Mapping[int, _Size], whole: Array = None) -
     for t, ks, (c, power) in zip(f.terms, keys, coefficients, strict=True):
         absorbed = sum(held for _, held in ks)
         exponents.append(sum((sizes[n].exponent for n, _ in ks), start=(t.degree - absorbed) * e + power))
-        norm = sum((sizes[n].norm for n, _ in ks), start=e * 0 + _spread(t))
+        norm = sum((sizes[n].norm for n, _ in ks), start=e * 0 + spread(t))
         norms.append(norm + (log2(abs(c)) if c else _NOTHING))
     if whole is None:
         sized = (a + _at_least(x) for a, x in zip(exponents, norms, strict=True))
@@ -177,7 +177,20 @@ def _apart(coefficient: float) -> tuple[float, int]:
 
 
 def _sizes(net: Network) -> dict[int, _Size]:
-    """The sizes of all arrays, by their id; all at once, for there are many and each is quickly done."""
+    """The sizes of all arrays, by their id."""
+    arrays, logs = log_sizes(net)
+    most, total = logs[::2], logs[1::2]
+    powers = ar.do("ceil", ar.do("where", most > _ZERO, most, 0.0))
+    norms = (most + total) / 2 - powers
+    return {n: _Size(powers[k], norms[k]) for k, n in enumerate(arrays)}
+
+
+def log_sizes(net: Network) -> tuple[list[int], Array]:
+    """The ids of all arrays of a network, and log2 of the largest entry and of the sum of all of each, in turn.
+
+    All at once, for there are many and each is quickly done. Of zeros it is far below zero. Shape ``(2n,)`` or
+    ``(2n, m)``.
+    """
     arrays = {id(x.data): x for f in net.polys for t in f.terms for x in t.tensors}
     runs = net.models
     found = []
@@ -187,15 +200,12 @@ def _sizes(net: Network) -> dict[int, _Size]:
         ends = ar.do("linalg.norm", flat, inf, 1), ar.do("linalg.norm", flat, 1, 1)
         found += [ar.do("broadcast_to", y, (runs,)) if runs else y[0] for y in ends]
     table = ar.do("stack", found, axis=0)
-    some = table > 0
+    some = table != 0  # what is not a number stays so
     logs = ar.do("where", some, ar.do("log2", ar.do("where", some, table, 1.0)), _NOTHING)
-    most, total = logs[::2], logs[1::2]
-    powers = ar.do("ceil", ar.do("where", most > _ZERO, most, 0.0))
-    norms = (most + total) / 2 - powers
-    return {n: _Size(powers[k], norms[k]) for k, n in enumerate(arrays)}
+    return list(arrays), logs
 
 
-def _spread(t: Term) -> float:
+def spread(t: Term) -> float:
     """log2 of the root mean square output over the product of the norms, for random weights and inputs of size one."""
     held = Counter(ix for x in t.tensors for ix in x.inds)
     return sum((1 - held[ix] - (ix in t.out)) * log2(n) for ix, n in t.sizes.items() if ix != MODEL) / 2

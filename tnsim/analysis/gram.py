@@ -196,7 +196,7 @@ def gram(
     check_limits(budget, memory)
     given = _unpacked(models)
     asked = Gaussian() if under is None else under
-    nets, law, exponents = in_units(given, asked)
+    nets, law, exponents = in_units(given, asked, None, method)
     names = tuple(getattr(models, "labels", range(len(nets))) if labels is None else labels)
     if len(names) != len(nets):
         raise ValueError(f"{len(names)} labels for {len(nets)} models.")

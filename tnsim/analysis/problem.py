@@ -16,7 +16,7 @@ from tnsim.algebra.rescale import absorb, rescale
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.forms import reduced
 from tnsim.analysis.given import Model, as_network, comparable, is_models, together
-from tnsim.analysis.recipe import answer
+from tnsim.analysis.recipe import answered
 from tnsim.analysis.shapes import priced_by_shapes
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
@@ -254,10 +254,10 @@ def priced(
     instead = _CHEAPER if cheaper else _SMALLER
     with capped(memory):
         try:
-            found = None if given is None else answer(run, given, budget, progress)
+            found, arrays = (None, None) if given is None else answered(run, given, budget, progress)
             cost = priced_by_shapes(run, budget)[0] if found is None else found.cost
         except Exceeded as error:
             check_budget(error.cost, budget, memory, what, instead)
             raise
         check_budget(cost, budget, memory, what, instead)
-        return run() if given is None or found is None else found(given, progress)
+        return run() if given is None or found is None else found.of(given, arrays, progress)

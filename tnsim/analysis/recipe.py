@@ -8,6 +8,7 @@ other models of the same structure (the next checkpoint, the same model after a 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf
 from typing import Any
 
@@ -23,7 +24,7 @@ from tnsim.analysis.outlines import outlined
 from tnsim.analysis.shapes import EMPTY_ASKED, priced_by_shapes
 from tnsim.analysis.survey import Survey, filled, nbytes
 
-__all__ = ["Answer", "Stages", "answer"]
+__all__ = ["Answer", "Stages", "answer", "answered"]
 
 Array = Any
 
@@ -53,17 +54,24 @@ class Answer:
 
     def __call__(self, given: Sequence[Any], progress: bool = False) -> Any:
         """The result for models of that structure."""
-        if self.recipe is None:
+        return self.of(given, None if self.recipe is None else _alike(tuple(given), self.key), progress)
+
+    def of(self, given: Sequence[Any], arrays: list[torch.Tensor] | None, progress: bool = False) -> Any:
+        """The result for models of that structure, whose tensors are at hand."""
+        if self.recipe is None or arrays is None:
             return self.run(*given)
-        arrays = _alike(tuple(given), self.key)
-        return filled(self.shape, Survey(self.shape).arrays, self.recipe(arrays, progress))
+        return filled(self.shape, self._holes, self.recipe(arrays, progress))
+
+    @cached_property
+    def _holes(self) -> list[torch.Tensor]:
+        """The empty tensors in the shape."""
+        return Survey(self.shape).arrays
 
     def outline(self) -> Any:
         """The shape of another result, with empty tensors of its own."""
         if self.recipe is None:
             return self.shape
-        arrays = Survey(self.shape).arrays
-        return filled(self.shape, arrays, [torch.empty_like(x) for x in arrays])
+        return filled(self.shape, self._holes, [torch.empty_like(x) for x in self._holes])
 
     @property
     def made(self) -> float:
@@ -114,7 +122,7 @@ class Stages:
         """The answer, with the pieces of all parts."""
         arrays = _alike(tuple(given), self.whole.key)
         results = self.joint([*arrays, *(x for piece in pieces for x in piece)])
-        return filled(self.whole.shape, Survey(self.whole.shape).arrays, results)
+        return filled(self.whole.shape, self.whole._holes, results)
 
 
 def _alike(given: Any, key: Any) -> list[torch.Tensor]:
@@ -150,6 +158,13 @@ def answer(
     Raises:
         Exceeded: if it takes more than the budget.
     """
+    return answered(run, given, budget, progress)[0]
+
+
+def answered(
+    run: Callable[..., Any], given: Sequence[Any], budget: float = inf, progress: bool = False
+) -> tuple[Answer, list[torch.Tensor] | None]:
+    """As :func:`answer`, with the tensors of ``given`` if there is a recipe for these."""
     given = tuple(given)
     try:
         survey = Survey(given)
@@ -160,10 +175,10 @@ def answer(
         _ANSWERS.move_to_end(key)
         if len(_ANSWERS) > _MOST:
             _ANSWERS.popitem(last=False)
-        return _ANSWERS[key]
+        return _ANSWERS[key], survey.arrays
     except UntapedError:
         cost, shape = priced_by_shapes(lambda: run(*given), budget)
-        return Answer(cost, shape, run)
+        return Answer(cost, shape, run), None
 
 
 def _thought_through(

@@ -144,7 +144,7 @@ def similarity(
     """
     check_limits(budget, memory)
     nets = comparable(a, b)
-    given = (*in_units(nets, under, output), method, output)
+    given = (*in_units(nets, under, output, method), method, output)
     cheaper = has_cheaper(under, method)
     ab, aa, bb = priced(_products, f"similarity ({method})", budget, memory, cheaper, given, progress)
     rows, columns = aa**0.5, bb**0.5
@@ -195,7 +195,7 @@ def cost(
     nets = comparable(a, a if b is None else b)
     with capped(memory):
         try:
-            return answer(_products, (*in_units(nets, under), method, None), budget).cost
+            return answer(_products, (*in_units(nets, under, None, method), method, None), budget).cost
         except (Exceeded, CostError) as error:
             return error.cost
 
@@ -209,7 +209,7 @@ def second_moments(
     progress: bool,
 ) -> Scaled:
     """E[a bᵀ] as mantissa and power of two, which is what :func:`moments` gives where it fits into the dtype."""
-    given = (*in_units(nets, under), method, None, "all")
+    given = (*in_units(nets, under, None, method), method, None, "all")
     cheaper = has_cheaper(under, method)
     return priced(_product, f"E[a bᵀ] ({method})", budget, memory, cheaper, given, progress)
 
@@ -224,7 +224,7 @@ def product(
     progress: bool = False,
 ) -> Scaled:
     """⟨a, b⟩ as mantissa and power of two; of a model with itself it is not negative."""
-    given = (*in_units(nets, under, output), method, output, "sum")
+    given = (*in_units(nets, under, output, method), method, output, "sum")
     cheaper = has_cheaper(under, method)
     found = priced(_product, f"an inner product ({method})", budget, memory, cheaper, given, progress)
     if nets[0] is not nets[1] or nets[0].models:

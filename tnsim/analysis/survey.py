@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class Survey:
         self.key = self._of(given)
 
     def _of(self, x: Any) -> Any:
+        if type(x) in _PLAIN:
+            return (type(x), x)
         if isinstance(x, torch.Tensor):
             if id(x) not in self._numbers:
                 self._numbers[id(x)] = len(self.arrays)
@@ -44,10 +47,10 @@ class Survey:
             return (type(x), *((k, self._of(v)) for k, v in x.items()))
         if isinstance(x, slice):
             return (slice, x.start, x.stop, x.step)
-        if _is_open(x):
-            return (type(x), *((k, self._of(v)) for k, v in _state(x).items()))
         if isinstance(x, _PLAIN):
             return (type(x), x)
+        if _is_open(x):
+            return (type(x), *((k, self._of(v)) for k, v in _state(x).items()))
         if isinstance(x, set | frozenset) and all(isinstance(y, _PLAIN) for y in x):
             return (type(x), frozenset(x))
         raise UntapedError(f"a {type(x).__name__} may change unseen.")
@@ -99,10 +102,22 @@ def nbytes(x: Any) -> float:
 
 def _is_open(x: Any) -> bool:
     """Whether an object is its attributes."""
-    return isinstance(x, Measure) or (is_dataclass(x) and not isinstance(x, type))
+    kind: Any = type(x)
+    return not isinstance(x, type) and _has_open(kind)
+
+
+@cache
+def _has_open(kind: type) -> bool:
+    return issubclass(kind, Measure) or is_dataclass(kind)
 
 
 def _state(x: Any) -> dict[str, Any]:
     """What an object is; fields that are not compared are what is known of it besides."""
-    beside = {f.name for f in fields(x) if not f.compare} if is_dataclass(x) else set()
-    return {k: v for k, v in vars(x).items() if k not in beside}
+    kind: Any = type(x)
+    beside = _beside(kind)
+    return {k: v for k, v in vars(x).items() if k not in beside} if beside else vars(x)
+
+
+@cache
+def _beside(kind: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind) if not f.compare) if is_dataclass(kind) else frozenset()

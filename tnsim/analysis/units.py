@@ -6,10 +6,12 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
+from tnsim.algebra.extent import extent, once
 from tnsim.algebra.network import Network
 from tnsim.algebra.ranges import in_range
 from tnsim.algebra.support import over_positions, with_support
-from tnsim.analysis.problem import law_for
+from tnsim.algebra.values import numbers
+from tnsim.analysis.problem import Method, law_for
 from tnsim.analysis.recipe import answer
 from tnsim.measure.measure import Measure
 
@@ -17,7 +19,7 @@ __all__ = ["in_units"]
 
 
 def in_units(
-    nets: Sequence[Network], under: Measure | None, output: Any = None
+    nets: Sequence[Network], under: Measure | None, output: Any = None, method: Method = "exact"
 ) -> tuple[tuple[Network, ...], Measure, tuple[Any, ...]]:
     """Networks and a law in units in which nothing on the way to an inner product is out of range; exact.
 
@@ -25,12 +27,17 @@ def in_units(
         nets: networks that read the same input.
         under: its law.
         output: which output will be asked for.
+        method: how.
 
     Returns:
         For every network another, times a power of two (equal ones stay the same object); the law of their input in
-        units of its size; and the exponents.
+        units of its size; and the exponents. Where nothing comes near the ends of the dtype's range, all stay as
+        they are.
     """
-    law, units = law_for(nets, under).normalised()
+    law = law_for(nets, under)
+    if _moderate(nets, law, under, method):
+        return tuple(nets), law, tuple(_zeros(net) for net in nets)
+    law, units = law.normalised()
     known = {}
     for net in nets:
         if id(net) not in known:
@@ -48,3 +55,18 @@ def _mask(made: Network, net: Network) -> None:
                 if "I" not in x.tags and over_positions(x.inds):
                     shape = ar.shape(y.data)
                     with_support(y.data, [x.data], lambda masks: np.broadcast_to(masks[0], shape))  # noqa: B023
+
+
+def _moderate(nets: Sequence[Network], law: Measure, under: Measure | None, method: Method) -> bool:
+    """Whether networks and a law are best left as they are; only known where values need not be waited for."""
+    if not all(getattr(net.polys[0].like, "is_cpu", True) for net in nets):
+        return False
+    sizes: Sequence[Any] = ()
+    if under is not None:
+        sizes = once("size", under, (nets[0].domain, nets[0].dtype), lambda: [*map(numbers, law.exponents())])
+    own = np.asarray(0.0) if not sizes else max(sizes, key=lambda x: np.abs(x).max())
+    return all(extent(net).moderate(np.abs(own).max(), method == "layerwise") for net in nets)
+
+
+def _zeros(net: Network) -> Any:
+    return ar.do("zeros", (net.models,) if net.models else (), like=net.polys[0].like)
