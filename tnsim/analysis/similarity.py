@@ -114,6 +114,9 @@ def similarity(
 
     From the weights alone, over all inputs at once, weighted by the law ``under``. Exact by default.
 
+    The default law N(0, I) counts all directions alike, those too that your inputs never take. If the number is low
+    though the models agree on data, pass ``under=tnsim.Gaussian.of(x)``.
+
     Args:
         a: a torch module or a Network.
         b: another with the same inputs and outputs; hidden widths and depths may differ.

@@ -9,6 +9,7 @@ import autoray as ar
 import numpy as np
 
 from tnsim.algebra.poly import Axes
+from tnsim.measure.fitted import mean_and_covariance
 from tnsim.measure.measure import Block, MeasureError, as_like, unchecked
 from tnsim.measure.positions import check_gaussian, over_positions
 from tnsim.measure.wick import JointGaussian, Wick
@@ -31,6 +32,7 @@ class Gaussian(Wick):
             the covariance at every position; any covariance across positions has shape ``(n_ctx, d, n_ctx, d)``.
         n_ctx: number of positions; whatever the model reads by default.
         across: shape ``(n_ctx, n_ctx)``: Cov(x[p], x[q]) = across[p, q] · cov. By default positions are independent.
+        note: where it comes from, in words.
 
     Raises:
         MeasureError: if the covariance is not symmetric or not positive semidefinite, or anything is not finite.
@@ -51,6 +53,35 @@ class Gaussian(Wick):
     cov: Array | None = None
     n_ctx: int | None = None
     across: Array | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, x: Array, *, shrink: bool | None = None) -> "Gaussian":
+        """The law of a batch: its mean, and its covariance (divided by N, as that of :class:`Empirical`).
+
+        With fewer than ten samples for every dimension the covariance is shrunk towards its diagonal, by the amount that
+        is nearest to the truth on average; ``repr`` says by how much. For a model that is linear in x, all answers are
+        those of ``Empirical(x)`` unless it is shrunk.
+
+        Args:
+            x: shape ``(N, d)``, or ``(N, …)`` as the model reads it, such as images or ``(N, n_ctx, d)``. Sequences get
+                their full covariance across positions; pass ``x.reshape(-1, d)`` for that of a single one.
+            shrink: whether to shrink; by default where there are few samples.
+
+        Raises:
+            MeasureError: if there are fewer than two samples, or some are not finite.
+
+        References:
+            Ledoit and Wolf (2004); Schäfer and Strimmer (2005), target D.
+
+        Example:
+            >>> import numpy as np
+            >>> Gaussian.of(np.random.default_rng(0).normal(size=(1000, 4)))
+            Gaussian(mean=(4,), cov=(4, 4), of 1000 samples)
+        """
+        mean, cov, amount = mean_and_covariance(x, shrink)
+        few = f", covariance shrunk by {amount:.0%} towards its diagonal" if amount else ""
+        return cls(mean, cov, note=f"of {len(x)} samples{few}")
 
     def __post_init__(self) -> None:
         check_gaussian(self.mean, self.cov, self.across)
@@ -115,6 +146,7 @@ class Gaussian(Wick):
             for k, v in (("mean", self.mean), ("cov", self.cov), ("across", self.across))
             if v is not None
         ]
+        parts += [self.note] * bool(self.note)
         return f"Gaussian({', '.join(parts)})"
 
 

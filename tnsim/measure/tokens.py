@@ -15,6 +15,7 @@ from tnsim.algebra.support import support
 from tnsim.algebra.term import Term
 from tnsim.algebra.values import numbers
 from tnsim.algebra.wires import identify, rename, space
+from tnsim.measure.fitted import frequencies, transitions
 from tnsim.measure.measure import Bridge, Closure, Measure, MeasureError, as_like, unchecked
 from tnsim.measure.sequences import JointTokens
 
@@ -115,6 +116,25 @@ class Tokens(_OneHot):
 
     p: Array
 
+    @classmethod
+    def of(cls, ids: Array, n_vocab: int | None = None, *, smoothing: float = 0.0) -> "Tokens":
+        """Independent tokens, each as frequent as in a corpus.
+
+        Args:
+            ids: token ids of any shape.
+            n_vocab: size of the model's vocabulary; by default the largest id and one.
+            smoothing: added to the count of every token. Without it, tokens that do not occur have frequency 0.
+
+        Raises:
+            MeasureError: if these are no token ids, or are beyond the vocabulary.
+
+        Example:
+            >>> import numpy as np
+            >>> Tokens.of(np.array([[0, 1, 1, 3]])).p
+            array([0.25, 0.5 , 0.  , 0.25])
+        """
+        return cls(frequencies(ids, n_vocab, smoothing))
+
     def __post_init__(self) -> None:
         _check_frequencies(self.p, "p")
 
@@ -174,6 +194,27 @@ class MarkovChain(_OneHot):
 
     p0: Array
     P: Array
+
+    @classmethod
+    def of(cls, ids: Array, n_vocab: int | None = None, *, smoothing: float = 0.0) -> "MarkovChain":
+        """The chain of a corpus: how often sequences begin with a token, and how often one follows another.
+
+        Args:
+            ids: token ids, shape ``(N, n_ctx)``; of one long text, shape ``(T,)``, the first token has the law of all.
+            n_vocab: size of the model's vocabulary; by default the largest id and one.
+            smoothing: added to every count. Without it, a token that none follows is followed by any, as often as it
+                occurs.
+
+        Raises:
+            MeasureError: if these are no token ids, or are beyond the vocabulary.
+
+        Example:
+            >>> import numpy as np
+            >>> MarkovChain.of(np.array([[0, 1, 0, 1], [1, 1, 0, 0]])).P
+            array([[0.33333333, 0.66666667],
+                   [0.66666667, 0.33333333]])
+        """
+        return cls(*transitions(ids, n_vocab, smoothing))
 
     def __post_init__(self) -> None:
         _check_frequencies(self.p0, "p0")
