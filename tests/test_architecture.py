@@ -16,7 +16,7 @@ ROOMS = {
     "algebra": set(),
     "measure": {"algebra"},
     "convert": {"measure", "algebra", "nn"},
-    "analysis": {"measure", "algebra", "convert"},
+    "analysis": {"measure", "algebra", "convert", "disk"},
     "view": {"analysis", "measure", "algebra"},
     "disk": set(),
     "nn": {"disk"},

@@ -24,6 +24,7 @@ from tnsim.algebra import (
     poly,
     stack,
 )
+from tnsim.algebra.shown import shown_by
 
 # what we ask
 from tnsim.analysis import (
@@ -35,6 +36,7 @@ from tnsim.analysis import (
     Nearest,
     Paths,
     Phases,
+    Shares,
     Tangent,
     Trajectory,
     Truncation,
@@ -93,6 +95,9 @@ _PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image", "scree")
 _ROOMS = ("lab", "view")
 
 
+shown_by(lambda: import_module("tnsim.view.results"))
+
+
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         return import_module(f"tnsim.{name}")
@@ -129,6 +134,7 @@ __all__ = [
     "Phases",
     "Poly",
     "ScaleError",
+    "Shares",
     "Symmetric",
     "Tangent",
     "Term",

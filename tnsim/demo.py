@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra import Network
 from tnsim.analysis import Gram, attribute, gram, output_cosine, weight_cosine

@@ -7,10 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 
+import tnsim
 from tnsim.view import DIVERGING, SEQUENTIAL, bars, curves, heatmap, heatmaps, image, path
 from tnsim.view.arrays import to_numpy
-from tnsim.view.style import PALETTE
+from tnsim.view.style import BLANK, PALETTE
 
 matplotlib.use("Agg")
 RNG = np.random.default_rng(0)
@@ -84,14 +86,48 @@ def test_negative_entries_put_white_at_zero():
     assert shown.cmap is DIVERGING or shown.cmap.name == DIVERGING.name
     assert shown.get_clim() == (-1.0, 1.0)
     _, ax = heatmap([[1.0, 0.3], [0.3, 1.0]])
-    assert ax.images[0].get_clim() == (0.3, 1.0)
+    assert ax.images[0].get_clim() == (0.0, 1.0)
     _, ax = heatmap([[1.0, 0.3], [0.3, 1.0]], vmin=0.0, cmap="viridis")
     assert ax.images[0].get_clim() == (0.0, 1.0) and ax.images[0].cmap.name == "viridis"
-    _, ax = heatmap(np.ones((3, 3)))
-    assert ax.images[0].get_clim() == (0.5, 1.5)
+    for matrix, limits in (
+        (np.ones((3, 3)), (0.0, 1.0)),
+        (np.full((3, 3), 0.9999), (0.0, 1.0)),
+        (0.5 + 0.5 * np.eye(3), (0.0, 1.0)),
+        (2.0 * np.ones((3, 3)), (1.5, 2.5)),  # no cosines
+        (0.1 + np.eye(3), (0.1, 1.1)),
+        ([[1.0, 3.0], [3.0, 1.0]], (1.0, 3.0)),
+    ):
+        assert np.allclose(heatmap(matrix)[1].images[0].get_clim(), limits)
 
 
 # ---------------------------------------------------------------------- heat maps
+
+
+def test_dead_models_are_grey():
+    layer = lambda k: tnsim.poly("W[out,in0]", W=k * torch.ones(2, 3, dtype=torch.float64))  # noqa: E731
+    gram = tnsim.gram([layer(1.0), layer(0.0), layer(2.0)], labels=["a", "dead", "b"])
+    for fig, ax in (heatmap(gram), heatmap(gram.similarity())):
+        fig.canvas.draw()
+        shown = ax.images[0]
+        rgba = shown.to_rgba(shown.get_array())[..., :3]
+        assert np.allclose(rgba[1], to_rgb(BLANK)) and np.allclose(rgba[:, 1], to_rgb(BLANK))
+        assert (
+            not np.allclose(rgba[0, 2], to_rgb(BLANK)) and len(ax.texts) == 4 and shown.get_clim() == (0, 1)
+        )
+    with pytest.raises(ValueError, match="4 entries that are NaN"):
+        heatmap(np.full((2, 2), np.nan))
+    assert heatmaps(gram)[1].shape == (1, 2)
+
+
+def test_one_list_of_models_against_another():
+    values = np.linspace(0, 1, 6).reshape(2, 3)
+    fig, ax = heatmap(values, labels=(["x", "y"], [1, 2, 3]), axis_label=("rows", "columns"))
+    fig.canvas.draw()
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"] and ax.get_ylabel() == "rows"
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "2", "3"] and ax.get_xlabel() == "columns"
+    assert [t.get_text() for t in ax.texts] == [f"{v:.2f}" for v in values.ravel()]
+    with pytest.raises(ValueError, match="labels of both"):
+        heatmap(values, labels=(["x", "y"], [1, 2, 3]), boundaries=[1])
 
 
 @pytest.mark.parametrize(
@@ -167,7 +203,7 @@ def test_slices_share_one_scale_and_one_bar():
         stack, [f"class {c}" for c in range(10)], labels=range(20), boundaries=[15], phases=["A", "B"]
     )
     assert axes.shape == (2, 5)
-    assert {ax.images[0].get_clim() for ax in axes.flat} == {(-abs(stack).max(), abs(stack).max())}
+    assert {ax.images[0].get_clim() for ax in axes.flat} == {(-1.0, 1.0)}
     assert len(fig.axes) == 11
     for k, ax in enumerate(axes.flat):
         assert np.allclose(ax.images[0].get_array(), stack[k])
@@ -182,7 +218,7 @@ def test_slices_share_one_scale_and_one_bar():
         (lambda: heatmap(np.ones((2, 3))), r"needs a square matrix; got shape \(2, 3\)"),
         (lambda: heatmap(np.ones((2, 2, 2))), r"needs 2 axes; got shape \(2, 2, 2\). Several matrices"),
         (lambda: heatmap(np.ones((2, 2)), labels=["a"]), "1 labels for 2 models"),
-        (lambda: heatmap([[1.0, np.nan], [0.0, 1.0]]), r"1 entries that are NaN or infinite, the first at \(0, 1\)"),
+        (lambda: heatmap([[1.0, np.inf], [0.0, 1.0]]), r"1 entries that are NaN or infinite, the first at \(0, 1\)"),
         (lambda: heatmap(np.ones((0, 0))), "is empty"),
         (lambda: heatmap(np.ones((4, 4)), boundaries=[5]), "boundaries must increase and lie between 0 and 4"),
         (lambda: heatmap(np.ones((4, 4)), boundaries=[2], phases=["A"]), "1 phases for 1 boundaries"),

@@ -15,6 +15,7 @@ from tnsim.algebra.graph import to_graph
 from tnsim.algebra.poly import Axes, ComposeError, Poly
 from tnsim.algebra.price import CostError, rounded
 from tnsim.algebra.rewrite import lift, unwired
+from tnsim.algebra.shown import Shown
 from tnsim.algebra.tables import moved
 from tnsim.algebra.term import canonical, retensor
 from tnsim.algebra.tokens import is_ids, one_hot
@@ -30,7 +31,7 @@ _MOST_TENSORS = 2**16  # of one term
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Network(Shown):
     """A model: named layers, each a :class:`Poly`, applied in order.
 
     ``net["blocks.0"]`` is one layer (or a Network of those inside the module of that name), ``net[:2]`` the first two

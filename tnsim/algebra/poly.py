@@ -14,6 +14,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.collect import collect
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.price import CostError, rounded
+from tnsim.algebra.shown import Shown
 from tnsim.algebra.symmetry import count_labellings, labellings
 from tnsim.algebra.term import Term, canonical, compose, multiply, picked, retensor
 from tnsim.algebra.units import Units
@@ -32,7 +33,7 @@ class ComposeError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Poly:
+class Poly(Shown):
     """A polynomial map f(x) = Σₜ t(x, …, x), as a sum of :class:`Term`.
 
     ``f + g``, ``f - g``, ``f * g`` (elementwise, or by a number or an array over the outputs), ``f ** n``,
@@ -49,6 +50,13 @@ class Poly:
     domain: Axes
     codomain: Axes
     units: Units | None = field(default=None, init=False, repr=False, compare=False)  # replace() forgets them
+
+    def __repr__(self) -> str:
+        count = f"{len(self.terms)} term" + "s" * (len(self.terms) != 1)
+        lines = [f"  {t!r}" for t in self.terms[:6]] + [f"  … {len(self.terms) - 6} more"] * (
+            len(self.terms) > 6
+        )
+        return "\n".join([f"Poly({self.in_shape} → {self.out_shape}, degree {self.degree}, {count})", *lines])
 
     @property
     def degree(self) -> int:

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from numbers import Real
 
+from tnsim.algebra.shown import Shown
+
 __all__ = [
     "FLOPS_PER_START",
     "FLOPS_PER_WRITE",
@@ -36,7 +38,7 @@ LARGEST = 2.0**60  # bytes of one array; no memory holds more, and sizes beyond 
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Shown):
     """The price of a computation, known before it runs.
 
     Attributes:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import autoray as ar
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.price import Cost
 

@@ -9,6 +9,7 @@ from typing import Any
 import autoray as ar
 import quimb.tensor as qtn
 
+from tnsim.algebra.shown import Shown
 from tnsim.algebra.symmetry import Branch, Tree, fixed, graft, shifted
 from tnsim.algebra.wires import (
     BATCH,
@@ -30,7 +31,7 @@ Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Term:
+class Term(Shown):
     """One multilinear map t(x, …, x): an open network, its input legs, its outputs and a coefficient.
 
     A leg is a tuple of indices that together carry one copy of the input. An index may belong to
@@ -57,6 +58,12 @@ class Term:
             raise WireError(
                 f"the outputs {self.out} of a term are not all different; tie them with Term.tied."
             )
+
+    def __repr__(self) -> str:
+        shown = [f"{'·'.join(map(str, x.tags)) or '?'}[{', '.join(map(str, x.inds))}]" for x in self.tensors]
+        rest = [f"… {len(shown) - 6} more"] if len(shown) > 6 else []
+        front = "" if self.coefficient == 1 else f"{self.coefficient:g} "
+        return f"Term(degree {self.degree}: {front}{' '.join(shown[:6] + rest)})"
 
     @property
     def tree(self) -> Tree:

@@ -10,6 +10,7 @@ from tnsim.analysis.indices import cca, cka, procrustes
 from tnsim.analysis.localise import Localisation, localise
 from tnsim.analysis.modes import Group, Modes
 from tnsim.analysis.orders import orders
+from tnsim.analysis.parts import Shares
 from tnsim.analysis.paths import Paths, paths
 from tnsim.analysis.segment import Phases, segment
 from tnsim.analysis.similarity import cost, inner, moments, similarity
@@ -28,6 +29,7 @@ __all__ = [
     "Nearest",
     "Paths",
     "Phases",
+    "Shares",
     "Tangent",
     "Trajectory",
     "Truncation",

@@ -14,6 +14,7 @@ from tnsim.algebra.rewrite import star
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.heads import head_gained, heads
 from tnsim.analysis.modes import Modes
+from tnsim.analysis.parts import Shares
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, has_cheaper, law_for, priced
 from tnsim.analysis.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
 from tnsim.analysis.units import in_units
@@ -82,8 +83,9 @@ def attribute(
         memory: bytes that intermediate tensors may take.
 
     Returns:
-        Shape of one output, of one input, ``(layers,)`` in the order of ``tnsim.convert(a).names``, ``(units,)`` or
-        ``(heads,)``; for directions :class:`Modes`, whose values are the shares.
+        :class:`Shares`, a tensor that knows the names of its parts, in the shape of one output, of one input,
+        ``(layers,)`` in the order of ``tnsim.convert(a).names``, ``(units,)`` or ``(heads,)``; for directions
+        :class:`Modes`, whose values are the shares.
 
     Raises:
         CostError: if it would take more than the budget.
@@ -97,6 +99,8 @@ def attribute(
         >>> import torch, tnsim
         >>> a, b = tnsim.nn.BilinearLayer(4, 8, 3), tnsim.nn.BilinearLayer(4, 8, 3)
         >>> shares = tnsim.attribute(a, b, to="outputs")
+        >>> [part for part, _ in shares.top(1)] == [int(shares.argmax())]
+        True
         >>> bool(torch.isclose(shares.sum(), tnsim.attribute(a, b, to="inputs").sum()))
         True
         >>> tnsim.attribute(a, b, to="hidden").shape
@@ -118,7 +122,8 @@ def attribute(
         given = (*in_units(nets, law), method, None, "diagonal")
         found = priced(squared, what, budget, memory, has_cheaper(law, method), given)
         m = found.mantissa
-        return replace(found, mantissa=torch.where(m < 0, m * 0, m)).value("a squared distance")
+        value = replace(found, mantissa=torch.where(m < 0, m * 0, m)).value("a squared distance")
+        return Shares.of(value, to, _WHOLE)
     like = nets[0].polys[0].like
     shape = nets[0].polys[0].in_shape
     ask, limits = (law, method, output), (what, budget, memory)
@@ -131,7 +136,7 @@ def attribute(
             lambda g: [gained(net, g) for net in nets],
             shape, _input_rule(nets), lambda s: s * gains(*shape), ask, *limits,
         )  # fmt: skip
-        return shares.value("a share").reshape(nets[0].in_shape)
+        return Shares.of(shares.value("a share").reshape(nets[0].in_shape), to, f"{_WHOLE} − ‖a(0) − b(0)‖²")
     if to == "directions":
         n = prod(shape)
         eye = torch.eye(n, dtype=like.dtype, device=like.device)
@@ -143,17 +148,20 @@ def attribute(
     if to == "layers":
         first, second = nets
         _check_layers(first, second)
-        return integrated(
+        shares = integrated(
             lambda g: [blended(first, second, g), first],
             (len(first),), rule(2 * _degree_in_layers(first, second)), lambda s: s * gains(len(first)), ask, *limits,
-        ).value("a share")  # fmt: skip
+        )  # fmt: skip
+        return Shares.of(shares.value("a share"), to, _WHOLE, first.names)
     if to in ("hidden", "heads"):
         count, gained_by = (_units, unit_gained) if to == "hidden" else (heads, head_gained)
         name, units = _gained_layer(nets, layer, to, count)
-        return integrated(
+        shares = integrated(
             lambda g: [gained_by(net, name, g) for net in nets],
             (units,), _unit_rule(nets, name), lambda s: s * gains(units), ask, *limits,
-        ).value("a share")  # fmt: skip
+        )  # fmt: skip
+        what = f"{_WHOLE} − ‖a₀ − b₀‖²"
+        return Shares.of(shares.value("a share"), f"{_PARTS[to][0]} of {name}", what)
     raise ValueError(f'to is {to!r}; write "outputs", "inputs", "directions", "layers", "hidden" or "heads".')
 
 
@@ -229,6 +237,7 @@ def _gained_layer(
     return layer, cast(int, counts[0])
 
 
+_WHOLE = "‖a − b‖²"
 _PARTS = {
     "hidden": ("hidden units", "one term of products, as D((Lx)∘(Rx))"),
     "heads": ("heads", "attention"),

@@ -12,7 +12,7 @@ import torch
 from tensorly.cp_tensor import cp_to_tensor
 from tensorly.decomposition import parafac, partial_tucker
 from tensorly.tucker_tensor import tucker_to_tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.build import poly
 from tnsim.algebra.contract import Contraction

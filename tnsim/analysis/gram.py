@@ -14,10 +14,12 @@ from tnsim.algebra.notes import noted
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, check_budget, check_limits
 from tnsim.algebra.scaled import Scaled
+from tnsim.algebra.shown import Plotted
 from tnsim.algebra.stacking import stack
 from tnsim.algebra.tables import in_order
 from tnsim.analysis.blocks import best_size, planned
 from tnsim.analysis.fingerprint import fingerprint
+from tnsim.analysis.keeping import Kept
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
 from tnsim.analysis.resume import Layout, Saved
 from tnsim.analysis.sizes import check_range, out_of_range
@@ -32,7 +34,7 @@ Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Gram:
+class Gram(Plotted, Kept):
     """Inner products of N models with each other.
 
     Attributes:

@@ -7,9 +7,10 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.price import check_limits
+from tnsim.algebra.shown import Plotted
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, law_for
 from tnsim.analysis.shares import gradients
 from tnsim.measure.measure import Measure
@@ -28,7 +29,7 @@ _CONCENTRATED = {False: 12.0, True: 5.0}
 
 
 @dataclass(frozen=True, eq=False)
-class Localisation:
+class Localisation(Plotted):
     """What a change is about: the result of :func:`localise`.
 
     Attributes:

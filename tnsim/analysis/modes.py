@@ -8,6 +8,7 @@ import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.shown import Plotted
 
 __all__ = ["Group", "Modes", "factor_of", "leading", "of_each", "rounding"]
 
@@ -34,7 +35,7 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
-class Modes:
+class Modes(Plotted):
     """Singular (or eigen-) values and vectors at one place of a model, in the metric of a law.
 
     A place carries a vector h (the input, a hidden state, the output). Mode i is seen from two sides:

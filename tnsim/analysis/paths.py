@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 import autoray as ar
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.build import poly
 from tnsim.algebra.network import Network

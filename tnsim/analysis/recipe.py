@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.price import Cost, CostError, current_cap, pricing
 from tnsim.algebra.recipe import Recipe

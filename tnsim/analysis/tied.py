@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 __all__ = ["PowerSum", "fit_powers"]
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
+from tnsim.algebra.shown import Plotted
 from tnsim.analysis.gram import Gram, gram
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, comparable
 from tnsim.analysis.similarity import product
@@ -23,7 +24,7 @@ Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Plotted):
     """A run as a path: what :func:`trajectory` returns. Lengths are those of functions, ‖f‖² = E[f(x)·f(x)].
 
     Attributes:

@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.price import check_limits

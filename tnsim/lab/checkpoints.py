@@ -4,7 +4,6 @@ import json
 import operator
 import os
 import re
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 
 from tnsim.disk.casting import check_conversion
 from tnsim.disk.tensorfile import check_content, read_tensors
+from tnsim.disk.writing import write
 
-__all__ = ["Run", "pack", "write"]
+__all__ = ["Run", "pack"]
 
 _INDEX = "run.json"
 _MOST = 2**63
@@ -254,16 +254,3 @@ def _short(x: object) -> str:
 def _listed(steps: tuple[int, ...]) -> str:
     shown = steps if len(steps) <= 8 else (*steps[:4], "…", *steps[-3:])
     return "steps " + ", ".join(map(str, shown)) if steps else "none"
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file such that whoever opens it finds the old content or the new, and never a part."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)

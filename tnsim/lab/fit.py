@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.lab.checkpoints import Run, pack
 from tnsim.lab.progress import Progress

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from tnsim.disk.tensorfile import read_tensors
-from tnsim.lab.checkpoints import pack, write
+from tnsim.disk.writing import write
+from tnsim.lab.checkpoints import pack
 
 __all__ = ["Progress"]
 

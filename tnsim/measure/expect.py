@@ -9,7 +9,7 @@ from typing import Any
 
 import autoray as ar
 import quimb.tensor as qtn
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.contract import Contraction, zeros
 from tnsim.algebra.poly import Poly

@@ -24,8 +24,15 @@ def to_numpy(x: Any) -> np.ndarray:
     return numbers(x).astype(float)
 
 
-def checked(x: Any, ndim: int, what: str, instead: str = "") -> np.ndarray:
+def checked(x: Any, ndim: int, what: str, instead: str = "", blanks: bool = False) -> np.ndarray:
     """The numbers of ``x``, with the expected number of axes and without NaN.
+
+    Args:
+        x: whatever holds numbers.
+        ndim: how many axes it is to have.
+        what: its name, for messages.
+        instead: what to do where the shape is wrong.
+        blanks: whether NaN may stand where there is no value, as long as there is a value somewhere.
 
     Raises:
         ValueError: if the shape is wrong, or there is nothing or no number in it.
@@ -37,6 +44,8 @@ def checked(x: Any, ndim: int, what: str, instead: str = "") -> np.ndarray:
     if values.size == 0:
         raise ValueError(f"{what} is empty: its shape is {values.shape}.")
     bad = ~np.isfinite(values)
+    if blanks and not np.isnan(values).all():
+        bad = np.isinf(values)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise ValueError(

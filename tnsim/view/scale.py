@@ -9,11 +9,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
-from tnsim.view.style import DIVERGING, MUTED, RULE, SEQUENTIAL, SIZES
+from tnsim.view.style import BLANK, DIVERGING, MUTED, RULE, SEQUENTIAL, SIZES
 
-__all__ = ["Scale", "add_colorbar", "axes_or_new", "scale_of"]
+__all__ = ["SLIGHT", "Scale", "add_colorbar", "axes_or_new", "scale_of"]
 
-_SLIGHT = 0.05  # of the largest value
+SLIGHT = 0.05  # of the largest value
 
 
 class Scale(NamedTuple):
@@ -38,8 +38,8 @@ def scale_of(
 
     Similarities a little below zero, as untrained models have, do not turn the scale around.
     """
-    low, high = float(values.min()), float(values.max())
-    if low < -_SLIGHT * max(high, 0.0):
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if low < -SLIGHT * max(high, 0.0):
         reach = max(-low, high)
         low, high, house = -reach, reach, DIVERGING
     else:
@@ -47,7 +47,7 @@ def scale_of(
     low, high = low if vmin is None else float(vmin), high if vmax is None else float(vmax)
     if high <= low:
         low, high = (low - 0.5, low + 0.5) if vmin is None else (low, low + 1.0)
-    return Scale(Normalize(low, high), plt.get_cmap(cmap or house))
+    return Scale(Normalize(low, high), plt.get_cmap(cmap or house).with_extremes(bad=BLANK))
 
 
 def add_colorbar(fig: Figure, scale: Scale, axes: Any) -> None:

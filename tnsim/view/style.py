@@ -13,6 +13,7 @@ import matplotlib as mpl
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 
 __all__ = [
+    "BLANK",
     "DIVERGING",
     "FONT",
     "INK",
@@ -36,6 +37,7 @@ PAPER = "#ffffff"
 INK = "#17202e"
 MUTED = "#6b7686"
 RULE = "#c9d0d9"
+BLANK = "#d9d9d6"  # where there is no value
 
 # Distinct for the common forms of colour blindness (after Paul Tol's muted and vibrant schemes).
 PALETTE = (
