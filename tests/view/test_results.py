@@ -153,7 +153,8 @@ def test_pictures_are_those_of_the_numbers():
     gram = tnsim.gram([a, b, c], labels=[0, 10, 20])
     _, ax = gram.plot(output=1, title="output 1")
     assert (
-        np.allclose(ax.images[0].get_array(), gram.similarity(1).detach()) and ax.get_title(loc="left") == "output 1"
+        np.allclose(ax.images[0].get_array(), gram.similarity(1).detach())
+        and ax.get_title(loc="left") == "output 1"
     )
     shares = tnsim.attribute(a, b, to="layers")
     _, ax = shares.plot()

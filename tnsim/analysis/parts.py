@@ -1,6 +1,6 @@
 """Shares of a squared distance, with the names of the parts that they belong to."""
 
-from math import prod
+from itertools import product
 from typing import Any
 
 import autoray as ar
@@ -51,10 +51,8 @@ class Shares(Plotted, Tensor):
         found = values.as_subclass(Shares)
         shape = tuple(values.shape)
         found.over, found.what = over, what
-        found.parts = names or tuple(
-            i if len(shape) < 2 else tuple(int(k) for k in torch.unravel_index(torch.tensor(i), shape))
-            for i in range(prod(shape))
-        )
+        places = product(*map(range, shape))
+        found.parts = names or tuple(i if len(i) > 1 else (i or (0,))[0] for i in places)
         return found
 
     @property
