@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from modules import Forward, p
+from modules import Forward, fails, p
 from torch import nn
 
 import tnsim
@@ -223,3 +223,107 @@ def test_each_bilinear_layer_is_one_term():
     assert [len(f.terms) for f in net.polys] == [1, 1, 1, 1]
     net = convert(BilinearMLP(6, 4, 5, 3, 2, "add"))
     assert [len(f.terms) for f in net.polys] == [1, 2, 2, 1]
+
+
+def test_two_products_without_weights_are_two_layers():
+    models = [
+        nn.Sequential(lin(), Square(), Square()),
+        Forward(lambda s, x: s.sq(s.a(x) ** 2), a=lin(), sq=Square()),
+        Forward(lambda s, x: (s.a(x) ** 2) ** 2, a=lin()),
+        nn.Sequential(nn.Sequential(lin(), Square()), nn.Sequential(Square())),
+    ]
+    for model in models:
+        net = convert(model.double(), torch.zeros(1, 4))
+        assert [f.degree for f in net.polys] == [2, 2]
+
+
+def chain():
+    torch.manual_seed(0)
+    return (
+        Forward(
+            lambda s, x: s.head(s.blocks[1](s.blocks[0](s.embed(x)))),
+            embed=lin(6),
+            blocks=nn.ModuleList(Two() for _ in range(2)),
+            head=lin(4, 2),
+        )
+        .double()
+        .eval()
+    )
+
+
+def runs(net):
+    """What the recursion sees: degrees of the layers with products."""
+    return [f.degree for f in net.polys if f.degree > 1]
+
+
+def test_the_same_forward_in_other_modules():
+    """As one module, as several, as Sequential: the same cuts, and the same similarity layer by layer."""
+    law = tnsim.Gaussian(mean=torch.ones(6, dtype=torch.float64))
+    model, other = chain(), convert(chain().requires_grad_(False), torch.zeros(1, 6))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for q in model.parameters():
+            q.add_(torch.randn_like(q) / 3)
+    b = model.blocks
+
+    def flat(s, x):
+        x = s.m.embed(x)
+        for block in s.m.blocks:
+            x = x + block.first(x)
+            x = x + block.second["down"](block.second["up"](x) * block.second["gate"](x))
+        return s.m.head(x)
+
+    written = [
+        model,
+        Forward(flat, m=model),
+        nn.Sequential(nn.Sequential(model.embed, b[0]), nn.Sequential(nn.Sequential(b[1]), model.head)),
+        nn.Sequential(
+            model.embed, *(Part(block, run) for block in b for run in ("attend", "mix")), model.head
+        ),
+    ]
+    nets = [convert(m, torch.zeros(1, 6)) for m in written]
+    assert all(runs(net) == [2] * 4 for net in nets)
+    with torch.no_grad():
+        values = torch.stack([tnsim.similarity(net, other, method="layerwise", under=law) for net in nets])
+    torch.testing.assert_close(values, values[:1].expand(len(values)), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cut", "names", "degrees"),
+    [
+        ("blocks.*", ["embed", "blocks.0", "blocks.1", "head"], [1, 4, 4, 1]),
+        (["blocks.1"], ["layer0", "blocks.1", "head"], [4, 4, 1]),
+        (["embed", "blocks.*.first", "head"], None, [1, 2, 2, 2, 2, 1]),
+    ],
+)
+def test_fewer_cuts(cut, names, degrees):
+    model = chain()
+    net = convert(model, torch.zeros(1, 6), cut=cut)
+    assert [f.degree for f in net.polys] == degrees
+    assert names is None or list(net.names) == names
+    x = torch.randn(3, 6, dtype=torch.float64) / 10
+    torch.testing.assert_close(net(x), model(x))
+
+
+def test_one_layer_of_what_is_small():
+    model = Forward(lambda s, x: s.head(s.b(s.a(x))), a=Two(), b=BilinearLayer(4, 5, 4), head=lin()).double()
+    x = torch.randn(3, 4, dtype=torch.float64)
+    for cut, names in (([], ["layer0"]), ("a", ["a", "b+head"]), (("a", "head"), ["a", "b", "head"])):
+        net = convert(model, torch.zeros(1, 4), cut=cut)
+        assert list(net.names) == names
+        torch.testing.assert_close(net(x), model(x))
+    assert len(convert(model, torch.zeros(1, 4), cut=[]).polys) == 1
+
+
+def test_a_module_called_again_is_cut_out_every_time():
+    torch.manual_seed(0)
+    model = Forward(lambda s, x: s.block(s.block(x)), block=Two()).double()
+    net = convert(model, torch.zeros(1, 4), cut="block")
+    assert list(net.names) == ["block", "block#2"] and [f.degree for f in net.polys] == [4, 4]
+
+
+def test_what_cannot_be_cut():
+    model = Forward(lambda s, x: s.head(x + s.a(x)), a=BilinearLayer(4, 5, 4), head=lin())
+    fails(model, "'a.l'", "all data passes", example=torch.zeros(1, 4), cut="a.l")
+    fails(model, "names no module", "Did you mean 'head'", example=torch.zeros(1, 4), cut=["heads"])
+    fails(model, "cut=3", "blocks.*", example=torch.zeros(1, 4), cut=3)

@@ -4,11 +4,12 @@ import torch
 
 from tnsim.algebra import Network, Poly
 from tnsim.algebra.axes import fuse, rename, tidy
-from tnsim.convert.cut import cut
+from tnsim.convert.cut import cut as layers_of
 from tnsim.convert.errors import NEVER, ConvertError, unsupported
 from tnsim.convert.evaluate import evaluate
 from tnsim.convert.exponents import Roots, is_norm, roots
 from tnsim.convert.fixed import Fixing
+from tnsim.convert.grouping import Cut, grouped
 from tnsim.convert.layout import Misfit, factors, is_position, permuted, refined
 from tnsim.convert.tokens import Tokens, vocabulary
 from tnsim.convert.trace import Trace
@@ -19,7 +20,9 @@ from tnsim.measure import Measure
 __all__ = ["network"]
 
 
-def network(trace: Trace, weights: Weights, law: Measure | None = None) -> tuple[Network, Fixing | None]:
+def network(
+    trace: Trace, weights: Weights, law: Measure | None = None, cut: Cut = None
+) -> tuple[Network, Fixing | None]:
     """The network of a forward pass, and which norms were fixed for it if a law is given.
 
     An input of two axes is a sequence if the first layer treats it as one: nothing in it reads position and feature of
@@ -33,10 +36,10 @@ def network(trace: Trace, weights: Weights, law: Measure | None = None) -> tuple
     _check(trace, found)
     sequence = trace.source.is_tokens or len(trace.source.shape) == 3
     if not sequence:
-        return _network(trace, weights, None, found, law)
+        return _network(trace, weights, None, found, law, cut)
     failure: ConvertError | None = None
     try:
-        net, fixing = _network(trace, weights, 1, found, law)
+        net, fixing = _network(trace, weights, 1, found, law, cut)
         if trace.source.is_tokens or _keeps_positions(net.polys[0]):
             return net, fixing
     except ConvertError as error:
@@ -44,7 +47,7 @@ def network(trace: Trace, weights: Weights, law: Measure | None = None) -> tuple
             raise
         failure = error
     try:
-        return _network(trace, weights, None, found, law)
+        return _network(trace, weights, None, found, law, cut)
     except ConvertError as error:
         raise failure or error from None
 
@@ -61,7 +64,7 @@ def _check(trace: Trace, found: Roots) -> None:
 
 
 def _network(
-    trace: Trace, weights: Weights, positions: int | None, found: Roots, law: Measure | None
+    trace: Trace, weights: Weights, positions: int | None, found: Roots, law: Measure | None, cut: Cut
 ) -> tuple[Network, Fixing | None]:
     if trace.output.is_complex or trace.output.is_tokens:
         kind = "complex numbers" if trace.output.is_complex else "token ids"
@@ -74,7 +77,7 @@ def _network(
         shape = (*shape, vocabulary(trace).shape[-1])
     domain = shape[1:]
     layers = []
-    parts = cut(trace, found.held)
+    parts = grouped(layers_of(trace, found.held), cut)
     value = start(like, shape, 0, (1, 1), positions)
     source: Value | Tokens = Tokens.one_hot(value) if trace.source.is_tokens else value
     fixing = None if law is None else Fixing(law, value.domain, like)

@@ -14,6 +14,7 @@ from tnsim.convert.composed import check_composed
 from tnsim.convert.errors import ConvertError
 from tnsim.convert.fixed import check_law
 from tnsim.convert.forward import check_signature
+from tnsim.convert.grouping import Cut
 from tnsim.convert.output import Output
 from tnsim.convert.rules import register
 from tnsim.convert.shape import inferred, traced
@@ -30,6 +31,7 @@ def convert(
     *,
     dtype: torch.dtype = torch.float64,
     output: Output = None,
+    cut: Cut = None,
     norm: Literal["fixed"] | None = None,
     under: Measure | None = None,
 ) -> Network:
@@ -53,6 +55,9 @@ def convert(
         dtype: the dtype of the network.
         output: which tensor is the result where ``forward`` returns several in a dictionary, a tuple or an object: its
             name, its number, or a function of what is returned.
+        cut: where to cut the model into layers. By default wherever all data flows through one tensor; with names of
+            modules, such as ``"blocks.*"`` or ``["embed", "blocks.0"]``, before and after each of these and nowhere
+            else; with ``[]`` nowhere. Fewer cuts make ``method="layerwise"`` dearer and closer to the exact answer.
         norm: ``"fixed"`` puts a constant in the place of every norm of the data that the model divides by (RMSNorm,
             LayerNorm, GroupNorm, ``F.normalize``, and those written by hand): its root mean square under ``under`` at this
             point of the network. Nothing else of them changes: means are taken off, gains and biases stay. That is an
@@ -100,16 +105,16 @@ def convert(
     if under is not None:
         check_law(under)
     devices = {t.device for t in (*module.parameters(), *module.buffers())}
-    return undisturbed(lambda: _converted(module, example, dtype, output, under), devices)
+    return undisturbed(lambda: _converted(module, example, dtype, output, cut, under), devices)
 
 
 def _converted(
-    module: nn.Module, example: Any, dtype: torch.dtype, output: Output, law: Measure | None
+    module: nn.Module, example: Any, dtype: torch.dtype, output: Output, cut: Cut, law: Measure | None
 ) -> Network:
     check_signature(module)
     weights = Weights.of(module, dtype)
     trace = inferred(module, weights, output) if example is None else traced(module, example, weights, output)
-    net, fixing = network(trace, trace.weights, law)
+    net, fixing = network(trace, trace.weights, law, cut)
     net = shared(net, trace.weights)
     if not torch.is_grad_enabled():
         net = replace(net, layers=tuple((name, f.mapped(lambda a: a.detach())) for name, f in net))

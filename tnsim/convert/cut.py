@@ -9,12 +9,19 @@ from torch import nn
 from tnsim.convert.gradient import constant, entangled
 from tnsim.convert.trace import Call, Node, Step, Trace, members, words
 
-__all__ = ["Layer", "cut"]
+__all__ = ["MOST_NAMES", "Layer", "cut"]
 
-_MOST_NAMES = 4
+MOST_NAMES = 4
 _LINEAR = words("linear matmul rmatmul mm einsum mv addmm conv1d conv2d conv3d")
-_PRODUCTS = words("mul multiply rmul matmul rmatmul mm bmm einsum bilinear")
-_POWERS = frozenset(("square", "pow"))
+_SUMS = words("""
+    add radd sub rsub subtract cat concat concatenate stack hstack vstack dstack column_stack row_stack where setitem
+    written masked_fill expand_as view_as reshape_as type_as broadcast_tensors index_add index_copy scatter
+    scatter_add lerp complex
+""")  # of several tensors
+_POWERS = words("""
+    square pow prod cumprod var var_mean std std_mean det linalg_det matrix_power linalg_matrix_power norm linalg_norm
+    linalg_vector_norm linalg_matrix_norm abs absolute sqrt rsqrt cdist hypot mse_loss
+""")  # of a single one
 
 
 @dataclass(frozen=True)
@@ -90,8 +97,9 @@ def cut(trace: Trace, held: Set[Node] = frozenset()) -> tuple[Layer, ...]:
 
     A cut is a place where all that is computed later depends on one tensor only, and everywhere with its gradient or
     everywhere without. Pieces between cuts that lie in the same call of a child module are one layer, with that
-    module's path as its name. A piece without weights joins the piece before it, and a linear map right after a
-    product is that product's down projection.
+    module's path as its name, and so are a piece without weights and the piece before it, as long as one of them has no
+    products: two pieces with products of data stay apart, whatever modules they are in. A linear map right after a product
+    is that product's down projection.
 
     Args:
         trace: the forward pass.
@@ -130,7 +138,9 @@ def _child(step: Step, depth: int) -> Call | None:
 
 
 def _is_product(step: Step) -> bool:
-    return step.op in _POWERS or (step.op in _PRODUCTS and len(members((step.args, step.kwargs), Node)) > 1)
+    if step.rule is not None:
+        return step.rule.degree > 1
+    return step.op in _POWERS or (step.op not in _SUMS and len(members((step.args, step.kwargs), Node)) > 1)
 
 
 def _pieces(trace: Trace, base: int, held: Set[Node]) -> list[_Group]:
@@ -160,9 +170,10 @@ def _grouped(trace: Trace, base: int, held: Set[Node]) -> list[_Group]:
             groups.append(piece)
             continue
         before = groups[-1]
-        shares = set(piece.calls) & set(before.calls) and (piece.is_linear or before.is_linear)
+        shares = set(piece.calls) & set(before.calls)
         projects = before.awaits_projection and piece.is_projection
-        if shares or projects or not piece.has_weights or not before.has_weights:
+        light = not piece.has_weights or not before.has_weights
+        if (piece.is_linear or before.is_linear) and (shares or projects or light):
             before.absorb(piece)
         else:
             groups.append(piece)
@@ -195,7 +206,7 @@ def _name(group: _Group, position: int, divided: Set[Call]) -> str:
     ]
     names = list(dict.fromkeys(names))
     names = names or list(dict.fromkeys(n for step in group.steps for n in step.weights))
-    return "+".join(names) if 0 < len(names) <= _MOST_NAMES else f"layer{position}"
+    return "+".join(names) if 0 < len(names) <= MOST_NAMES else f"layer{position}"
 
 
 def _within(group: _Group, call: Call) -> list[str]:
@@ -204,4 +215,4 @@ def _within(group: _Group, call: Call) -> list[str]:
     inner = _Group(group.source, group.output, steps, steps[0].stack.index(call))
     paths = [c.path for c in inner.calls] or [n for step in steps for n in step.weights]
     own = list(dict.fromkeys(path.removeprefix(f"{call.path}.") for path in paths))
-    return [f"{call.path}.{'+'.join(own)}"] if 0 < len(own) <= _MOST_NAMES else [call.path]
+    return [f"{call.path}.{'+'.join(own)}"] if 0 < len(own) <= MOST_NAMES else [call.path]
