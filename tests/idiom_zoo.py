@@ -387,6 +387,16 @@ TOKENS = {  # the module, and ids of every field
         (6, 6),
     ),
     "one hot and a matrix": (lambda s, t: F.one_hot(t, 6).to(s.w.dtype) @ s.w, dict(w=p(6, 3)), (6, 6)),
+    "padding left out": (
+        lambda s, t: (s.e(t) * (t != 0).unsqueeze(-1)).sum(1) ** 2,
+        dict(e=nn.Embedding(6, 3)),
+        (6, 6),
+    ),
+    "padding left out as numbers": (
+        lambda s, t: torch.einsum("bs,bsd->bd", t.ne(0).to(s.g.dtype), s.e(t)) * s.g,
+        dict(e=nn.Embedding(6, 3), g=p(3)),
+        (6, 6),
+    ),
     "reversed": (lambda s, t: s.e(t.flip(1)) * s.e(t), dict(e=nn.Embedding(6, 3)), (6, 6)),
 }
 

@@ -286,6 +286,23 @@ def test_not_a_module(thing):
     fails(thing, "torch.nn.Module")
 
 
+def test_compiled_parts_are_named():
+    model = nn.Sequential(nn.Linear(4, 4), torch.compile(nn.Linear(4, 4)))
+    fails(model, '"1" is a torch.compile', "_orig_mod")
+
+
+def test_an_encoder_layer_of_torch_is_refused_for_its_softmax():
+    fails(nn.TransformerEncoderLayer(4, 2, batch_first=True), "exponentials", example=torch.zeros(1, 3, 4))
+
+
+def test_roots_and_reciprocals():
+    for fn in (lambda s, x: torch.sqrt(s.w(x) ** 2), lambda s, x: torch.hypot(s.w(x), x)):
+        message = fails(Forward(fn, w=nn.Linear(4, 4)), "A root is no polynomial")
+        assert "BilinearLayer" not in message
+    fails(Forward(lambda s, x: s.w(x).reciprocal(), w=nn.Linear(4, 4)), "divides by data")
+    fails(Forward(lambda s, x: s.w(x) * x.norm(dim=-1, keepdim=True), w=nn.Linear(4, 4)), "norm of the data")
+
+
 def test_torchscript():
     fails(torch.jit.script(nn.Linear(2, 2)), "TorchScript")
     fails(nn.Sequential(nn.Linear(2, 2), torch.jit.script(nn.Linear(2, 2))), '"1" is a TorchScript module')

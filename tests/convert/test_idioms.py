@@ -3,8 +3,10 @@
 import pytest
 import torch
 from idiom_zoo import ANYWHERE, FLAT, FLAT_ONLY, SEQUENCE, SEQUENCES, TOKENS, N, module
-from modules import assert_close
+from modules import Forward, assert_close
+from torch import nn
 
+from tnsim.algebra import WireError, stack
 from tnsim.convert import convert
 
 CASES = {
@@ -50,3 +52,28 @@ def test_tokens(name):
     net = convert(model, ids[:1])
     assert net.in_shape[0] == len(sizes) and net.in_shape[1] >= max(sizes)
     check(net, model, ids)
+
+
+def test_ids_that_a_smaller_table_does_not_know_are_refused():
+    """Two tables of different size: an id of the larger is none of the smaller, at the positions that this reads."""
+    model = Forward(
+        lambda s, t: s.a(t[:, 0]) * s.b(t[:, 1]), a=nn.Embedding(5, 3), b=nn.Embedding(7, 3)
+    ).double()
+    net = convert(model, torch.zeros(1, 2, dtype=torch.long))
+    assert_close(net(torch.tensor([[4, 6]])), model(torch.tensor([[4, 6]])))
+    for other in (net, net[:1], net.to(dtype="float32"), stack([net, net])):
+        with pytest.raises(WireError, match=r"position 0 lie between 0 and 5.*0 … 4"):
+            other(torch.tensor([[0, 0], [5, 6]]))
+    both = Forward(lambda s, t: s.a(t) * s.b(t), a=nn.Embedding(5, 3), b=nn.Embedding(7, 3)).double()
+    net = convert(both, torch.zeros(1, 2, dtype=torch.long))
+    with pytest.raises(WireError, match=r"the tokens 0 … 4"):
+        net(torch.tensor([[0, 5]]))
+
+
+def test_an_example_says_which_ids_are_legal_where_zero_is_none():
+    model = Forward(lambda s, t: s.a(t - 5) ** 2, a=nn.Embedding(5, 3)).double()
+    ids = torch.tensor([[5, 9], [7, 6]])
+    net = convert(model, ids)
+    assert_close(net(ids), model(ids))
+    with pytest.raises(WireError, match=r"know the tokens 5 … 9"):
+        net(torch.tensor([[4, 6]]))

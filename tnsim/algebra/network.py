@@ -18,7 +18,7 @@ from tnsim.algebra.rewrite import lift, unwired
 from tnsim.algebra.shown import Shown
 from tnsim.algebra.tables import moved
 from tnsim.algebra.term import canonical, retensor
-from tnsim.algebra.tokens import is_ids, one_hot
+from tnsim.algebra.tokens import check_ids, is_ids, one_hot
 from tnsim.algebra.unstack import unstacked
 from tnsim.algebra.wires import WireError, nest, output_leg
 
@@ -42,11 +42,13 @@ class Network(Shown):
         layers: ``(name, layer)`` pairs.
         in_shape: the shape of one input, such as ``(1, 28, 28)``; it has as many entries as the domain.
         notes: what is not exact in it, by name.
+        ids: for every position of a model of tokens the ids that its tables have rows for; empty where that is all.
     """
 
     layers: tuple[tuple[str, Poly], ...]
     in_shape: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    ids: tuple[range, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -123,7 +125,8 @@ class Network(Shown):
                 raise ComposeError(
                     f"net[{key.start}:{key.stop}] holds no run of layers; there are {len(self)}."
                 )
-            return Network(chosen, self.in_shape if chosen[0] is self.layers[0] else (), self.notes)
+            first = chosen[0] is self.layers[0]
+            return Network(chosen, self.in_shape if first else (), self.notes, self.ids if first else ())
         if isinstance(key, int):
             return self.layers[key][1]
         try:
@@ -180,6 +183,7 @@ class Network(Shown):
             )
         if len(self.domain) > 1 and is_ids(x):
             n_ctx, size = self.polys[0].in_shape
+            check_ids(x, self.ids)
             return one_hot(x, n_ctx, size, like)
         return x if ar.get_dtype_name(x) == self.dtype else ar.astype(x, self.dtype)
 

@@ -64,7 +64,7 @@ def subtract(a: Network, b: Network) -> Network:
                 )
             f, g = _writing(f, g)
         layers.append((name if name == other else f"{name}|{other}", fuse(f + g if k < last else f - g)))
-    return Network(tuple(layers), a.in_shape, noted((a, b)))
+    return Network(tuple(layers), a.in_shape, noted((a, b)), a.ids)
 
 
 def fuse(f: Poly) -> Poly:

@@ -1,13 +1,14 @@
 """Token ids as one-hot vectors."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import autoray as ar
 
 from tnsim.algebra.wires import WireError
 
-__all__ = ["is_ids", "one_hot"]
+__all__ = ["check_ids", "is_ids", "one_hot"]
 
 Array = Any
 
@@ -15,6 +16,28 @@ Array = Any
 def is_ids(x: Array) -> bool:
     """Whether an array holds integers."""
     return ar.get_dtype_name(x).startswith(("int", "uint"))
+
+
+def check_ids(ids: Array, known: Sequence[range]) -> None:
+    """Refuse ids that the tables which read them have no rows for.
+
+    Args:
+        ids: shape ``(*batch, n_ctx)``, integers.
+        known: the ids of every position; nothing is checked where this is empty.
+
+    Raises:
+        WireError: if there is another one.
+    """
+    if not known or ar.shape(ids)[-1] != len(known) or not ar.size(ids):
+        return
+    columns = ar.do("reshape", ids, (-1, len(known)))
+    for place, some in enumerate(known):
+        low, high = int(ar.do("min", columns[:, place])), int(ar.do("max", columns[:, place]))
+        if low < some.start or high >= some.stop:
+            raise WireError(
+                f"token ids at position {place} lie between {low} and {high}; the tables that read them there know the "
+                f"tokens {some.start} … {some.stop - 1}."
+            )
 
 
 def one_hot(ids: Array, n_ctx: int, size: int, like: Array, between: tuple[int, int] | None = None) -> Array:

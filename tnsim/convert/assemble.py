@@ -1,6 +1,7 @@
 """Assemble: the layers of a trace, evaluated one after the other, as a Network."""
 
 import torch
+from torch import Tensor
 
 from tnsim.algebra import Network, Poly
 from tnsim.algebra.axes import fuse, rename, tidy
@@ -72,9 +73,11 @@ def _network(
             f"forward returns {kind}; return real numbers, such as torch.view_as_real(y).flatten(-2)."
         )
     like = torch.empty((), dtype=weights.dtype, device=weights.device)
-    shape = trace.source.shape
+    shape: tuple[int, ...] = trace.source.shape
+    ids: tuple[range, ...] = ()
     if trace.source.is_tokens:
-        shape = (*shape, vocabulary(trace).shape[-1])
+        legal = vocabulary(trace)
+        shape, ids = (*shape, legal.shape[-1]), _ids(legal)
     domain = shape[1:]
     layers = []
     parts = grouped(layers_of(trace, found.held), cut)
@@ -96,7 +99,15 @@ def _network(
         )
     if len(value.shape) == 1:
         layers[-1] = (layers[-1][0], poly[0])  # one number for every sample is an output without axes
-    return Network(tuple(layers), domain), fixing
+    return Network(tuple(layers), domain, ids=ids), fixing
+
+
+def _ids(legal: Tensor) -> tuple[range, ...]:
+    """Between which ids there are rows, for every position; nothing where there always are."""
+    if bool(legal.all()):
+        return ()
+    found = (row.nonzero().flatten().tolist() for row in legal)
+    return tuple(range(ids[0], ids[-1] + 1) if ids else range(0) for ids in found)
 
 
 def _boundary(value: Value, last: bool) -> tuple[Poly, int | None]:

@@ -28,11 +28,12 @@ _MISSING = object()
 
 def check_signature(module: nn.Module) -> None:
     """Raise unless ``forward`` can be called with one tensor."""
-    if hasattr(module, "_orig_mod"):
-        raise ConvertError(
-            "this is a torch.compile'd model; convert the model it was made from, model._orig_mod."
-        )
     for path, part in module.named_modules():
+        if hasattr(part, "_orig_mod"):
+            name = f'"{path}"' if path else "this"
+            raise ConvertError(
+                f"{name} is a torch.compile'd model; convert the model it was made from, model._orig_mod."
+            )
         if isinstance(part, nn.DataParallel | nn.parallel.DistributedDataParallel):
             name = f'"{path}"' if path else "this"
             raise ConvertError(
@@ -84,7 +85,11 @@ def run(module: nn.Module, tensors: Mapping[int, Tensor], x: Tensor, output: Out
 
 
 def record(
-    module: nn.Module, shape: tuple[int, ...], weights: Weights, output: Output = None, tokens: bool = False
+    module: nn.Module,
+    shape: tuple[int, ...],
+    weights: Weights,
+    output: Output = None,
+    tokens: Tensor | None = None,
 ) -> Trace:
     """Trace one forward pass of a copy of a module on a batch of inputs of the given shape.
 
@@ -93,7 +98,7 @@ def record(
         shape: shape of one input.
         weights: what to run it with.
         output: which tensor of what it returns.
-        tokens: whether inputs are token ids.
+        tokens: where inputs are token ids, those of one input.
 
     Raises:
         InputError: if it cannot run on this shape.
@@ -105,7 +110,7 @@ def record(
     copy = replica(module, tensors)
     recorder = Recorder(weights)
     x = sample(BATCH_SIZE, shape, weights.dtype, weights.device)
-    x = torch.zeros_like(x, dtype=torch.long) if tokens else x
+    x = x if tokens is None else tokens.to(x.device, torch.long).expand(x.shape).clone()
     source = recorder.feed(x, copy)
     try:
         with _observed(copy, recorder), recorder:

@@ -11,7 +11,7 @@ from torch.overrides import resolve_name
 
 from tnsim.algebra import Poly
 from tnsim.convert.ambient import Mode
-from tnsim.convert.errors import ConvertError, IdsError, InputError, located
+from tnsim.convert.errors import NEVER, ConvertError, IdsError, InputError, located, unsupported
 from tnsim.convert.frames import actor, source
 from tnsim.convert.functions import (
     CASTS,
@@ -214,6 +214,8 @@ class Recorder(Mode):
         several = isinstance(out, tuple | list)
         outs = tuple(out) if several else (out,)
         if not outs or not all(isinstance(t, Tensor) for t in outs):
+            if op in NEVER:
+                raise unsupported(op, self._name(label), self._where())
             raise ConvertError(
                 f"{actor()} decides on the values of its data: {label} {self._where()} turns a tensor into a Python "
                 "value. A polynomial is the same formula for every input; use constants, or arithmetic on the data."

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from tnsim.convert.errors import ConvertError, IdsError, InputError
@@ -20,16 +21,17 @@ def traced(module: nn.Module, example: Any, weights: Weights, output: Output = N
     """Trace a module on inputs of the example's shape: as token ids where it holds integers and the module reads them."""
     shape = _shape(example)
     if "int" in str(getattr(example, "dtype", "")):
-        try:
-            return record(module, shape, weights, output, tokens=True)
-        except InputError as error:
-            first = error
-        try:
-            return record(
-                module, shape, weights
-            )  # whole numbers that are features, such as the pixels of an image
+        given = torch.as_tensor(example)
+        first: InputError | None = None
+        for ids in (torch.zeros(shape, dtype=torch.long), given if given.dim() == 1 else given[0]):
+            try:
+                return record(module, shape, weights, output, ids)
+            except InputError as error:
+                first = first or error
+        try:  # whole numbers that are features, such as the pixels of an image
+            return record(module, shape, weights, output)
         except IdsError:
-            raise first from None
+            raise first from None  # type: ignore[misc]
     return record(module, shape, weights, output)
 
 

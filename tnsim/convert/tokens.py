@@ -14,11 +14,13 @@ from tnsim.convert.errors import ConvertError, Refusal
 from tnsim.convert.moves import MOVED
 from tnsim.convert.products import embedded
 from tnsim.convert.site import Site
-from tnsim.convert.trace import BATCH_SIZE, Node, Step, Trace, mapped, members
+from tnsim.convert.trace import BATCH_SIZE, Node, Step, Trace, mapped, members, words
 from tnsim.convert.value import Value, gathered, move, start, traced_to
 
 __all__ = ["Tokens", "looked_up", "table_of", "vocabulary"]
 
+_SHIFTS = words("add radd sub subtract rsub")
+_COMPARISONS = words("eq ne gt lt ge le isin")
 _MOST_TOKENS = 10**5  # that are tried where ids are calculated with
 _NAMES = (
     "{name} calculates with token ids, which are names and not numbers",
@@ -87,6 +89,19 @@ class Tokens:
             )
         return replace(self, ids=ids)
 
+    def told(self, site: Site, fn: Callable[[Tensor], Tensor]) -> Value:
+        """What a comparison says of each of them by itself, as numbers zero and one."""
+        n = len(self.ids)
+        fill = -n % BATCH_SIZE
+        groups = torch.cat((self.ids, self.ids[:1].expand(fill, *self.ids.shape[1:]))).split(BATCH_SIZE)
+        spread = self.places.spread
+        found = [gathered(fn(spread(group)), self.places.batch, self.places.fold) for group in groups]
+        table = torch.cat(found)[:n].movedim(0, -1)[..., None]
+        laid = replace(self.value, shape=(*self.shape, *table.shape[-2:]))
+        like = self.value.poly.like
+        rows = laid.spread(table.to(like.device, like.dtype).expand(BATCH_SIZE, *table.shape))
+        return move(lambda t: t[..., 0], embedded(site, self.value, site.adopt(rows)))
+
     def read(self, site: Site, table: Tensor) -> Value:
         """The rows of a table that they name. Where there is no such row, it is taken for zero."""
         like = self.value.poly.like
@@ -120,6 +135,8 @@ def looked_up(site: Site, args: Any, kwargs: Any) -> Any:
         a, k = mapped((args, kwargs), Tokens, lambda _: t)
         return site.step.function(*a, **k)
 
+    if op in _COMPARISONS:
+        return tokens.told(site, call)
     if op not in MOVED:
         return tokens.changed(call)
     if not site.step.several:
@@ -159,7 +176,7 @@ def vocabulary(trace: Trace) -> Tensor:
             "sample, and let nn.Embedding, F.embedding or F.one_hot read them."
         )
     like = torch.empty((), dtype=trace.weights.dtype, device=trace.weights.device)
-    n = max(reads) if not _changes(trace) else min(prod(set(reads)), _MOST_TOKENS)
+    n = max(reads) if not _changes(trace) else min(prod(set(reads)) + _shift(trace), _MOST_TOKENS)
     known = {trace.source: Tokens.one_hot(start(like, (*shape, n), 0, (1, 1), 1))}
     legal = torch.ones(shape[1], n, dtype=torch.bool, device="cpu")
     for step in trace.steps:
@@ -189,6 +206,16 @@ def _changes(trace: Trace) -> bool:
         if any(given.is_tokens for given in step.inputs)
         for node in step.outputs
     )
+
+
+def _shift(trace: Trace) -> int:
+    """How far ids may be shifted before a table reads them."""
+    steps = [
+        step for step in trace.steps if step.op in _SHIFTS and any(node.is_tokens for node in step.outputs)
+    ]
+    given = [(step.args, step.kwargs) for step in steps]
+    largest = [int(t.abs().max()) for t in members(given, Tensor) if t.numel() and not t.is_floating_point()]
+    return sum(abs(n) for n in members(given, int)) + sum(largest)
 
 
 def _rows(table: Tensor, ids: Tensor) -> Tensor:
