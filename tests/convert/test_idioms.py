@@ -6,6 +6,7 @@ from idiom_zoo import ANYWHERE, FLAT, FLAT_ONLY, SEQUENCE, SEQUENCES, TOKENS, N,
 from modules import Forward, assert_close
 from torch import nn
 
+from tnsim import Gaussian, similarity
 from tnsim.algebra import WireError, stack
 from tnsim.convert import convert
 
@@ -77,3 +78,32 @@ def test_an_example_says_which_ids_are_legal_where_zero_is_none():
     assert_close(net(ids), model(ids))
     with pytest.raises(WireError, match=r"know the tokens 5 … 9"):
         net(torch.tensor([[4, 6]]))
+
+
+ASKED = [
+    "einsum, a weight and two copies",
+    "folded into the batch by reshape",
+    "batch norm over batch and positions",
+    "folded heads",
+    "sum over two axes",
+    "flattened and summed",
+    "convolution by fft",
+    "var",
+    "cumprod",
+    "index_add",
+    "where of two branches",
+    "powers by channel",
+    "complex weights",
+    "a norm, squared",
+]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_idioms_are_like_themselves(name):
+    """Converted networks can be asked, also those whose tensors came about in roundabout ways."""
+    entry = {**ANYWHERE, **SEQUENCES}[name]
+    shape = SEQUENCE if name in SEQUENCES else FLAT
+    with torch.no_grad():
+        net = convert(module(entry), torch.zeros(1, *shape))
+        law = Gaussian(n_ctx=N) if name in SEQUENCES else Gaussian()
+        assert abs(float(similarity(net, net, under=law, method="layerwise")) - 1) < 1e-9

@@ -92,6 +92,11 @@ NORMS = {
         False,
         lambda square: square**0.5,
     ),
+    "cast back by type_as": (
+        gained(lambda x: x / x.norm(dim=-1, keepdim=True).type_as(x).expand_as(x)),
+        False,
+        SUM,
+    ),
     "a clamped square": (
         gained(lambda x: x * x.pow(2).sum(-1, keepdim=True).clamp_min(1e-6).rsqrt()),
         False,

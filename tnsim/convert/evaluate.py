@@ -120,13 +120,16 @@ def _constant(site: Site, args: Any, kwargs: Any, roots: Roots, fixing: Fixing |
     """A norm that is fixed, or what is made of such constants."""
     if site.step in roots.fixed and members((args, kwargs), Value) and fixing is not None:
         return fixing.constant(site, args, kwargs)
-    args, kwargs = mapped(
-        (args, kwargs), Value, lambda v: torch.empty(v.shape)
-    )  # of which only the shape is read
+    args, kwargs = mapped((args, kwargs), Value, _empty)  # of which only shape and kind are read
     made = site.step.function(*args, **kwargs)
     for c in members(made, Tensor):
         site.adopt(c, *members((args, kwargs), Tensor))
     return made
+
+
+def _empty(value: Value) -> Tensor:
+    like = value.poly.like
+    return torch.empty(value.shape, dtype=like.dtype, device=like.device)
 
 
 def _at_once(region: Region, values: Known, trace: Trace, weights: Weights) -> Value:

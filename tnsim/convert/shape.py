@@ -23,7 +23,10 @@ def traced(module: nn.Module, example: Any, weights: Weights, output: Output = N
     if "int" in str(getattr(example, "dtype", "")):
         given = torch.as_tensor(example)
         first: InputError | None = None
-        for ids in (torch.zeros(shape, dtype=torch.long), given if given.dim() == 1 else given[0]):
+        for ids in (
+            torch.zeros(shape, dtype=torch.long, device="cpu"),
+            given if given.dim() == 1 else given[0],
+        ):
             try:
                 return record(module, shape, weights, output, ids)
             except InputError as error:
