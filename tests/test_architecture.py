@@ -16,7 +16,8 @@ ROOMS = {
     "algebra": set(),
     "measure": {"algebra"},
     "convert": {"measure", "algebra", "nn"},
-    "analysis": {"measure", "algebra", "convert", "disk"},
+    "sampling": {"measure", "algebra"},
+    "analysis": {"sampling", "measure", "algebra", "convert", "disk"},
     "view": {"analysis", "measure", "algebra"},
     "disk": set(),
     "nn": {"disk"},
@@ -26,7 +27,7 @@ ONLY = {  # a library, and where it may be imported
     "matplotlib": {"view"},
     "cotengra": {"algebra/contract.py"},
     "tensorly": {"analysis/decompose.py"},
-    "torch": {"disk", "nn", "lab", "convert", "analysis", "measure/workspace.py"},
+    "torch": {"disk", "nn", "lab", "convert", "sampling", "analysis", "measure/workspace.py"},
     "sklearn": {"lab"},
 }
 LONGEST = 320

@@ -47,6 +47,7 @@ from tnsim.analysis import (
     cost,
     decompose,
     difference,
+    draws,
     entk,
     gram,
     inner,
@@ -86,6 +87,9 @@ from tnsim.measure import (
     Tokens,
 )
 
+# how a law is stood in for
+from tnsim.sampling import Estimate, SamplingError
+
 if TYPE_CHECKING:
     from tnsim import lab, view
     from tnsim.view import curves, draw, heatmap, heatmaps, image, scree
@@ -118,6 +122,7 @@ __all__ = [
     "CostError",
     "Decomposition",
     "Empirical",
+    "Estimate",
     "Frobenius",
     "Gaussian",
     "Gram",
@@ -133,6 +138,7 @@ __all__ = [
     "Paths",
     "Phases",
     "Poly",
+    "SamplingError",
     "ScaleError",
     "Shares",
     "Symmetric",
@@ -153,6 +159,7 @@ __all__ = [
     "decompose",
     "difference",
     "draw",
+    "draws",
     "entk",
     "gram",
     "heatmap",

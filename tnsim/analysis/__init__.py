@@ -5,6 +5,7 @@ from tnsim.analysis.attribution import attribute
 from tnsim.analysis.baselines import linear_cka, output_cosine, weight_cosine
 from tnsim.analysis.decompose import Decomposition, decompose
 from tnsim.analysis.difference import difference
+from tnsim.analysis.draws import draws
 from tnsim.analysis.gram import Gram, gram
 from tnsim.analysis.indices import cca, cka, procrustes
 from tnsim.analysis.localise import Localisation, localise
@@ -40,6 +41,7 @@ __all__ = [
     "cost",
     "decompose",
     "difference",
+    "draws",
     "entk",
     "gram",
     "inner",

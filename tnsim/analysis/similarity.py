@@ -22,7 +22,9 @@ from tnsim.analysis.problem import (
     together,
 )
 from tnsim.analysis.recipe import answer
+from tnsim.analysis.sampled import Options, answered
 from tnsim.analysis.sizes import check_sizes
+from tnsim.analysis.statistics import COSINE, INNER, MOMENTS
 from tnsim.analysis.units import in_units
 from tnsim.measure.expect import Keep
 from tnsim.measure.measure import Measure
@@ -40,8 +42,10 @@ def moments(
     method: Method = "exact",
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = False,
-) -> Array:
+) -> Any:
     """The matrix E[a(x) b(x)ᵀ]: every output of one model against every output of the other.
 
     Args:
@@ -51,6 +55,9 @@ def moments(
         method: ``"exact"``, or ``"layerwise"``: the Gaussian-closure approximation, exact for one layer only.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
+        error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
+            budget, else from as many draws as it takes; as a share of √(E|a|² E|b|²), for every entry.
+        seed: of the draws.
         progress: show a bar.
 
     Returns:
@@ -65,6 +72,9 @@ def moments(
     """
     check_limits(budget, memory)
     nets = together((a, a if b is None else b))
+    if error is not None:
+        options = Options(under, None, error, seed, budget, memory, progress)
+        return answered(moments, nets, method, options, MOMENTS)
     return second_moments(nets, under, method, budget, memory, progress).value("E[a bᵀ]")
 
 
@@ -77,8 +87,10 @@ def inner(
     output: Any = None,
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = False,
-) -> Array:
+) -> Any:
     """The inner product ⟨a, b⟩ = E[a(x) · b(x)], the trace of :func:`moments`.
 
     Args:
@@ -89,6 +101,9 @@ def inner(
         output: one output, or a slice of them; all by default.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
+        error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
+            budget, else from as many draws as it takes; as a share of ‖a‖ ‖b‖.
+        seed: of the draws.
         progress: show a bar.
 
     Returns:
@@ -96,6 +111,9 @@ def inner(
     """
     check_limits(budget, memory)
     nets = comparable(a, a if b is None else b)
+    if error is not None:
+        options = Options(under, output, error, seed, budget, memory, progress)
+        return answered(inner, nets, method, options, INNER)
     return product(nets, under, method, output, budget, memory, progress).value("the inner product")
 
 
@@ -108,8 +126,10 @@ def similarity(
     output: Any = None,
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = False,
-) -> Array:
+) -> Any:
     """Tensor similarity: the cosine ⟨a,b⟩ / √(⟨a,a⟩⟨b,b⟩) of two models as functions.
 
     From the weights alone, over all inputs at once, weighted by the law ``under``. Exact by default.
@@ -127,6 +147,9 @@ def similarity(
         output: one output, or a slice of them; all by default.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
+        error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
+            budget, else from as many draws as it takes.
+        seed: of the draws.
         progress: show a bar.
 
     Returns:
@@ -134,6 +157,7 @@ def similarity(
 
     Raises:
         CostError: if it would take more than the budget; :func:`cost` asks without raising.
+        SamplingError: if the error asked for cannot be had, or not be trusted.
         ValueError: if inputs, outputs, dtypes or devices differ, or a model is zero under the law.
 
     References:
@@ -147,6 +171,9 @@ def similarity(
     """
     check_limits(budget, memory)
     nets = comparable(a, b)
+    if error is not None:
+        options = Options(under, output, error, seed, budget, memory, progress)
+        return answered(similarity, nets, method, options, COSINE)
     given = (*in_units(nets, under, output, method), method, output)
     cheaper = has_cheaper(under, method)
     ab, aa, bb = priced(_products, f"similarity ({method})", budget, memory, cheaper, given, progress)

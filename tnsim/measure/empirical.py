@@ -76,6 +76,15 @@ class Empirical(Measure):
         block = Block(ar.do("reshape", x, (len(x), *shape)))
         return JointEmpirical((block, block), self.shares(like))
 
+    def picked(self, which: Array, domain: Axes, like: Array) -> tuple[Array, Array]:
+        """Some of the samples, as ids or as the model's arrays, and their weights, of mean one over all samples."""
+        n, which = len(self.x), ar.do("asarray", which, like=self.x)
+        some = replace(self, x=self.x[which], weights=None, replicates=None)
+        shares = self.shares(like)
+        weights = ar.do("ones", (n,), like=like) if shares is None else shares * n
+        ids = len(domain) == 2 and ar.ndim(self.x) == 2 and is_ids(self.x)
+        return some.x if ids else some.bound(domain, like).samples[0].data, weights[which]
+
     def shares(self, like: Array) -> Array | None:
         """Weights that add up to one, as the model's arrays; ``None`` where all are equal."""
         if self.weights is None:

@@ -1,0 +1,87 @@
+"""Proposal: a mixture that draws come from, half of it the law itself."""
+
+from dataclasses import dataclass
+
+import torch
+
+from tnsim.sampling.components import Component, clustered
+from tnsim.sampling.points import generator, normal
+from tnsim.sampling.temper import MEMBERS, TOP, Norms, Population, Stage, tempered
+
+__all__ = ["UNIT", "Proposal"]
+
+UNIT = 32  # draws are made in units: so many hold every component as often as its share says
+
+_WIDER = 1.1  # variances of components: a little more than those of the population
+_SHRUNK = 0.02  # towards the identity
+_CENTRES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """m(z) = ½ N(z; 0, 1) + Σ_k a_k N(z; μ_k, S_k). No weight N(z; 0, 1) / m(z) exceeds 2.
+
+    Attributes:
+        size: coordinates of z.
+        components: those beside N(0, 1).
+        counts: of every component, N(0, 1) first: how many of a unit's draws are its own.
+    """
+
+    size: int
+    components: tuple[Component, ...] = ()
+    counts: tuple[int, ...] = (UNIT,)
+
+    @classmethod
+    def fitted(cls, norms: Norms, size: int, key: tuple[int, ...]) -> "Proposal":
+        """One that suits functions of so many standard normal coordinates; see :func:`tempered`.
+
+        Draws of a first one, moved on, make the second: what the population on its way has missed, its draws may find.
+        """
+        stages = tempered(norms, size, key)
+        if not stages:
+            return cls(size)
+        first = cls.of(stages, size)
+        z, weights = first.draw(0, 2 * MEMBERS // UNIT, (*key, 1), 0)
+        again = Population(norms, z, weights, generator(*key, 3))
+        if again.is_zero:
+            return first
+        return cls.of([*stages[: len(stages) // 2], *again.to(1.0, 0.0), *again.to(TOP)], size)
+
+    @classmethod
+    def of(cls, stages: list[Stage], size: int) -> "Proposal":
+        """From populations: Gaussians of two, and pairs of opposite ones at β = 1 and beyond."""
+        upto = [x for x in stages if x.power <= 1]
+        wide = [upto[len(upto) // 2], upto[-1]]
+        zero = torch.zeros(size, dtype=torch.float64, device="cpu")
+        parts = [(1, Component.of(zero, _widened(x.members.T @ x.members / len(x.members)))) for x in wide]
+        for x in (upto[-1], stages[-1]):
+            clusters = clustered(x.members, _CENTRES)
+            for centre, cov in ((c, s) for share, c, s in clusters if share > 0.02):
+                one = Component.of(centre, _widened(cov))
+                each = 1 if len(clusters) > 1 else 2
+                parts += [(each, one), (each, one.mirrored)]
+        counts = [n for n, _ in parts]
+        for k in range(UNIT // 2 - sum(counts)):  # what is left, to each in turn, the widest first
+            counts[-1 - k % len(counts)] += 1
+        return cls(size, tuple(x for _, x in parts), (UNIT - sum(counts), *counts))
+
+    def draw(
+        self, start: int, stop: int, key: tuple[int, ...], replicate: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Units number ``start`` to ``stop`` of a replicate.
+
+        Returns:
+            z, shape ``(N, size)``, and the weights N(z; 0, 1) / m(z), shape ``(N,)``.
+        """
+        found = []
+        for k, count in enumerate(self.counts):
+            x = normal(start * count, stop * count, self.size, (*key, k), replicate)
+            found.append(self.components[k - 1].points(x) if k else x)
+        z = torch.cat(found)
+        shares = (torch.tensor(self.counts, dtype=z.dtype, device="cpu") / UNIT).log()
+        logs = [torch.zeros_like(z[:, 0]), *(x.log_ratio(z) for x in self.components)]
+        return z, (-torch.logsumexp(torch.stack(logs, 1) + shares, 1)).exp()
+
+
+def _widened(cov: torch.Tensor) -> torch.Tensor:
+    return _WIDER * ((1 - _SHRUNK) * cov + _SHRUNK * torch.eye(len(cov), dtype=cov.dtype, device="cpu"))
