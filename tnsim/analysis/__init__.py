@@ -3,6 +3,8 @@
 from tnsim.analysis.aligned import aligned_weight_cosine
 from tnsim.analysis.attribution import attribute
 from tnsim.analysis.baselines import linear_cka, output_cosine, weight_cosine
+from tnsim.analysis.chance import Null, null
+from tnsim.analysis.crossed import Crossed, layers
 from tnsim.analysis.decompose import Decomposition, decompose
 from tnsim.analysis.difference import difference
 from tnsim.analysis.draws import draws
@@ -22,12 +24,14 @@ from tnsim.analysis.truncate import Truncation, truncate, truncations
 from tnsim.analysis.unfold import unfold
 
 __all__ = [
+    "Crossed",
     "Decomposition",
     "Gram",
     "Group",
     "Localisation",
     "Modes",
     "Nearest",
+    "Null",
     "Paths",
     "Phases",
     "Shares",
@@ -46,10 +50,12 @@ __all__ = [
     "gram",
     "inner",
     "kernel_alignment",
+    "layers",
     "linear_cka",
     "localise",
     "moments",
     "nearest",
+    "null",
     "orders",
     "output_cosine",
     "paths",

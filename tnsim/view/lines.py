@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from tnsim.view.arrays import checked
 from tnsim.view.layout import spread
 from tnsim.view.phases import check_phases, name_phases
-from tnsim.view.style import MUTED, PALETTE, RULE, SIZES, styled
+from tnsim.view.style import BLANK, MUTED, PALETTE, RULE, SIZES, styled
 from tnsim.view.text import room
 
 __all__ = ["curves"]
@@ -30,6 +30,7 @@ def curves(
     ylabel: str | None = None,
     ylim: tuple[float, float] | None = None,
     colours: Mapping[str, str] | None = None,
+    band: tuple[float, float] | None = None,
 ) -> tuple[Figure, Axes]:
     """Quantities over training; every curve carries its name at its right end.
 
@@ -44,6 +45,7 @@ def curves(
         ylabel: what the values are.
         ylim: smallest and largest value shown.
         colours: name → colour, for curves that must keep a colour across figures.
+        band: values that come out by chance, shaded, such as ``tnsim.null(models).band()``.
 
     Returns:
         Figure and axes.
@@ -74,6 +76,8 @@ def curves(
     chosen = {name: (colours or {}).get(name, PALETTE[i % len(PALETTE)]) for i, name in enumerate(values)}
     for name, v in values.items():
         ax.plot(x, v, color=chosen[name], linewidth=2.0, solid_capstyle="round", gid=f"curve {name}")
+    if band is not None:
+        ax.axhspan(*band, color=BLANK, alpha=0.6, linewidth=0, zorder=0, gid="band")
     for b in edges:
         ax.axvline(b, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)), gid="boundary")
     if len(x) > 1:

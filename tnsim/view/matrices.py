@@ -46,6 +46,7 @@ def heatmap(
     colorbar: bool = True,
     annotate: bool | None = None,
     origin: str = "lower",
+    band: tuple[float, float] | None = None,
 ) -> tuple[Figure, Axes]:
     """A square matrix between models, such as a similarity matrix of checkpoints.
 
@@ -68,6 +69,7 @@ def heatmap(
         colorbar: whether to draw the scale.
         annotate: whether to write the values; by default where there are at most 12 models.
         origin: ``"lower"`` puts the first model at the bottom, ``"upper"`` at the top.
+        band: values that come out by chance, marked on the scale, such as ``tnsim.null(models).band()``.
 
     Returns:
         Figure and axes.
@@ -102,7 +104,7 @@ def heatmap(
     if title:
         ax.set_title(title, pad=20 if phases else 6)
     if colorbar:
-        add_colorbar(fig, scale, ax)
+        add_colorbar(fig, scale, ax, band)
     return fig, ax
 
 

@@ -15,6 +15,7 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term, retensor
 from tnsim.algebra.wires import MODEL, Leg
+from tnsim.analysis.given import Model, as_network, is_models
 from tnsim.view.layout import WIDTH, Point, depths, place_nodes
 from tnsim.view.paint import paint
 from tnsim.view.scene import OUT, scene_of
@@ -39,7 +40,7 @@ class Picture:
 
 @styled
 def draw(
-    thing: Network | Poly | Term | qtn.TensorNetwork,
+    thing: Model | Term | qtn.TensorNetwork,
     ax: Axes | None = None,
     *,
     sizes: bool = True,
@@ -59,7 +60,7 @@ def draw(
     layer. A ``Poly`` is drawn as the sum of its terms. The vector of ones in an identity is left out.
 
     Args:
-        thing: a ``Network``, ``Poly``, ``Term`` or any quimb ``TensorNetwork``.
+        thing: a torch module, which is converted, a ``Network``, ``Poly``, ``Term`` or any quimb ``TensorNetwork``.
         ax: axes to draw on; by default a new figure of fitting size.
         sizes: write the size of every index on its line.
         names: write the name of every index as well.
@@ -104,7 +105,8 @@ def draw(
     return fig, ax
 
 
-def _picture(thing: Any) -> Picture:
+def _picture(given: Any) -> Picture:
+    thing = as_network(given) if is_models([given]) and not isinstance(given, Poly) else given
     if isinstance(thing, Network):
         return _of_network(thing)
     if isinstance(thing, Poly):
@@ -115,8 +117,8 @@ def _picture(thing: Any) -> Picture:
         _affordable(thing.num_tensors, "Draw a part of it, for instance tn.select(tag).")
         return _single(thing)
     raise TypeError(
-        f"cannot draw a {type(thing).__name__}; give a Network, Poly, Term or quimb TensorNetwork "
-        "(tnsim.convert turns a torch module into a Network)."
+        f"cannot draw a {type(thing).__name__}; give a torch module, a Network, Poly, Term or quimb "
+        "TensorNetwork."
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tnsim.analysis.crossed import Crossed
 from tnsim.analysis.gram import Gram
 from tnsim.analysis.localise import Localisation
 from tnsim.analysis.modes import Modes
@@ -20,6 +21,7 @@ from tnsim.view.bars import bars
 from tnsim.view.images import image
 from tnsim.view.matrices import heatmap
 from tnsim.view.paths import path
+from tnsim.view.scale import SLIGHT
 from tnsim.view.spectra import scree
 from tnsim.view.tables import frame, table
 
@@ -40,14 +42,14 @@ def html(result: Any) -> str:
         plt.close(fig)
     picture = base64.b64encode(file.getvalue()).decode()
     shown = table(result)
-    text = f"<div><b>{shown.title}</b></div>" if isinstance(result, Gram) else shown.html()
+    text = f"<div><b>{shown.title}</b></div>" if isinstance(result, Gram | Crossed) else shown.html()
     return f'{text}<img src="data:image/png;base64,{picture}">'
 
 
 def _drawn(result: Any) -> bool:
     if isinstance(result, Modes):
         return to_numpy(result.values).ndim < 2
-    return isinstance(result, Gram | Shares | Localisation | Trajectory)
+    return isinstance(result, Gram | Crossed | Shares | Localisation | Trajectory)
 
 
 @singledispatch
@@ -74,6 +76,14 @@ def _(
 ) -> tuple[Figure, Axes]:
     """The similarities, of all outputs or of one, under the labels."""
     return heatmap(gram.similarity(output), ax, **{"labels": gram.labels, **options})
+
+
+@plot.register
+def _(found: Crossed, ax: Axes | None = None, **options: Any) -> tuple[Figure, Axes]:
+    """The index of all pairs, from 0 (or −1) to 1, both sides named."""
+    least = -1.0 if np.nanmin(to_numpy(found.values)) < -SLIGHT else 0.0
+    sides = {"labels": (found.rows, found.columns), "axis_label": ("a", "b"), "title": found.measure}
+    return heatmap(found.values, ax, **{**sides, "vmin": least, "vmax": 1.0, **options})
 
 
 @plot.register

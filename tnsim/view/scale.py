@@ -9,7 +9,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 
-from tnsim.view.style import BLANK, DIVERGING, MUTED, RULE, SEQUENTIAL, SIZES
+from tnsim.view.style import BLANK, DIVERGING, MARK, MUTED, RULE, SEQUENTIAL, SIZES
 
 __all__ = ["SLIGHT", "Scale", "add_colorbar", "axes_or_new", "scale_of"]
 
@@ -50,8 +50,21 @@ def scale_of(
     return Scale(Normalize(low, high), plt.get_cmap(cmap or house).with_extremes(bad=BLANK))
 
 
-def add_colorbar(fig: Figure, scale: Scale, axes: Any) -> None:
-    """The scale, beside one or several axes."""
+def add_colorbar(fig: Figure, scale: Scale, axes: Any, band: tuple[float, float] | None = None) -> None:
+    """The scale, beside one or several axes; a band of values is marked beside it."""
     bar = fig.colorbar(ScalarMappable(scale.norm, scale.cmap), ax=axes, fraction=0.046, pad=0.03, aspect=26)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=SIZES["small"], labelcolor=MUTED, color=RULE)
+    if band is not None:
+        low, high = (float(np.clip(x, scale.norm.vmin, scale.norm.vmax)) for x in band)
+        for at in {low, high}:
+            bar.ax.axhline(at, color=MARK, linewidth=1.2)
+        bar.ax.plot(
+            [1.0, 1.0],
+            [low, high],
+            color=MARK,
+            linewidth=3.0,
+            clip_on=False,
+            gid="band",
+            solid_capstyle="butt",
+        )

@@ -17,6 +17,7 @@ __all__ = [
     "DIVERGING",
     "FONT",
     "INK",
+    "MARK",
     "MUTED",
     "PALETTE",
     "PAPER",
@@ -37,6 +38,7 @@ PAPER = "#ffffff"
 INK = "#17202e"
 MUTED = "#6b7686"
 RULE = "#c9d0d9"
+MARK = "#c2331f"  # what is to be compared with
 BLANK = "#d9d9d6"  # where there is no value
 
 # Distinct for the common forms of colour blindness (after Paul Tol's muted and vibrant schemes).

@@ -15,6 +15,8 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Cost
 from tnsim.algebra.term import Term
+from tnsim.analysis.chance import Null
+from tnsim.analysis.crossed import Crossed
 from tnsim.analysis.gram import Gram
 from tnsim.analysis.localise import Localisation
 from tnsim.analysis.modes import Modes
@@ -117,6 +119,18 @@ def _(gram: Gram) -> Table:
     s = to_numpy(gram.similarity())
     rows = [(label, *row) for label, row in zip(gram.labels, s, strict=True)]
     return Table(repr(gram), ("", *map(_name, gram.labels)), rows)
+
+
+@table.register
+def _(found: Crossed) -> Table:
+    rows = [(label, *row) for label, row in zip(found.rows, to_numpy(found.values), strict=True)]
+    return Table(repr(found), ("a \\ b", *map(_name, found.columns)), rows)
+
+
+@table.register
+def _(found: Null) -> Table:
+    rows = [(name, found.mean[name], found.spread[name]) for name in found.values]
+    return Table(repr(found), ("measure", "mean", "spread"), rows)
 
 
 @table.register
