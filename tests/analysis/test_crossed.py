@@ -81,7 +81,7 @@ def test_two_runs():
         (lambda: tnsim.layers(mlp(), nn.Linear(5, 3)), "Compare models that read the same input"),
         (
             lambda: tnsim.layers(dead(), progress=False),
-            "blocks.0 of a against blocks.0 of b: model a is constant",
+            r"embed of a against blocks\.0 of b: model b is constant",
         ),
         (lambda: tnsim.null(mlp(), "chance"), 'write "init", "shuffle" or "seeds"'),
         (lambda: tnsim.null([mlp()], "seeds"), "1 are too few"),
