@@ -18,7 +18,7 @@ ROOMS = {
     "convert": {"measure", "algebra", "nn"},
     "sampling": {"measure", "algebra"},
     "analysis": {"sampling", "measure", "algebra", "convert", "disk"},
-    "view": {"analysis", "measure", "algebra"},
+    "view": {"analysis", "sampling", "measure", "algebra"},
     "disk": set(),
     "nn": {"disk"},
     "lab": {"nn", "disk"},

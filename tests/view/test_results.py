@@ -17,6 +17,7 @@ import torch
 from matplotlib import image as mpl_image
 
 import tnsim
+from tnsim.sampling.estimate import Estimate
 
 torch.set_num_threads(1)
 
@@ -121,13 +122,17 @@ def results():
     yield net["blocks.0"], False
     yield net["blocks.0"].terms[0], False
     yield tnsim.cost(a, b), False
+    yield Estimate(torch.tensor(0.4447), torch.tensor(0.0008), "sampled", 400_000), False
+    yield Estimate(torch.ones(2, 3), torch.zeros(2, 3)), False
+    yield tnsim.layers(a, b, measure="similarity", progress=False), True
+    yield tnsim.null([a, b], "seeds", progress=False), False
 
 
 def test_what_a_notebook_shows():
     for result, drawn in results():
         page = result._repr_html_()
         found = Cells(page)
-        assert found.texts and "<a>" not in page and len(page) < 60_000
+        assert found.texts and found.texts[0] and "<a>" not in page and len(page) < 60_000
         assert len(found.pictures) == drawn
         for picture in found.pictures:
             pixels = mpl_image.imread(io.BytesIO(base64.b64decode(picture.split(",")[1])))

@@ -28,13 +28,9 @@ def as_network(model: Model, name: str = "model") -> Network:
 
 def is_models(x: Any) -> bool:
     """Whether something is a list of models, or a run that reads them; none is read for it."""
-    if not isinstance(x, Sequence) or isinstance(x, str):
-        return False
-    return (
-        all(isinstance(m, Network | Poly | torch.nn.Module) for m in x)
-        if isinstance(x, list | tuple)
-        else True
-    )
+    if hasattr(x, "labels") and isinstance(x, Sequence):
+        return True
+    return isinstance(x, list | tuple) and all(isinstance(m, Network | Poly | torch.nn.Module) for m in x)
 
 
 def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tuple[Network, ...]:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import autoray as ar
 
+from tnsim.algebra.shown import Shown
+
 __all__ = ["Estimate", "How", "SamplingError"]
 
 Array = Any
@@ -17,7 +19,7 @@ class SamplingError(RuntimeError):
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class Estimate(Shown):
     """A value with its standard error.
 
     It can be used wherever its value can: as a number, as an array, in arithmetic and in functions of torch. What comes of

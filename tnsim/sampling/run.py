@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.measure.empirical import Empirical
 from tnsim.sampling.estimate import Estimate, SamplingError

@@ -22,6 +22,7 @@ from tnsim.analysis.localise import Localisation
 from tnsim.analysis.modes import Modes
 from tnsim.analysis.parts import Shares
 from tnsim.analysis.trajectory import Trajectory
+from tnsim.sampling.estimate import Estimate
 from tnsim.view.arrays import to_numpy
 
 __all__ = ["Table", "frame", "table"]
@@ -112,6 +113,17 @@ def _(cost: Cost) -> Table:
     return Table(
         "Cost" + ", at least" * cost.at_least, ("flops", "memory", "contractions"), [row], index=False
     )
+
+
+@table.register
+def _(found: Estimate) -> Table:
+    values, errors = to_numpy(found.value), to_numpy(found.error)
+    rows = [
+        (_index(i, values.shape), float(values.flat[i]), float(errors.flat[i])) for i in range(values.size)
+    ]
+    if not values.shape:
+        return Table(repr(found), ("value", "error"), [row[1:] for row in rows], index=False)
+    return Table(repr(found), ("entry", "value", "error"), rows)
 
 
 @table.register
