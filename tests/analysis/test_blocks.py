@@ -116,7 +116,7 @@ def test_as_much_is_contracted_as_was_said(kind, kept, monkeypatch):
     made(plan, parts)
     assert plan.cost.contractions == len(done)
     flops = sum(2 * tree.contraction_cost() for tree in done)
-    assert flops <= plan.cost.flops <= 1.5 * flops  # some is done to packed tensors, between contractions
+    assert flops <= plan.cost.flops <= 2 * flops  # some is done to packed tensors, between contractions
 
 
 @models

@@ -15,8 +15,10 @@ import autoray as ar
 import cotengra as ctg
 import quimb.tensor as qtn
 
+from tnsim.algebra.figures import rounded
 from tnsim.algebra.paths import kept_path
-from tnsim.algebra.price import FLOPS_PER_WRITE, Cost, current_bill, current_cap, rounded
+from tnsim.algebra.planning import MOST_SEARCHED, weigh, weigh_once, worth
+from tnsim.algebra.price import FLOPS_PER_WRITE, Cost, current_bill, current_cap
 from tnsim.algebra.slicing import Sliced, sliced
 from tnsim.algebra.tape import current_tape
 from tnsim.algebra.wires import rename
@@ -31,6 +33,7 @@ _MORE_STARTS = 15  # of searches for a contraction that takes seconds
 _EFFORT = f"combo-{FLOPS_PER_WRITE / 2:g}"  # multiplications and writes, weighed as in Cost.effort
 _WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
 _WORTH_MORE = 1e11  # effort from which more searches take less time than a better path may save
+_WEIGHED = 3  # operations weighed for any contraction, besides its tensors
 _HOPELESS = 1e18  # effort that takes months; no better path makes hours of it
 
 
@@ -56,17 +59,27 @@ class Contraction:
         bill = current_bill()
         if bill is None:
             return _contracted(*self._prepared())
-        bill.foresee(self._least())  # a path through what is hopeless is not worth a search
-        return performed(_contracted, self._prepared(), self.shape, self.tensors[0].data, self.cost())
+        shape = self.shape
+        bill.foresee(self._least(shape))  # a path through what is hopeless is not worth a search
+        weigh(_WEIGHED + len(self.tensors))
+        prepared = self._prepared()
+        return performed(_contracted, prepared, shape, self.tensors[0].data, self._price(prepared[0]))
 
     def _prepared(self) -> tuple[Sliced, float, list[Array]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
-        how = _planned(*_canonical(inputs, output, map(ar.shape, arrays)), self._limit)
-        return how, self.weight, arrays
+        return self._plan(inputs, output, map(ar.shape, arrays)), self.weight, arrays
 
-    def _least(self) -> Cost:
+    def _plan(
+        self, inputs: Sequence[tuple[str, ...]], output: Sequence[str], shapes: Iterable[Sequence[int]]
+    ) -> Sliced:
+        structure = _canonical(inputs, output, shapes)
+        plan = _planned(*structure, self._limit)
+        weigh_once((structure, self._limit), plan.weighed)
+        return plan.how
+
+    def _least(self, shape: Sequence[int]) -> Cost:
         """What it takes at least: every entry of the result is written, and computed where tensors meet."""
-        size = rounded(prod(self.shape))
+        size = rounded(prod(shape))
         return Cost(size * (len(self.tensors) > 1), size * itemsize(self.tensors[0].data), 1, size)
 
     @property
@@ -79,7 +92,9 @@ class Contraction:
     def cost(self) -> Cost:
         """The price of :meth:`value`, from shapes alone."""
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
-        how = _planned(*_canonical(inputs, output, [ar.shape(a) for a in shapes]), self._limit)
+        return self._price(self._plan(inputs, output, [ar.shape(a) for a in shapes]))
+
+    def _price(self, how: Sliced) -> Cost:
         peak = how.peak * itemsize(self.tensors[0].data)
         return Cost(how.flops, peak, 1, how.writes)
 
@@ -201,39 +216,59 @@ def _canonical(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """How something is contracted, and how many operations were weighed to find that out."""
+
+    how: Sliced
+    weighed: float
+
+
 @lru_cache(maxsize=65536)
 def _planned(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...], limit: float = inf
-) -> Sliced:
+) -> _Plan:
     """What to do such that no more than ``limit`` numbers are held at once, if slicing can do that."""
-    return sliced(_searched(inputs, output, sizes), limit)
+    tree, weighed = _searched(inputs, output, sizes)
+    how = sliced(tree, limit)
+    return _Plan(how, weighed + len(how.blocks) * len(sizes) * len(inputs))
 
 
 @lru_cache(maxsize=65536)
 def _searched(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...]
-) -> ctg.ContractionTree:
-    """A greedy tree; where the contraction is dear enough to pay for it, the one of least effort that is found."""
+) -> tuple[ctg.ContractionTree, float]:
+    """A greedy tree; where it is worth it, that of least effort that is found. With what was weighed for it."""
 
     def search(optimize: Any) -> ctg.ContractionTree:
         return ctg.array_contract_tree(inputs, output, size_dict=dict(enumerate(sizes)), optimize=optimize)
 
+    n = len(inputs)
+    greedy = n / 3 * max(1.0, n / 32)
     tree = search("greedy")
-    if 2 * tree.contraction_cost() < _WORTH_SEARCHING:
-        return tree
+    effort = Sliced(tree).effort
+    exhaustive = n <= _OPTIMAL_UP_TO
+    better = 2.0 ** (n - 1) if exhaustive else greedy * _GREEDY_REPEATS / 2 + 8 * n * max(1.0, n / 32)
+    if 2 * tree.contraction_cost() < _WORTH_SEARCHING or better > min(worth(effort), MOST_SEARCHED):
+        return tree, greedy
+    again = greedy * _GREEDY_REPEATS / 16 + better - greedy * _GREEDY_REPEATS / 2
+    starts = 0
+    if not exhaustive and _WORTH_MORE < effort < _HOPELESS:
+        starts = int(min(_MORE_STARTS, (MOST_SEARCHED - better) / again))
 
     def path() -> tuple[tuple[int, ...], ...]:
-        if len(inputs) <= _OPTIMAL_UP_TO:
+        if exhaustive:
             best = search(ctg.OptimalOptimizer(minimize=_EFFORT))
         else:
-            best = improved(0, _GREEDY_REPEATS)
-            if _WORTH_MORE < Sliced(best).effort < _HOPELESS:
-                more = (improved(seed, _GREEDY_REPEATS // 8) for seed in range(1, 1 + _MORE_STARTS))
-                best = min(best, *more, key=lambda tree: Sliced(tree).effort)
+            every = (
+                improved(0, _GREEDY_REPEATS),
+                *(improved(k, _GREEDY_REPEATS // 8) for k in range(1, 1 + starts)),
+            )
+            best = min(every, key=lambda tree: Sliced(tree).effort)
         return tuple(map(tuple, best.get_path()))
 
     def improved(seed: int, repeats: int) -> ctg.ContractionTree:
         start = search(ctg.RandomGreedyOptimizer(repeats, seed=seed, parallel=False))
         return start.subtree_reconfigure(_OPTIMAL_UP_TO, minimize=_EFFORT, seed=0)
 
-    return search(kept_path(inputs, output, sizes, path))
+    return search(kept_path(inputs, output, sizes, path)), greedy + better + starts * again

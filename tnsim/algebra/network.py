@@ -11,9 +11,10 @@ import autoray as ar
 import networkx as nx
 import quimb.tensor as qtn
 
+from tnsim.algebra.figures import rounded
 from tnsim.algebra.graph import to_graph
 from tnsim.algebra.poly import Axes, ComposeError, Poly
-from tnsim.algebra.price import CostError, rounded
+from tnsim.algebra.price import CostError
 from tnsim.algebra.rewrite import lift, unwired
 from tnsim.algebra.shown import Shown
 from tnsim.algebra.tables import moved

@@ -16,7 +16,8 @@ import autoray as ar
 import numpy as np
 
 from tnsim.algebra.contract import itemsize, performed
-from tnsim.algebra.price import Cost, rounded
+from tnsim.algebra.figures import rounded
+from tnsim.algebra.price import Cost
 from tnsim.algebra.tables import Table, table
 
 __all__ = ["entries", "fold", "merge", "multiplicity", "scale", "unfold"]

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from numbers import Real
 
+from tnsim.algebra.figures import apart, bytes_in_words, count_in_words, flops_in_words
+from tnsim.algebra.planning import Overplanned, Planning, allowance, planning
 from tnsim.algebra.shown import Shown
 
 __all__ = [
@@ -26,7 +28,6 @@ __all__ = [
     "paying",
     "price",
     "pricing",
-    "rounded",
     "scope",
 ]
 
@@ -47,6 +48,7 @@ class Cost(Shown):
         contractions: how many networks are contracted.
         writes: numbers written to memory on the way.
         at_least: whether these are lower bounds: what is beyond a limit is not priced to its end.
+        weighed: operations that were weighed in order to find this out (:mod:`tnsim.algebra.planning`).
     """
 
     flops: float = 0.0
@@ -54,6 +56,7 @@ class Cost(Shown):
     contractions: int = 0
     writes: float = 0.0
     at_least: bool = False
+    weighed: float = 0.0
 
     @property
     def effort(self) -> float:
@@ -67,6 +70,7 @@ class Cost(Shown):
             self.contractions + other.contractions,
             self.writes + other.writes,
             self.at_least or other.at_least,
+            self.weighed + other.weighed,
         )
 
     def __str__(self) -> str:
@@ -74,8 +78,8 @@ class Cost(Shown):
 
     def told(self, flops: float = math.inf, nbytes: float = math.inf) -> str:
         """The price in words, with as many digits as tell it from a limit that it is beyond."""
-        work, room = _apart(_flops, self.flops, flops)[0], _apart(_human, self.bytes, nbytes)[0]
-        return f"{'at least ' * self.at_least}{_count(self.contractions)} contractions, {work} and {room}"
+        work, room = apart(flops_in_words, self.flops, flops)[0], apart(bytes_in_words, self.bytes, nbytes)[0]
+        return f"{'at least ' * self.at_least}{count_in_words(self.contractions)} contractions, {work} and {room}"
 
 
 class CostError(RuntimeError):
@@ -88,31 +92,6 @@ class CostError(RuntimeError):
     def __init__(self, message: str, cost: Cost | None = None):
         super().__init__(message)
         self.cost = Cost(math.inf, math.inf, 0, math.inf, True) if cost is None else cost
-
-
-def _count(number: int) -> str:
-    return str(number) if number < 10**6 else f"{rounded(number):.1e}"
-
-
-def _flops(count: float, digits: int) -> str:
-    return f"{count:.{digits + 1}e} flops"
-
-
-def _human(size: float, digits: int = 0) -> str:
-    *units, last = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-    for k, unit in enumerate(units):
-        if size < 1024:
-            return f"{size:.{digits + (k > 2)}f} {unit}"
-        size /= 1024
-    return f"{size:.{digits + 1}f} {last}" if size < 1e6 else f"{size:.{digits + 1}e} {last}"
-
-
-def _apart(show: Callable[[float, int], str], value: float, limit: float) -> tuple[str, str]:
-    """Both in words; where ``value`` is beyond ``limit``, with the digits that show it."""
-    digits = 0
-    while value > limit and show(value, digits) == show(limit, digits) and digits < 17:
-        digits += 1
-    return show(value, digits), show(limit, digits)
 
 
 class Exceeded(Exception):
@@ -131,10 +110,12 @@ class Bill:
     Args:
         limit: flops beyond which nothing more is noted.
         paid: whether contractions are done as well.
+        planning: where it is counted what was weighed.
     """
 
-    def __init__(self, limit: float = math.inf, paid: bool = False) -> None:
+    def __init__(self, limit: float, paid: bool, planning: Planning) -> None:
         self._limit, self.paid = limit, paid
+        self._planning, self._before = planning, planning.weighed
         self._done = Cost()
         self._open = Cost()
         self._kept = 0.0
@@ -173,7 +154,12 @@ class Bill:
     def total(self) -> Cost:
         """All of it; ``bytes`` is that of the largest scope."""
         self.close()
-        return self._done
+        return replace(self._done, weighed=self.weighed)
+
+    @property
+    def weighed(self) -> float:
+        """Operations weighed since it was begun."""
+        return self._planning.weighed - self._before
 
 
 _BILL: ContextVar[Bill | None] = ContextVar("bill", default=None)
@@ -191,14 +177,10 @@ def pricing(limit: float = math.inf) -> Iterator[Bill]:
     Price and computation share one code path, so they cannot tell different stories.
 
     Raises:
-        Exceeded: as soon as the flops pass the limit; what is left is not priced.
+        Exceeded: as soon as the flops pass the limit, or as much is weighed as that is worth; what is left is not
+            priced.
     """
-    bill = Bill(limit)
-    token = _BILL.set(bill)
-    try:
-        yield bill
-    finally:
-        _BILL.reset(token)
+    yield from _billed(limit, paid=False)
 
 
 @contextmanager
@@ -208,12 +190,22 @@ def paying(limit: float = math.inf) -> Iterator[Bill]:
     Raises:
         Exceeded: before the first contraction with which the flops pass the limit.
     """
-    bill = Bill(limit, paid=True)
-    token = _BILL.set(bill)
-    try:
-        yield bill
-    finally:
-        _BILL.reset(token)
+    yield from _billed(limit, paid=True)
+
+
+def _billed(limit: float, paid: bool) -> Iterator[Bill]:
+    with planning(allowance(limit)) as planned:
+        bill = Bill(limit, paid, planned)
+        token = _BILL.set(bill)
+        try:
+            yield bill
+        except Overplanned:
+            raise Exceeded(bill.total()) from None
+        except Exceeded as error:
+            error.cost = replace(error.cost, weighed=bill.weighed)
+            raise
+        finally:
+            _BILL.reset(token)
 
 
 def left() -> float:
@@ -276,26 +268,21 @@ def check_limits(budget: float, memory: float) -> None:
 def check_budget(cost: Cost, flops: float, nbytes: float, what: str, instead: str) -> None:
     """Raise :class:`CostError` if ``cost`` exceeds the budget, saying what to do instead.
 
-    A lower bound that is within the budget is of something that no memory holds, and is refused as well.
+    A lower bound that is within the budget is of something that no memory holds, or that takes too long to plan, and is
+    refused as well.
     """
     if not (cost.flops > flops or cost.bytes > nbytes or cost.at_least):
         return
     said = cost.told(flops, nbytes)
     if cost.flops > flops:
-        limit = f"the budget is {_apart(_flops, cost.flops, flops)[1]}"
+        limit = f"the budget is {apart(flops_in_words, cost.flops, flops)[1]}"
     elif cost.bytes > nbytes:
-        limit = f"the budget is {_apart(_human, cost.bytes, nbytes)[1]}"
-    else:
+        limit = f"the budget is {apart(bytes_in_words, cost.bytes, nbytes)[1]}"
+    elif cost.bytes > LARGEST:
         limit = "that is more than can be held anywhere"
+    else:
+        limit = f"to find out all that it takes was given up after {cost.weighed:.0f} operations weighed"
     raise CostError(f"{what} takes {said}; {limit}. {instead}", cost)
-
-
-def rounded(count: int) -> float:
-    """A whole number as a price: infinite where no floating-point number is as large."""
-    try:
-        return float(count)
-    except OverflowError:
-        return math.inf
 
 
 def price(run: Callable[[], object], flops: float = math.inf) -> Cost:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from tnsim.algebra.planning import weigh
 from tnsim.algebra.price import Cost
 from tnsim.algebra.recipe import Recipe, Slot, Step
 
@@ -61,6 +62,7 @@ class Tape:
         Raises:
             UntapedError: if an argument is an array that comes from nowhere.
         """
+        weigh()
         single = self._is_array(value)
         arrays = [value] if single else list(value)
         known = tuple(self._known(x) for x in args), {k: self._known(x) for k, x in kwargs.items()}

@@ -16,8 +16,9 @@ from tqdm.auto import tqdm
 
 from tnsim.algebra.build import poly
 from tnsim.algebra.contract import Contraction
+from tnsim.algebra.figures import rounded
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import CostError, rounded
+from tnsim.algebra.price import CostError
 from tnsim.algebra.symmetry import free
 from tnsim.analysis.cut import mean_and_cov
 from tnsim.analysis.modes import factor_of

@@ -11,6 +11,7 @@ import autoray as ar
 
 from tnsim.algebra.contract import itemsize
 from tnsim.algebra.network import Network
+from tnsim.algebra.planning import Overplanned, planning, worth
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Cost, CostError, Exceeded, current_cap, left, price, pricing
 from tnsim.algebra.symmetrise import Form, symmetrise
@@ -31,6 +32,7 @@ _FORMS: tuple[Form, ...] = ("polarised", "dense")
 _MANY = 100  # closures; to plan more of them in slices takes longer than there is patience
 _MANY_TERMS = 64  # of a composed model; more have more closures
 _MANY_LEGS = 1024  # of a composed model; it has at least as many tensors
+_ALIKE = 2  # times the effort of the best choice, summed up order by order, is worth a closer look
 _LARGEST = 2**30  # bytes of the coefficients of one order
 
 
@@ -83,10 +85,6 @@ def _choice(chains: Sequence[Chain], law: Measure) -> tuple[Choice, bool]:
     Raises:
         Exceeded: if every form takes more than may be spent.
     """
-    degree = max(prod(f.degree for f in layers) for layers in chains)
-    enough = 10.0 ** min(
-        7 + degree / 2, 300
-    )  # comparing takes longer: composed, 4 legs have ten closures, 8 hundreds
     room, most = 2 * current_cap(), left()
     beyond: list[Cost] = []
     try:
@@ -95,14 +93,15 @@ def _choice(chains: Sequence[Chain], law: Measure) -> tuple[Choice, bool]:
         graded = []
         beyond.append(error.cost)
     best, least, large = Choice(), inf, True
-    for choice in (*graded, *(Choice(form) for form in _FORMS)):
-        if choice.form is not None and least < enough and not large:
-            break
+    for choice, about in (*graded, *((Choice(form), 0.0) for form in _FORMS)):
+        if about > _ALIKE * least and not large:
+            continue
         try:
-            if choice.form is not None and not _few_closures(chains, law, choice):
-                continue
-            cost = answer(_product, (chains, law, choice), most if large else min(least, most)).cost
-        except CostError:
+            with planning(inf if large else worth(least)):
+                if choice.form is not None and not _few_closures(chains, law, choice):
+                    continue
+                cost = answer(_product, (chains, law, choice), most if large else min(least, most)).cost
+        except (CostError, Overplanned):
             continue
         except Exceeded as error:
             beyond.append(error.cost)
@@ -161,10 +160,14 @@ def _behind(chains: Sequence[Chain], law: Measure) -> Graded:
     return state
 
 
-def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[Choice]:
+def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[tuple[Choice, float]]:
     """With every order taken from coefficients where that takes less effort than closing it leg by leg.
 
-    Orders are gone through from the highest, which is the dearest.
+    Orders are gone through from the highest, which is the dearest. How an order is closed leg by leg is weighed as long
+    as it may be worth it.
+
+    Returns:
+        Choices with about the effort that they take, the least first.
 
     Raises:
         Exceeded: as soon as no choice can take less than ``most``, or the laws of the hidden states are beyond what
@@ -182,32 +185,53 @@ def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[
 
     @cache
     def whole(k: int) -> Cost:
-        runs = (
-            partial(replace(state, states=state.states.fresh()).behind, side, f, {k})
-            for side, f in enumerate(factors)
+        found: dict[Hashable, Cost] = {}  # models of one structure have one price
+        return reduce(
+            operator.add, (_coefficients(state, side, f, k, most, found) for side, f in enumerate(factors))
         )
-        return reduce(operator.add, (price(run, most) for run in runs))
+
+    def legs(k: int, factored: tuple[bool, bool]) -> Cost:
+        own = whole(k)
+        only = Graded(state.states.fresh(), frozenset(), factored, frozenset({k}))
+        enough, worthwhile = (min(own.effort + 1, most), worth(own.effort)) if _held(own) else (most, inf)
+        with planning(worthwhile):
+            return price(partial(expect, pair, only, _keep(pair), (0, last)), enough)
 
     ways = [(False, False), (False, True), (True, True)]
-    choices, beyond = [], []
+    choices: list[tuple[Choice, float]] = []
+    beyond = []
     for factored in ways if all(p.factors is not None for p in parts) else ways[:1]:
         chosen, least = set(), Cost()
         for k in orders:
-            own = whole(k)
-            only = Graded(state.states.fresh(), frozenset(), factored, frozenset({k}))
-            enough = most if own.at_least else min(own.effort + 1, most)
-            legs = price(partial(expect, pair, only, _keep(pair), (0, last)), enough)
-            if not own.at_least and own.bytes <= _LARGEST and own.effort <= legs.effort:
+            own, other = whole(k), legs(k, factored)
+            if _held(own) and (other.at_least or own.effort <= other.effort):
                 chosen.add(k)
-            least = least + (own if k in chosen else legs)
-            if least.flops > most or (own.at_least and legs.at_least):
+            least = least + (own if k in chosen else other)
+            if least.at_least or least.flops > most:
                 beyond.append(least)
                 break
         else:
-            choices.append(Choice(None, frozenset(chosen), factored))
+            choices.append((Choice(None, frozenset(chosen), factored), least.effort))
     if not choices:
         raise Exceeded(min(beyond, key=lambda cost: cost.flops))
-    return choices
+    return sorted(choices, key=lambda choice: choice[1])
+
+
+def _coefficients(
+    state: Graded, side: int, f: Poly, k: int, most: float, found: dict[Hashable, Cost]
+) -> Cost:
+    """The price of one order of what a layer makes of the state of one model."""
+    sizes = tuple((order, ar.shape(x)) for order, x in state.states.parts[side].orders.items())
+    key = (f.signature(), sizes, state.run_of(side))
+    if key not in found:
+        alone = replace(state, states=state.states.fresh())
+        found[key] = price(partial(alone.behind, side, f, {k}), most)
+    return found[key]
+
+
+def _held(own: Cost) -> bool:
+    """Whether the coefficients of an order can be made and held."""
+    return not own.at_least and own.bytes <= _LARGEST
 
 
 def _key(chains: Sequence[Chain], law: Measure) -> Hashable:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 
 __all__ = ["outlined"]
@@ -50,7 +51,7 @@ def _elementwise(*args: Any, **kwargs: Any) -> torch.Tensor | None:
         return None
     if not _alike(tensors):
         return None
-    return _empty(torch.broadcast_shapes(*(x.shape for x in tensors)), tensors[0].dtype)
+    return _empty(np.broadcast_shapes(*(x.shape for x in tensors)), tensors[0].dtype)
 
 
 def _compared(*args: Any, **kwargs: Any) -> torch.Tensor | None:
@@ -61,14 +62,14 @@ def _compared(*args: Any, **kwargs: Any) -> torch.Tensor | None:
 def _logical(*args: Any, **kwargs: Any) -> torch.Tensor | None:
     if kwargs or not _alike(args, torch.bool):
         return None
-    return _empty(torch.broadcast_shapes(*(x.shape for x in args)), torch.bool)
+    return _empty(np.broadcast_shapes(*(x.shape for x in args)), torch.bool)
 
 
 def _where(condition: Any, *branches: Any) -> torch.Tensor | None:
     tensors = [x for x in branches if isinstance(x, torch.Tensor)]
     if len(branches) != 2 or not _alike(tensors) or not _alike([condition], torch.bool):
         return None
-    return _empty(torch.broadcast_shapes(*(x.shape for x in (condition, *tensors))), tensors[0].dtype)
+    return _empty(np.broadcast_shapes(*(x.shape for x in (condition, *tensors))), tensors[0].dtype)
 
 
 def _cat(tensors: Sequence[Any], dim: int = 0) -> torch.Tensor | None:

@@ -196,14 +196,15 @@ def _thought_through(
         tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update, _memory)
         try:
             masks = {id(empty[k]): mask for k, mask in survey.masks.items()}
-            with pricing(budget), taping(tape), _Writing(tape, device), supported(masks):
+            with pricing(budget) as bill, taping(tape), _Writing(tape, device), supported(masks):
                 result = run(*shadow)
         except (CostError, UntapedError):
             raise
         except EMPTY_ASKED as error:
             raise UntapedError(str(error)) from error
     recipe = tape.recipe(Survey(result).arrays)
-    return Answer(_priced(recipe, graph), result, run, recipe, survey.key, graph)
+    cost = replace(_priced(recipe, graph), weighed=bill.weighed)
+    return Answer(cost, result, run, recipe, survey.key, graph)
 
 
 def _memory(x: torch.Tensor) -> tuple[int, float]:
@@ -230,8 +231,10 @@ class _Writing(TorchFunctionMode):
     def __torch_function__(
         self, fn: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        named = dict(kwargs or {})
         name = getattr(fn, "__name__", "")
+        if name == "__get__" and not isinstance(value := fn(*args), torch.Tensor):
+            return value  # a shape, a dtype: nothing is done
+        named = dict(kwargs or {})
         if name in _IN_PLACE or (name.endswith("_") and not name.endswith("__")):
             raise UntapedError(f"{name} changes a tensor in place.")
         value = outlined(fn, args, named)

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 import autoray as ar
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.planning import planning
 from tnsim.algebra.price import Cost, CostError, Exceeded, capped, check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.tables import in_main_memory
@@ -32,6 +34,8 @@ from tnsim.measure.measure import Measure
 __all__ = ["cost", "inner", "moments", "product", "second_moments", "similarity"]
 
 Array = Any
+
+_PATIENCE = 80_000  # operations weighed to say what something costs: some four seconds
 
 
 def moments(
@@ -197,8 +201,8 @@ def cost(
     """What :func:`similarity` would take: flops, memory and the number of contractions. Nothing is computed.
 
     Flops and memory are within a factor of 3 of what is then spent, flops where products of matrices are what counts.
-    What takes more than ``budget`` is not planned to its end: the price is then a lower bound, ``at_least`` is true,
-    and the text says so. Too dear is an answer here, and never raises.
+    What takes more than ``budget``, or more planning than some seconds, is not planned to its end: the price is then a
+    lower bound, ``at_least`` is true, and the text says so. Too dear is an answer here, and never raises.
 
     Args:
         a: a torch module or a Network.
@@ -225,7 +229,8 @@ def cost(
     nets = comparable(a, a if b is None else b)
     with capped(memory):
         try:
-            return answer(_products, (*in_units(nets, under, None, method), method, None), budget).cost
+            with planning(_PATIENCE if budget < inf else inf):
+                return answer(_products, (*in_units(nets, under, None, method), method, None), budget).cost
         except (Exceeded, CostError) as error:
             return error.cost
 

@@ -6,7 +6,7 @@ from functools import reduce
 from math import prod
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from tnsim.algebra.term import retensor
@@ -113,7 +113,7 @@ def _together(a: Value, b: Value) -> tuple[Value, list[Any]]:
     """Both over the same output axes, and the layout of what is made from them."""
     if apart(a, b):
         raise Refusal(*APART)
-    shape = tuple(torch.broadcast_shapes(a.shape, b.shape))
+    shape = tuple(np.broadcast_shapes(a.shape, b.shape))
     like = replace(a, shape=shape, batch=a.batch + len(shape) - len(a.shape))
     if a.size == b.size == like.size and a.poly.codomain == b.poly.codomain and not a.has_axes:
         return like, [a.poly, b.poly]
@@ -123,7 +123,7 @@ def _together(a: Value, b: Value) -> tuple[Value, list[Any]]:
 
 def _beside(a: Value, c: Tensor) -> tuple[Value, Tensor]:
     """The layout of the result, and the constant for one sample."""
-    shape = tuple(torch.broadcast_shapes(a.shape, c.shape))
+    shape = tuple(np.broadcast_shapes(a.shape, c.shape))
     like = replace(a, shape=shape, batch=a.batch + len(shape) - len(a.shape))
     at = like.batch - (len(shape) - c.dim())
     c = c.to(a.poly.like.dtype)

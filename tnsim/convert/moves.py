@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def _shaped(site: Site, input: Value, other: Any) -> Value:
 
 def _broadcast(site: Site, *tensors: Any) -> tuple[Any, ...]:
     given = tuple(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], list | tuple) else tensors
-    shape = torch.broadcast_shapes(*(v.shape for v in given))
+    shape = np.broadcast_shapes(*(v.shape for v in given))
     return tuple(v.broadcast(shape) if isinstance(v, Value) else v.expand(shape) for v in given)
 
 

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations_with_replacement, islice
 from math import comb, inf, prod
 
+from tnsim.algebra.figures import rounded
 from tnsim.algebra.packed import entries
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import LARGEST, Cost, Exceeded, rounded
+from tnsim.algebra.price import LARGEST, Cost, Exceeded
 
 __all__ = ["least_behind"]
 

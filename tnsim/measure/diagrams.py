@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 
+from tnsim.algebra.planning import weigh
 from tnsim.algebra.symmetry import Tree, exchanges, leaves, orbit_key
 from tnsim.measure.orbits import orbits
 
 __all__ = ["Diagram", "diagrams"]
+
+_WEIGHED = 10  # operations weighed to list the orbits of some blocks, besides one for each
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,11 @@ def diagrams(
         >>> [d.bonds for d in diagrams((fixed(2), fixed(2)), ((2,), (2,)), True, frozenset({4}))]
         [((0, 2, 2), (1, 3, 2)), ((0, 2, 1), (0, 3, 1), (1, 2, 1), (1, 3, 1)), ((0, 3, 2), (1, 2, 2))]
     """
-    choices = [_assignments(tree, orders) for tree, orders in zip(trees, parts, strict=True)]
+    least = min(wanted, default=0)
+    choices = [
+        [c for c in _assignments(tree, orders) if sum(c[0]) >= least]
+        for tree, orders in zip(trees, parts, strict=True)
+    ]
     owner = tuple(f for f, tree in enumerate(trees) for _ in _legs(tree))
     sides = tuple(range(len(owner))) if within else owner
     found = []
@@ -81,7 +88,9 @@ def diagrams(
             weight *= count
         orders = tuple(k for given, _ in chosen for k in given)
         generators = tuple(_generators(trees, orders, exchange and numbers[0] == numbers[1]))
-        for orbit in orbits(orders, generators, sides, leave):
+        joined = orbits(orders, generators, sides, leave)
+        weigh(_WEIGHED + len(joined))
+        for orbit in joined:
             crossings = sum(m for i, j, m in orbit.pairs if owner[i] != owner[j])
             if (sum(orbit.alone) if leave else crossings) in wanted:
                 found.append(Diagram(weight * orbit.weight, orders, orbit.pairs, orbit.alone, crossings))

@@ -12,8 +12,9 @@ import quimb.tensor as qtn
 from tqdm.auto import tqdm
 
 from tnsim.algebra.contract import Contraction, zeros
+from tnsim.algebra.figures import rounded
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost, CostError, rounded, scope
+from tnsim.algebra.price import Cost, CostError, scope
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import MODEL, SIDES, identify, model_index
 from tnsim.measure.bridges import Bridges

@@ -11,9 +11,13 @@ from math import factorial, prod
 
 import numpy as np
 
+from tnsim.algebra.planning import weigh
+
 __all__ = ["MOST_GRAPHS", "count_multigraphs", "multigraphs"]
 
 MOST_GRAPHS = 400_000  # that can be listed
+
+_WEIGHED = 0.2  # operations weighed for every way of giving legs to other blocks
 
 
 def multigraphs(sizes: Sequence[int], sides: Sequence[int] | None = None, leave: bool = False) -> np.ndarray:
@@ -83,6 +87,7 @@ def _number(blocks: tuple[tuple[int, int], ...], within: bool, leave: bool) -> i
     for loops in range(size // 2 + 1 if within else 1):
         need = size - 2 * loops
         for ways, rest, missing in _spread(need, tuple(Counter(others).items()), side, within):
+            weigh(_WEIGHED)
             if leave or not missing:
                 total += ways * _number(rest, within, leave)
             if total > MOST_GRAPHS:

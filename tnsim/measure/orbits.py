@@ -15,7 +15,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tnsim.algebra.price import Cost, CostError, rounded
+from tnsim.algebra.figures import rounded
+from tnsim.algebra.price import Cost, CostError
 from tnsim.algebra.symmetry import blocks, swaps
 from tnsim.algebra.term import Term
 from tnsim.measure.multigraphs import MOST_GRAPHS, count_multigraphs, multigraphs

@@ -1,0 +1,42 @@
+"""Figures: counts, flops and bytes in words, with as many digits as are needed."""
+
+import math
+from collections.abc import Callable
+
+__all__ = ["apart", "bytes_in_words", "count_in_words", "flops_in_words", "rounded"]
+
+
+def rounded(count: int) -> float:
+    """A whole number as a price: infinite where no floating-point number is as large."""
+    try:
+        return float(count)
+    except OverflowError:
+        return math.inf
+
+
+def count_in_words(number: int) -> str:
+    """A number of things."""
+    return str(number) if number < 10**6 else f"{rounded(number):.1e}"
+
+
+def flops_in_words(count: float, digits: int = 0) -> str:
+    """Work."""
+    return f"{count:.{digits + 1}e} flops"
+
+
+def bytes_in_words(size: float, digits: int = 0) -> str:
+    """Memory."""
+    *units, last = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+    for k, unit in enumerate(units):
+        if size < 1024:
+            return f"{size:.{digits + (k > 2)}f} {unit}"
+        size /= 1024
+    return f"{size:.{digits + 1}f} {last}" if size < 1e6 else f"{size:.{digits + 1}e} {last}"
+
+
+def apart(show: Callable[[float, int], str], value: float, limit: float) -> tuple[str, str]:
+    """Both in words; where ``value`` is beyond ``limit``, with the digits that show it."""
+    digits = 0
+    while value > limit and show(value, digits) == show(limit, digits) and digits < 17:
+        digits += 1
+    return show(value, digits), show(limit, digits)
