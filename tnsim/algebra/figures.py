@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-__all__ = ["apart", "bytes_in_words", "count_in_words", "flops_in_words", "rounded"]
+__all__ = ["apart", "bytes_in_words", "count_in_words", "flops_in_words", "rounded", "time_in_words"]
 
 
 def rounded(count: int) -> float:
@@ -32,6 +32,22 @@ def bytes_in_words(size: float, digits: int = 0) -> str:
             return f"{size:.{digits + (k > 2)}f} {unit}"
         size /= 1024
     return f"{size:.{digits + 1}f} {last}" if size < 1e6 else f"{size:.{digits + 1}e} {last}"
+
+
+def time_in_words(seconds: float) -> str:
+    """Time, roughly.
+
+    Example:
+        >>> [time_in_words(x) for x in (0.004, 0.25, 40, 3000, 2e5, 1e12)]
+        ['4 ms', '0.2 s', '40 s', '50 min', '2 days', 'years']
+    """
+    if seconds < 0.1:
+        return f"{max(1, round(1e3 * seconds))} ms"
+    for size, unit in ((1, "s"), (60, "min"), (3600, "h"), (86400, "days")):
+        digits = int(seconds < 2 * size)
+        if seconds < 100 * size:
+            return f"{seconds / size:.{digits}f} {unit}"
+    return "years" if seconds > 2 * 365 * 86400 else f"{seconds / 86400:.0f} days"
 
 
 def apart(show: Callable[[float, int], str], value: float, limit: float) -> tuple[str, str]:

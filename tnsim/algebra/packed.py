@@ -78,9 +78,11 @@ def fold(x: Array, d: int, a: int, b: int) -> Array:
     if not (a and b):
         return _flat(x, 2)
     shape = (*ar.shape(x)[:-2], entries(d, a + b))
-    size = rounded(prod(shape) * comb(a + b, a))
+    ways = comb(a + b, a)
+    size = rounded(prod(shape) * ways)
     held = rounded(2 * prod(ar.shape(x)) + 2 * prod(shape)) * itemsize(x)  # both also with their axes turned
-    return performed(_folded, (x, shape[-1], _Ways(d, a, b)), shape, x, Cost(2 * size, held, 0, size))
+    cost = Cost(2 * size, held, 0, size, starts=2 * rounded(ways))
+    return performed(_folded, (x, shape[-1], _Ways(d, a, b)), shape, x, cost)
 
 
 def merge(x: Array, d: int, k: int, axis: int = -1) -> Array:

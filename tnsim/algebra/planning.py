@@ -3,10 +3,10 @@
 One rule for the whole process. Planning is counted in operations weighed, each some fifty microseconds: an operation on
 tensors that is noted, a tensor that a path search takes up, a few ways of pairing legs.
 
-* A question may weigh as much as a tenth of its budget pays for, and 60,000 operations (some two seconds) in any case. Then
+* A question may weigh as much as a tenth of its budget pays for, and 75,000 operations (some two seconds) in any case. Then
   it is given up, and refused as what takes more than the budget is.
 * What is only to find something cheaper (a better path, another form of the same) may weigh what a tenth of the effort
-  that it can save pays for, over the thirty times that a plan is used: for the next checkpoint, the next pair.
+  that it can save pays for, over the twenty times that a plan is used: for the next checkpoint, the next pair.
 
 Operations are counted and not seconds, so that what is refused does not depend on the machine or on what else it does.
 """
@@ -32,8 +32,9 @@ FLOPS_PER_WEIGHED = 2.5e6  # that can be done while one operation is weighed
 MOST_SEARCHED = 20_000  # operations weighed to find the path of one contraction
 
 _SHARE = 0.1  # of what is spent, or saved
-_USES = 30  # of a plan
-_LEAST = 60_000  # operations weighed that every question may take
+_SPARED = 0.33  # of what a question may weigh, for what is only to find something cheaper
+_USES = 20  # of a plan
+_LEAST = 75_000  # operations weighed that every question may take
 
 
 class Overplanned(Exception):
@@ -109,6 +110,17 @@ def room() -> float:
     """How many operations more may be weighed."""
     now = _PLANNING.get()
     return inf if now is None else now.limit - now.weighed
+
+
+def reserve() -> float:
+    """A part of what may be weighed still: to be left for what has to be done in any case."""
+    left = room()
+    return (1 - _SPARED) * left if left < inf else 0.0
+
+
+def spare(effort: float, reserved: float) -> float:
+    """As :func:`worth`, without touching the reserve."""
+    return max(0.0, min(worth(effort), room() - reserved))
 
 
 def allowance(budget: float) -> float:

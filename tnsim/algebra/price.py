@@ -7,9 +7,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from numbers import Real
 
-from tnsim.algebra.figures import apart, bytes_in_words, count_in_words, flops_in_words
+from tnsim.algebra.figures import apart, bytes_in_words, count_in_words, flops_in_words, time_in_words
 from tnsim.algebra.planning import Overplanned, Planning, allowance, planning
 from tnsim.algebra.shown import Shown
+from tnsim.algebra.speed import Machine, speed
 
 __all__ = [
     "FLOPS_PER_START",
@@ -35,6 +36,8 @@ FLOPS_PER_WRITE = 200  # of the order of a processor's arithmetic throughput ove
 
 FLOPS_PER_START = 1e6  # flops that take as long as it takes to start one operation
 
+_USUAL = ("numpy", "float64", "cpu")
+
 LARGEST = 2.0**60  # bytes of one array; no memory holds more, and sizes beyond can't be told to a backend
 
 
@@ -49,6 +52,8 @@ class Cost(Shown):
         writes: numbers written to memory on the way.
         at_least: whether these are lower bounds: what is beyond a limit is not priced to its end.
         weighed: operations that were weighed in order to find this out (:mod:`tnsim.algebra.planning`).
+        starts: operations on arrays that are started, however small.
+        machine: the kind of arrays, and where they lie, if that is known.
     """
 
     flops: float = 0.0
@@ -57,11 +62,18 @@ class Cost(Shown):
     writes: float = 0.0
     at_least: bool = False
     weighed: float = 0.0
+    starts: float = 0.0
+    machine: Machine | None = None
+
+    @property
+    def seconds(self) -> float:
+        """About how long it takes here, within a factor of three for most questions. Asking measures the machine, once."""
+        return speed(self.machine or _USUAL).seconds(self.flops, self.writes, self.starts)
 
     @property
     def effort(self) -> float:
-        """Flops and memory traffic in one number, to choose between forms: a write takes as long as many flops."""
-        return self.flops + FLOPS_PER_WRITE * self.writes
+        """All in one number, to choose between forms: a write takes as long as some flops, a start as many more."""
+        return self.flops + FLOPS_PER_WRITE * self.writes + FLOPS_PER_START * self.starts
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(
@@ -71,6 +83,8 @@ class Cost(Shown):
             self.writes + other.writes,
             self.at_least or other.at_least,
             self.weighed + other.weighed,
+            self.starts + other.starts,
+            self.machine or other.machine,
         )
 
     def __str__(self) -> str:
@@ -79,7 +93,9 @@ class Cost(Shown):
     def told(self, flops: float = math.inf, nbytes: float = math.inf) -> str:
         """The price in words, with as many digits as tell it from a limit that it is beyond."""
         work, room = apart(flops_in_words, self.flops, flops)[0], apart(bytes_in_words, self.bytes, nbytes)[0]
-        return f"{'at least ' * self.at_least}{count_in_words(self.contractions)} contractions, {work} and {room}"
+        least = "at least " * self.at_least
+        time = f"{least or 'about '}{time_in_words(self.seconds)} here"
+        return f"{least}{count_in_words(self.contractions)} contractions, {work} and {room}: {time}"
 
 
 class CostError(RuntimeError):
@@ -273,7 +289,7 @@ def check_budget(cost: Cost, flops: float, nbytes: float, what: str, instead: st
     """
     if not (cost.flops > flops or cost.bytes > nbytes or cost.at_least):
         return
-    said = cost.told(flops, nbytes)
+    said = f"takes {cost.told(flops, nbytes)}"
     if cost.flops > flops:
         limit = f"the budget is {apart(flops_in_words, cost.flops, flops)[1]}"
     elif cost.bytes > nbytes:
@@ -281,8 +297,9 @@ def check_budget(cost: Cost, flops: float, nbytes: float, what: str, instead: st
     elif cost.bytes > LARGEST:
         limit = "that is more than can be held anywhere"
     else:
-        limit = f"to find out all that it takes was given up after {cost.weighed:.0f} operations weighed"
-    raise CostError(f"{what} takes {said}; {limit}. {instead}", cost)
+        said = f"takes so much to plan that it was given up after {cost.weighed:.0f} operations were weighed"
+        limit = f"so far {cost.told()}" if cost.contractions else "nothing is known of its price"
+    raise CostError(f"{what} {said}; {limit}. {instead}", cost)
 
 
 def price(run: Callable[[], object], flops: float = math.inf) -> Cost:

@@ -155,8 +155,14 @@ class Recipe:
     def cost(self) -> Cost:
         """The price. The bytes are those held at once on the way, besides the arrays given."""
         costs = [step.cost for step in self.steps]
-        flops, writes = sum(c.flops for c in costs), sum(c.writes for c in costs)
-        return Cost(flops, self._peak, sum(c.contractions for c in costs), writes)
+        return Cost(
+            sum(c.flops for c in costs),
+            self._peak,
+            sum(c.contractions for c in costs),
+            sum(c.writes for c in costs),
+            starts=sum(c.starts or 1 for c in costs),
+            machine=next((c.machine for c in costs if c.machine), None),
+        )
 
     @cached_property
     def whole(self) -> float:

@@ -100,6 +100,11 @@ class Sliced:
         return self._price[1]
 
     @property
+    def starts(self) -> float:
+        """Operations started."""
+        return self._price[2]
+
+    @property
     def effort(self) -> float:
         """What it takes, weighed as in :attr:`Cost.effort`, with the start of every operation."""
         flops, writes, starts = self._price
@@ -118,7 +123,7 @@ class Sliced:
         """Flops, numbers written, operations."""
         if not self.steps:
             writes = self.tree.contract_stats()["write"]
-            return 2.0 * self.tree.contraction_cost(), float(writes), float(self.tree.N)
+            return 2.0 * self.tree.contraction_cost(), float(writes), max(1.0, self.tree.N - 1.0)
         return self._priced(self.steps, self.tree.size_dict)
 
     def _priced(self, steps: Steps, sizes: Sizes) -> tuple[float, float, float]:

@@ -9,6 +9,7 @@ from typing import Any
 import autoray as ar
 import quimb.tensor as qtn
 
+from tnsim.algebra.planning import weigh
 from tnsim.algebra.shown import Shown
 from tnsim.algebra.symmetry import Branch, Tree, fixed, graft, shifted
 from tnsim.algebra.wires import (
@@ -136,6 +137,7 @@ class Term(Shown):
     def _spelt(self, mapping: Mapping[str, str]) -> "Term":
         if not mapping:
             return self
+        weigh(1 + len(self.tensors) / 4)
         return replace(
             self,
             tensors=tuple(retensor(t, inds=rename(t.inds, mapping)) for t in self.tensors),

@@ -182,8 +182,8 @@ def best_size(
 
 
 def _effort(cost: Cost, recipe: Recipe | None) -> float:
-    """With what it takes to start so many operations; where there is no recipe, one has to think as well."""
-    return cost.effort + FLOPS_PER_START * (_THOUGHT if recipe is None else len(recipe.steps))
+    """Where there is no recipe, one has to think as well."""
+    return cost.effort + FLOPS_PER_START * (_THOUGHT if recipe is None else 0)
 
 
 # ---------------------------------------------------------------------- what is written down

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import quimb.tensor as qtn
@@ -11,15 +11,16 @@ import torch
 
 from tnsim.algebra.derivative import jacobian
 from tnsim.algebra.network import Network
+from tnsim.algebra.planning import planning, worth
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import price
+from tnsim.algebra.price import check_budget, price
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.symmetrise import Form, symmetrise
 from tnsim.algebra.term import Term, fresh
 from tnsim.algebra.wires import space
 from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
-from tnsim.analysis.problem import Method, Problem, has_cheaper, priced
+from tnsim.analysis.problem import CHEAPER, SMALLER, Method, Problem, has_cheaper, priced
 from tnsim.analysis.shares import slope
 from tnsim.analysis.similarity import second_moments
 from tnsim.analysis.units import in_units
@@ -175,8 +176,16 @@ def _gram_of(
 
     best = 0
     if len(candidates) > 1:
-        bills = [price(partial(run, k), budget).effort for k in range(len(candidates))]
-        best = bills.index(min(bills))
+        bills = [price(partial(run, 0), budget)]
+        for k in range(1, len(candidates)):
+            least = min(bill.effort for bill in bills if not bill.at_least) if not bills[0].at_least else inf
+            with planning(worth(least)):
+                bills.append(price(partial(run, k), budget))
+        best = min(range(len(bills)), key=lambda k: (bills[k].at_least, bills[k].effort))
+        if bills[best].at_least:
+            check_budget(
+                bills[best], budget / 3, memory, what, CHEAPER if has_cheaper(under, method) else SMALLER
+            )
     with torch.enable_grad():
         value = priced(partial(run, best), what, budget / 3, memory, has_cheaper(under, method))
         gram = slope(value.mantissa, weights)

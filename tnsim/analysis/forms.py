@@ -11,7 +11,7 @@ import autoray as ar
 
 from tnsim.algebra.contract import itemsize
 from tnsim.algebra.network import Network
-from tnsim.algebra.planning import Overplanned, planning, worth
+from tnsim.algebra.planning import Overplanned, planning, reserve, spare
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Cost, CostError, Exceeded, current_cap, left, price, pricing
 from tnsim.algebra.symmetrise import Form, symmetrise
@@ -33,6 +33,7 @@ _MANY = 100  # closures; to plan more of them in slices takes longer than there 
 _MANY_TERMS = 64  # of a composed model; more have more closures
 _MANY_LEGS = 1024  # of a composed model; it has at least as many tensors
 _ALIKE = 2  # times the effort of the best choice, summed up order by order, is worth a closer look
+_HELD = 4  # times the memory of the largest order is enough for all
 _LARGEST = 2**30  # bytes of the coefficients of one order
 
 
@@ -85,19 +86,25 @@ def _choice(chains: Sequence[Chain], law: Measure) -> tuple[Choice, bool]:
     Raises:
         Exceeded: if every form takes more than may be spent.
     """
-    room, most = 2 * current_cap(), left()
+    room, most, reserved = 2 * current_cap(), left(), reserve()
     beyond: list[Cost] = []
     try:
-        graded = _graded_choices(chains, law, most)
+        graded = _graded_choices(chains, law, most, reserved)
     except Exceeded as error:
         graded = []
         beyond.append(error.cost)
     best, least, large = Choice(), inf, True
-    for choice, about in (*graded, *((Choice(form), 0.0) for form in _FORMS)):
-        if about > _ALIKE * least and not large:
+    if (
+        graded and _HELD * graded[0][1].bytes <= room
+    ):  # what nothing comes near to need not be looked at closely
+        first, *others = graded
+        if all(cost.effort > _ALIKE * first[1].effort for _, cost in others):
+            best, least, large, graded = first[0], first[1].effort, False, []
+    for choice, about in (*graded, *((Choice(form), Cost()) for form in _FORMS)):
+        if about.effort > _ALIKE * least and not large:
             continue
         try:
-            with planning(inf if large else worth(least)):
+            with planning(inf if large else spare(least, reserved)):
                 if choice.form is not None and not _few_closures(chains, law, choice):
                     continue
                 cost = answer(_product, (chains, law, choice), most if large else min(least, most)).cost
@@ -160,14 +167,22 @@ def _behind(chains: Sequence[Chain], law: Measure) -> Graded:
     return state
 
 
-def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[tuple[Choice, float]]:
+def _graded_choices(
+    chains: Sequence[Chain], law: Measure, most: float, reserved: float
+) -> list[tuple[Choice, Cost]]:
     """With every order taken from coefficients where that takes less effort than closing it leg by leg.
 
     Orders are gone through from the highest, which is the dearest. How an order is closed leg by leg is weighed as long
     as it may be worth it.
 
+    Args:
+        chains: layers of every model.
+        law: of what they read.
+        most: flops that may be spent.
+        reserved: operations weighed that are left for what has to be done in any case.
+
     Returns:
-        Choices with about the effort that they take, the least first.
+        Choices with about what they take, the least effort first.
 
     Raises:
         Exceeded: as soon as no choice can take less than ``most``, or the laws of the hidden states are beyond what
@@ -190,15 +205,18 @@ def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[
             operator.add, (_coefficients(state, side, f, k, most, found) for side, f in enumerate(factors))
         )
 
+    choices: list[tuple[Choice, Cost]] = []
+
     def legs(k: int, factored: tuple[bool, bool]) -> Cost:
         own = whole(k)
         only = Graded(state.states.fresh(), frozenset(), factored, frozenset({k}))
-        enough, worthwhile = (min(own.effort + 1, most), worth(own.effort)) if _held(own) else (most, inf)
-        with planning(worthwhile):
+        enough, gain = (min(own.effort + 1, most), own.effort) if _held(own) else (most, inf)
+        if choices:  # there is one already
+            gain = min(gain, choices[0][1].effort)
+        with planning(inf if gain == inf else spare(gain, reserved)):
             return price(partial(expect, pair, only, _keep(pair), (0, last)), enough)
 
     ways = [(False, False), (False, True), (True, True)]
-    choices: list[tuple[Choice, float]] = []
     beyond = []
     for factored in ways if all(p.factors is not None for p in parts) else ways[:1]:
         chosen, least = set(), Cost()
@@ -211,10 +229,10 @@ def _graded_choices(chains: Sequence[Chain], law: Measure, most: float) -> list[
                 beyond.append(least)
                 break
         else:
-            choices.append((Choice(None, frozenset(chosen), factored), least.effort))
+            choices.append((Choice(None, frozenset(chosen), factored), least))
     if not choices:
         raise Exceeded(min(beyond, key=lambda cost: cost.flops))
-    return sorted(choices, key=lambda choice: choice[1])
+    return sorted(choices, key=lambda choice: choice[1].effort)
 
 
 def _coefficients(

@@ -51,7 +51,7 @@ def _elementwise(*args: Any, **kwargs: Any) -> torch.Tensor | None:
         return None
     if not _alike(tensors):
         return None
-    return _empty(np.broadcast_shapes(*(x.shape for x in tensors)), tensors[0].dtype)
+    return _together(tensors, tensors[0].dtype)
 
 
 def _compared(*args: Any, **kwargs: Any) -> torch.Tensor | None:
@@ -62,14 +62,14 @@ def _compared(*args: Any, **kwargs: Any) -> torch.Tensor | None:
 def _logical(*args: Any, **kwargs: Any) -> torch.Tensor | None:
     if kwargs or not _alike(args, torch.bool):
         return None
-    return _empty(np.broadcast_shapes(*(x.shape for x in args)), torch.bool)
+    return _together(args, torch.bool)
 
 
 def _where(condition: Any, *branches: Any) -> torch.Tensor | None:
     tensors = [x for x in branches if isinstance(x, torch.Tensor)]
     if len(branches) != 2 or not _alike(tensors) or not _alike([condition], torch.bool):
         return None
-    return _empty(np.broadcast_shapes(*(x.shape for x in (condition, *tensors))), tensors[0].dtype)
+    return _together((condition, *tensors), tensors[0].dtype)
 
 
 def _cat(tensors: Sequence[Any], dim: int = 0) -> torch.Tensor | None:
@@ -113,6 +113,14 @@ def _alike(tensors: Sequence[Any], dtype: torch.dtype | None = None) -> bool:
         return False
     kinds = {x.dtype for x in tensors}
     return kinds == {dtype} if dtype else len(kinds) == 1 and tensors[0].dtype.is_floating_point
+
+
+def _together(tensors: Sequence[torch.Tensor], dtype: torch.dtype) -> torch.Tensor | None:
+    """What is made of tensors entry by entry."""
+    try:
+        return _empty(np.broadcast_shapes(*(x.shape for x in tensors)), dtype)
+    except ValueError:
+        return None  # for torch to refuse
 
 
 def _empty(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

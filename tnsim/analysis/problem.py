@@ -26,7 +26,9 @@ from tnsim.measure.outputs import each_axis
 
 __all__ = [
     "BUDGET",
+    "CHEAPER",
     "MEMORY",
+    "SMALLER",
     "Method",
     "Model",
     "Problem",
@@ -45,8 +47,8 @@ Method = Literal["exact", "layerwise"]
 BUDGET = 1e12  # flops: some twenty seconds on two cores
 MEMORY = 4.0 * 2**30  # bytes of intermediate tensors
 
-_CHEAPER = 'Raise budget=, or use method="layerwise" (approximate).'
-_SMALLER = "Raise budget= or memory=, or compare fewer or smaller layers."
+CHEAPER = 'Raise budget=, or use method="layerwise" (approximate).'
+SMALLER = "Raise budget= or memory=, or compare fewer or smaller layers."
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +253,7 @@ def priced(
         CostError: with the price and what to do instead.
     """
     check_limits(budget, memory)
-    instead = _CHEAPER if cheaper else _SMALLER
+    instead = CHEAPER if cheaper else SMALLER
     with capped(memory):
         try:
             found, arrays = (None, None) if given is None else answered(run, given, budget, progress)

@@ -16,8 +16,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 from tqdm.auto import tqdm
 
-from tnsim.algebra.price import Cost, CostError, current_cap, pricing
+from tnsim.algebra.price import Cost, CostError, Exceeded, current_cap, pricing
 from tnsim.algebra.recipe import Recipe
+from tnsim.algebra.speed import Machine
 from tnsim.algebra.support import supported
 from tnsim.algebra.tape import Tape, UntapedError, current_tape, taping
 from tnsim.analysis.outlines import outlined
@@ -198,12 +199,15 @@ def _thought_through(
             masks = {id(empty[k]): mask for k, mask in survey.masks.items()}
             with pricing(budget) as bill, taping(tape), _Writing(tape, device), supported(masks):
                 result = run(*shadow)
+        except Exceeded as error:
+            error.cost = replace(error.cost, machine=_machine(survey.arrays, device))
+            raise
         except (CostError, UntapedError):
             raise
         except EMPTY_ASKED as error:
             raise UntapedError(str(error)) from error
     recipe = tape.recipe(Survey(result).arrays)
-    cost = replace(_priced(recipe, graph), weighed=bill.weighed)
+    cost = replace(_priced(recipe, graph), weighed=bill.weighed, machine=_machine(survey.arrays, device))
     return Answer(cost, result, run, recipe, survey.key, graph)
 
 
@@ -219,6 +223,12 @@ def _device(arrays: Sequence[torch.Tensor]) -> torch.device:
     if len(devices) > 1:
         raise UntapedError(f"tensors lie on several devices: {sorted(map(str, devices))}.")
     return devices.pop() if devices else torch.device("meta")
+
+
+def _machine(arrays: Sequence[torch.Tensor], device: torch.device) -> Machine:
+    """What computes."""
+    kinds = [str(x.dtype).removeprefix("torch.") for x in arrays if x.dtype.is_floating_point]
+    return ("torch", kinds[0] if kinds else "float64", "cpu" if device.type == "meta" else str(device))
 
 
 class _Writing(TorchFunctionMode):

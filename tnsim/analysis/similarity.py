@@ -35,7 +35,7 @@ __all__ = ["cost", "inner", "moments", "product", "second_moments", "similarity"
 
 Array = Any
 
-_PATIENCE = 80_000  # operations weighed to say what something costs: some four seconds
+_PATIENCE = 100_000  # operations weighed to say what something costs: some three seconds
 
 
 def moments(

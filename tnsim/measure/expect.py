@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from tnsim.algebra.contract import Contraction, zeros
 from tnsim.algebra.figures import rounded
+from tnsim.algebra.planning import weigh
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Cost, CostError, scope
 from tnsim.algebra.term import Term
@@ -27,6 +28,8 @@ __all__ = ["MOST_CLOSURES", "Keep", "count_closures", "expect", "placed", "plan"
 
 Array = Any
 MOST_CLOSURES = MOST_ORBITS
+
+_WEIGHED = 2  # operations weighed for a pair of terms
 
 
 def plan(
@@ -120,6 +123,7 @@ def _choices(
     whole = "all" in each_axis(keep, len(factors[0].codomain))
     self_pair = len(factors) == 2 and factors[0] is factors[1] and sides[0] == sides[1] and not whole
     for numbers in product(*(range(len(f.terms)) for f in factors)):
+        weigh(_WEIGHED)
         if not self_pair:
             yield numbers, 1, False
         elif numbers[0] <= numbers[1]:

@@ -86,7 +86,7 @@ def _values(
     like = arrays[-1]
     shape = (plan.combinations * plan.targets, *plan.shape)
     size = 8.0 * plan.numbers()
-    cost = Cost(plan.flops(), size, 1, plan.flops() / 30)
+    cost = Cost(plan.flops(), size, 1, plan.flops() / 30, starts=plan.starts())
     total = performed(_run, (plan, arrays), shape, like, cost)
     at = 0
     for one in asked:
