@@ -10,13 +10,18 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction
+from tnsim.algebra.figures import rounded
+from tnsim.algebra.planning import weigh
+from tnsim.algebra.price import CostError
 from tnsim.algebra.term import Term, aligned, retensor
 from tnsim.algebra.wires import MODEL, index
 
-__all__ = ["collect"]
+__all__ = ["affordable", "collect"]
 
 Array = Any
 
+_MOST_TERMS = 2**13  # of a product or a composition
+_WEIGHED = 3  # operations weighed for a term
 _SMALL = 10_000  # entries; below this a dense matrix is always worth having
 
 
@@ -196,3 +201,18 @@ def _without(tensors: Sequence[qtn.Tensor], gone: Sequence[qtn.Tensor]) -> tuple
 
 def _same(x: qtn.Tensor, y: qtn.Tensor) -> bool:
     return x.data is y.data and x.inds == y.inds
+
+
+def affordable(many: int, what: str) -> None:
+    """Refuse a sum of too many terms before they are made, and note that they are weighed.
+
+    Raises:
+        CostError: with their number, and the limit.
+    """
+    if many > _MOST_TERMS:
+        number = f"{many}" if many < 10**6 else f"{rounded(many):.1e}"
+        raise CostError(
+            f"{what} has {number} terms; the limit is {_MOST_TERMS}. Compose fewer layers, or ask about a Network of "
+            "them: its layers are not multiplied out."
+        )
+    weigh(_WEIGHED * many)

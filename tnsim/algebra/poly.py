@@ -11,11 +11,8 @@ from typing import Any, Union
 import autoray as ar
 import quimb.tensor as qtn
 
-from tnsim.algebra.collect import collect
+from tnsim.algebra.collect import affordable, collect
 from tnsim.algebra.contract import Contraction
-from tnsim.algebra.figures import rounded
-from tnsim.algebra.planning import weigh
-from tnsim.algebra.price import CostError
 from tnsim.algebra.shown import Shown
 from tnsim.algebra.symmetry import count_labellings, labellings
 from tnsim.algebra.term import Term, canonical, compose, multiply, picked, retensor
@@ -23,9 +20,6 @@ from tnsim.algebra.units import Units
 from tnsim.algebra.wires import BATCH, MODEL, WireError, output_leg
 
 __all__ = ["Axes", "ComposeError", "Poly", "identity"]
-
-_MOST_TERMS = 2**13  # of a product or a composition
-_WEIGHED = 3  # operations weighed for a term
 
 Array = Any
 Axes = tuple[tuple[str, int], ...]  # (space, size) pairs, e.g. (("d", 64),) or (("s", 4), ("d", 64))
@@ -120,7 +114,7 @@ class Poly(Shown):
             return replace(self, terms=terms).having(self.units and self.units.each(lambda f: f * other))
         self._same(other, "*")
         spaces = [s for s, _ in self.domain]
-        _affordable(len(self.terms) * len(other.terms), "a product")
+        affordable(len(self.terms) * len(other.terms), "a product")
         products = (canonical(multiply(a, b), spaces) for a, b in product(self.terms, other.terms))
         found = replace(self, terms=collect(products))
         if len(self.domain) == len(self.codomain) == 1 and self.degree and other.degree:
@@ -145,7 +139,7 @@ class Poly(Shown):
             )
         spaces = [s for s, _ in inner.domain]
         many = sum(count_labellings(t.tree, len(inner.terms)) for t in self.terms)
-        _affordable(many, f"a composition of degree {self.degree} with {len(inner.terms)} terms")
+        affordable(many, f"a composition of degree {self.degree} with {len(inner.terms)} terms")
         terms = (
             canonical(compose(t, [inner.terms[k] for k in choice]), spaces).scaled(count)
             for t in self.terms
@@ -307,16 +301,6 @@ def identity(domain: Axes, like: Array) -> Poly:
         for ix, (_, n) in zip(out, domain, strict=True)
     )
     return Poly((Term(tuple(ones), (out,), out),), domain, domain)
-
-
-def _affordable(many: int, what: str) -> None:
-    """Refuse too many terms, and note that they are weighed."""
-    if many > _MOST_TERMS:
-        raise CostError(
-            f"{what} has {many if many < 10**6 else f'{rounded(many):.1e}'} terms; the limit is {_MOST_TERMS}. Compose "
-            "fewer layers, or ask about a Network of them: its layers are not multiplied out."
-        )
-    weigh(_WEIGHED * many)
 
 
 def _show(axes: Axes) -> str:
