@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -14,14 +15,15 @@ from tnsim.algebra.notes import noted
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, check_budget, check_limits
 from tnsim.algebra.scaled import Scaled
-from tnsim.algebra.shown import Plotted
 from tnsim.algebra.stacking import stack
 from tnsim.algebra.tables import in_order
 from tnsim.analysis.blocks import best_size, planned
 from tnsim.analysis.fingerprint import fingerprint
-from tnsim.analysis.keeping import Kept
+from tnsim.analysis.gramdraws import sampled_gram
+from tnsim.analysis.matrix import Gram
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
 from tnsim.analysis.resume import Layout, Saved
+from tnsim.analysis.sampled import Options, check_error, exactly
 from tnsim.analysis.sizes import check_range, out_of_range
 from tnsim.analysis.units import in_units
 from tnsim.measure.gaussian import Gaussian
@@ -33,122 +35,6 @@ __all__ = ["Gram", "gram"]
 Array = Any
 
 
-@dataclass(frozen=True, eq=False)
-class Gram(Plotted, Kept):
-    """Inner products of N models with each other.
-
-    Attributes:
-        mantissas: shape ``(n_out, N, N)``: inner products for every output apart, in units of their models. Shape
-            ``(1, N, N)`` for the whole, where outputs were not asked for.
-        labels: one for every model.
-        under: the law of the input.
-        method: ``"exact"`` or ``"layerwise"``.
-        apart: whether outputs are apart.
-        units: shape ``(N,)``: ⟨f_i, f_j⟩ is a mantissa times 2^(u_i + u_j). Similarities are those of mantissas, so
-            models may be larger or smaller than their dtype can say. 0 for inner products as they are.
-        notes: what is not exact in the models themselves, by name.
-    """
-
-    mantissas: Array
-    labels: tuple[Any, ...]
-    under: Measure
-    method: Method
-    apart: bool = True
-    units: Array = 0.0
-    notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __repr__(self) -> str:
-        outputs = f"{ar.shape(self.mantissas)[0]} outputs" if self.apart else "outputs together"
-        said = f"Gram({len(self)} models, {outputs}, {self.under!r}, {self.method})"
-        return "\n".join([said, *(f"  approximation: {note}" for note in self.notes)])
-
-    @property
-    def products(self) -> Array:
-        """Inner products ⟨f_i, f_j⟩, shape ``(n_out, N, N)``; they add up to :attr:`matrix`.
-
-        Raises:
-            ScaleError: if one does not fit into the dtype.
-        """
-        return ar.do("stack", [self._scaled(m).value("an inner product") for m in self.mantissas], axis=0)
-
-    @property
-    def matrix(self) -> Array:
-        """The Gram matrix itself, shape ``(N, N)``: inner products summed over outputs.
-
-        Raises:
-            ScaleError: if an entry does not fit into the dtype.
-        """
-        return self._scaled(self._of(None)).value("an inner product")
-
-    def similarity(self, output: int | None = None) -> Array:
-        """Cosines, shape ``(N, N)``; of one output if given. A zero model gives nan.
-
-        Raises:
-            ScaleError: if a norm overflowed or underflowed on the way.
-        """
-        return _cosine(self._of(output))
-
-    def slices(self) -> Array:
-        """Cosines of every output apart, shape ``(n_out, N, N)``."""
-        self._check_apart()
-        return _cosine(self.mantissas)
-
-    def distance(self, output: int | None = None) -> Array:
-        """‖f_i − f_j‖ in function space, shape ``(N, N)``; of one output if given.
-
-        A squared distance is a difference of inner products. So distances below √ε of the norms (1.5e-8 in float64,
-        3.5e-4 in float32) are rounding, and may be zero; at zero their gradient is zero. The norm of
-        ``difference(a, b)`` has the same floor.
-
-        Raises:
-            ScaleError: if one does not fit into the dtype.
-        """
-        return self.scaled_distance(output).value("a distance")
-
-    def scaled_distance(self, output: int | None = None) -> Scaled:
-        """As :meth:`distance`, as mantissa and power of two, which fit in any case."""
-        g = self._of(output)
-        d = ar.do("diagonal", g)
-        twice = 2 * self.units + g * 0
-        mine = Scaled(d[:, None] + g * 0, ar.do("transpose", twice, (1, 0)))
-        other = Scaled(d[None, :] + g * 0, twice)
-        return Scaled.total([(1.0, mine), (1.0, other), (-2.0, self._scaled(g))]).root()
-
-    def centred(self, output: int | None = None) -> Scaled:
-        """⟨f_i − f̄, f_j − f̄⟩ with the mean f̄ of all models, in the units of the largest, shape ``(N, N)``."""
-        g = self._of(output)
-        units = self.units + ar.do("diagonal", g) * 0
-        top = ar.do("max", units)
-        m = self._scaled(g).at(2 * top)
-        m = m - ar.do("mean", m, axis=0) - ar.do("mean", m, axis=1)[:, None] + ar.do("mean", m)
-        return Scaled(m, 2 * top)
-
-    def squares(self, output: int | None = None) -> Scaled:
-        """⟨f_i, f_i⟩ as mantissa and power of two, shape ``(N,)``."""
-        d = ar.do("diagonal", self._of(output))
-        return Scaled(d, 2 * self.units + d * 0)
-
-    def _scaled(self, g: Array) -> Scaled:
-        units = self.units + ar.do("diagonal", g) * 0
-        return Scaled(g, units[:, None] + units[None, :])
-
-    def _of(self, output: int | None) -> Array:
-        """Mantissas of one output, or of all together."""
-        if output is None:
-            return ar.do("sum", self.mantissas, axis=0)
-        self._check_apart()
-        if not -len(self.mantissas) <= output < len(self.mantissas):
-            raise IndexError(f"output {output} of {len(self.mantissas)}.")
-        return self.mantissas[output]
-
-    def _check_apart(self) -> None:
-        if not self.apart:
-            raise ValueError("outputs were summed up on the way; ask for them with gram(..., slices=True).")
-
-
 def gram(
     models: Sequence[Model],
     *,
@@ -158,6 +44,8 @@ def gram(
     slices: bool = True,
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Gram:
@@ -178,6 +66,10 @@ def gram(
             wholes.
         budget: flops that may be spent on the whole matrix.
         memory: bytes that intermediate tensors may take, those included that are kept from pair to pair.
+        error: a standard error that will do for every similarity. Then the matrix is exact where the price is within the
+            budget, else from draws that suit the models, the same for all of them: N evaluations instead of N² pairs.
+            ``gram.estimate()`` has all errors.
+        seed: of the draws.
         progress: show a bar if it takes more than two seconds.
         checkpoint: a file that keeps finished blocks. Called again with the same arguments after an
             interruption, only the others are computed, with the same result to the last bit (given the same
@@ -186,6 +78,7 @@ def gram(
 
     Raises:
         CostError: if it would take more than the budget.
+        SamplingError: if the error asked for cannot be had, or not be trusted.
         ValueError: if the list is empty, models do not fit together, or the checkpoint is of other models or another
             law, is damaged, is used by another process, or cannot be written (an ``OSError`` as well).
 
@@ -198,20 +91,29 @@ def gram(
     check_limits(budget, memory)
     given = _unpacked(models)
     asked = Gaussian() if under is None else under
-    nets, law, exponents = in_units(given, asked, None, method)
-    names = tuple(getattr(models, "labels", range(len(nets))) if labels is None else labels)
-    if len(names) != len(nets):
-        raise ValueError(f"{len(names)} labels for {len(nets)} models.")
-    if len({net.codomain for net in nets}) > 1:
-        shapes = [net.polys[-1].out_shape for net in nets]
+    names = tuple(getattr(models, "labels", range(len(given))) if labels is None else labels)
+    if len(names) != len(given):
+        raise ValueError(f"{len(names)} labels for {len(given)} models.")
+    if len({net.codomain for net in given}) > 1:
+        shapes = [net.polys[-1].out_shape for net in given]
         raise ValueError(f"a Gram matrix needs models with the same outputs; got {shapes}.")
+    if error is not None:
+        check_error(error, method)
+        limits: dict[str, Any] = {"budget": budget, "memory": memory, "progress": progress}
+        exact = partial(
+            gram, given, under=under, labels=names, slices=slices, checkpoint=checkpoint, **limits
+        )
+        if (found := exactly(exact, under)) is not None:
+            return found
+        return sampled_gram(given, names, slices, Options(under, None, error, seed, **limits), checkpoint)
+    nets, law, exponents = in_units(given, asked, None, method)
     keep: Keep = "diagonal" if slices else "sum"
     groups: dict[Any, list[int]] = {}
     for i, net in enumerate(nets):
         groups.setdefault(net.signature(), []).append(i)
 
     parts = []
-    limits = (
+    bounds = (
         budget,
         memory,
         f"this Gram matrix ({method})",
@@ -223,10 +125,10 @@ def gram(
             size = best_size(nets[members[0]], len(members), law, method, memory, kept, keep, budget)
             parts += [_stacked(members[k : k + size], nets, exponents) for k in range(0, len(members), size)]
         plan = planned([part.net for part in parts], law, method, memory, keep, budget)
-    except Exceeded as error:
-        check_budget(error.cost, *limits)
+    except Exceeded as exceeded:
+        check_budget(exceeded.cost, *bounds)
         raise
-    check_budget(plan.cost, *limits)
+    check_budget(plan.cost, *bounds)
 
     key, layout = "", _layout(parts, () if checkpoint is None else plan.blocks, slices)
     if checkpoint is not None:
@@ -292,14 +194,6 @@ def _layout(parts: "Sequence[_Part]", pairs: Iterable[tuple[int, int]], slices: 
     outputs = prod(net.polys[-1].out_shape) if slices else 1
     sizes = [len(part.members) for part in parts]
     return {f"{i}-{j}": {"products": ((sizes[i], sizes[j], outputs + 2), net.dtype)} for i, j in pairs}
-
-
-def _cosine(g: Array) -> Array:
-    """Norms are divided one after the other: their product may overflow where they do not."""
-    squares = ar.do("diagonal", g, axis1=-2, axis2=-1)
-    check_range(squares, "a model", "its cosines")
-    norm = squares**0.5
-    return g / norm[..., :, None] / norm[..., None, :]
 
 
 def _unpacked(models: Sequence[Model]) -> tuple[Network, ...]:

@@ -1,27 +1,16 @@
 """CKA, Procrustes and CCA from weights: how alike two representations are, whatever their bases."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from math import prod
+from functools import partial
 from typing import Any, Literal
 
-import autoray as ar
-import quimb.tensor as qtn
 import torch
 
-from tnsim.algebra.build import identity
-from tnsim.algebra.network import Network
-from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import check_limits
-from tnsim.algebra.term import Term
-from tnsim.algebra.wires import MODEL, output_leg
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, has_cheaper, priced, together
-from tnsim.analysis.sizes import check_range
-from tnsim.analysis.tensors import tensor
-from tnsim.analysis.units import in_units
-from tnsim.measure.expect import expect
-from tnsim.measure.measure import Measure, MeasureError
-from tnsim.measure.tensorial import Frobenius, Symmetric
+from tnsim.analysis.covariances import beside, scaled_moments
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
+from tnsim.analysis.sampled import Options, answered
+from tnsim.analysis.statistics import index_of
+from tnsim.measure.measure import Measure
 
 __all__ = ["cca", "cka", "procrustes"]
 
@@ -41,8 +30,10 @@ def cka(
     centred: bool = True,
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = False,
-) -> torch.Tensor:
+) -> Any:
     """Linear centred kernel alignment ‖M_ab‖² / (‖M_aa‖ ‖M_bb‖), without data.
 
     M_ab is the covariance of the two models' outputs under a law of the input, and ‖·‖ the Frobenius norm.
@@ -61,6 +52,9 @@ def cka(
             ``Frobenius()`` compare tensors, which have no mean, and need ``False``.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
+        error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
+            budget, else from as many draws as it takes.
+        seed: of the draws.
         progress: show a bar.
 
     Returns:
@@ -83,9 +77,12 @@ def cka(
         True
     """
     check_limits(budget, memory)
-    ab, aa, bb = _moments(a, b, under, method, centred, budget, memory, progress, "CKA")
-    left, right = (torch.linalg.matrix_norm(m, keepdim=True) for m in (aa, bb))
-    return (ab.square() / _beside(left, ab) / right).sum((-2, -1))
+    if error is not None:
+        asked = index_of("this CKA", _kernels, centred)
+        options = Options(under, None, error, seed, budget, memory, progress)
+        return answered(partial(cka, centred=centred), together((a, b)), method, options, asked)
+    ab, aa, bb = scaled_moments(a, b, under, method, centred, budget, memory, progress, "CKA")
+    return _kernels(ab, aa, bb)
 
 
 def procrustes(
@@ -97,8 +94,10 @@ def procrustes(
     centred: bool = True,
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = False,
-) -> torch.Tensor:
+) -> Any:
     """Procrustes similarity ‖M_ab‖_* / √(tr M_aa tr M_bb): the cosine after the best rotation, without data.
 
     ‖·‖_* is the nuclear norm, the sum of singular values. It is the largest cosine of a and Q b over all
@@ -117,6 +116,9 @@ def procrustes(
             ``Frobenius()``, see :func:`cka`.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
+        error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
+            budget, else from as many draws as it takes.
+        seed: of the draws.
         progress: show a bar.
 
     Returns:
@@ -139,8 +141,13 @@ def procrustes(
         1.0
     """
     check_limits(budget, memory)
-    ab, _, _ = _moments(a, b, under, method, centred, budget, memory, progress, "Procrustes similarity")
-    return torch.linalg.svdvals(ab).sum(-1)
+    if error is not None:
+        asked = index_of("this Procrustes similarity", _nuclear, centred)
+        options = Options(under, None, error, seed, budget, memory, progress)
+        return answered(partial(procrustes, centred=centred), together((a, b)), method, options, asked)
+    return _nuclear(
+        *scaled_moments(a, b, under, method, centred, budget, memory, progress, "Procrustes similarity")
+    )
 
 
 def cca(
@@ -202,7 +209,7 @@ def cca(
         [1.0, 1.0, 1.0]
     """
     check_limits(budget, memory)
-    ab, aa, bb = _moments(a, b, under, method, centred, budget, memory, progress, "CCA")
+    ab, aa, bb = scaled_moments(a, b, under, method, centred, budget, memory, progress, "CCA")
     if ab.ndim > 2 or aa.ndim > 2 or bb.ndim > 2:
         raise ValueError(
             "models of a stacked network may have different ranks, so their canonical correlations do not stack. "
@@ -231,88 +238,10 @@ def _whitener(m: torch.Tensor, tolerance: float) -> torch.Tensor:
     return torch.linalg.solve_triangular(factor, basis, upper=False)
 
 
-def _moments(
-    a: Model,
-    b: Model,
-    under: Measure | None,
-    method: Method,
-    centred: bool,
-    budget: float,
-    memory: float,
-    progress: bool,
-    what: str,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """M_ab, M_aa and M_bb as matrices, for models scaled to tr M_aa = tr M_bb = 1.
-
-    None of the indices depends on the scale, and without it no square or product can overflow.
-    """
-    nets = together((a, b))
-    if centred and isinstance(under, Symmetric | Frobenius):
-        raise MeasureError(
-            f"{under!r} compares tensors, which have no mean to subtract. Write centred=False, or use Gaussian()."
-        )
-
-    ready, law, _ = in_units(nets, under)  # no index depends on units
-
-    def run() -> tuple[dict[Which, Array], Sequence[Array]]:
-        problem = Problem.of(ready, law, method)
-        if not centred:
-            return {key: problem.product(i, j, "all", progress).mantissa for key, i, j in _PAIRS}, ()
-        return _covariances(problem, progress)
-
-    raw, means = priced(run, f"{what} ({method})", budget, memory, has_cheaper(under, method))
-    sizes = [prod(net.polys[-1].out_shape) for net in nets]
-    found: dict[Which, torch.Tensor] = {}
-    for key, i, j in _PAIRS:
-        m = tensor(raw[key])
-        n = len(nets[i].codomain) + len(nets[j].codomain)
-        found[key] = m.reshape(*m.shape[: m.ndim - n], sizes[i], sizes[j])
-    noise = [(_ROUNDING * torch.finfo(found["ab"].dtype).eps * tensor(m).norm()) ** 2 for m in means]
-    traces = [found[key].diagonal(dim1=-2, dim2=-1).sum(-1) for key in ("aa", "bb")]
-    for trace, name, net, least in zip(traces, "ab", nets, noise or (0.0, 0.0), strict=True):
-        _check(trace, name, net, least, centred)
-    left, right = (trace.sqrt()[..., None, None] for trace in traces)
-    ab = found["ab"] / _beside(left, found["ab"]) / right
-    return ab, found["aa"] / left**2, found["bb"] / right**2
+def _kernels(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
+    left, right = (torch.linalg.matrix_norm(m, keepdim=True) for m in (aa, bb))
+    return (ab.square() / beside(left, ab) / right).sum((-2, -1))
 
 
-def _covariances(problem: Problem, progress: bool) -> tuple[dict[Which, Array], Sequence[Array]]:
-    """Covariances of the outputs, never a difference of two large numbers; and the means, where these were needed.
-
-    Under a Gaussian law a covariance is a sum over connected pairings, and a constant gives exactly zero.
-    """
-    law, factors = problem.law, problem.factors
-    means: list[Array] = []
-    for _ in range(0 if law.splits else 2):  # what rounding leaves of a mean goes the second time
-        shifts = [expect((f,), law, sides=(i,)) for i, f in enumerate(factors)]
-        factors = tuple(_less_mean(f, shift) for f, shift in zip(factors, shifts, strict=True))
-        means = means or shifts
-        if law.carries(factors):  # samples: centre the outputs themselves
-            law = law.push(factors)
-            factors = tuple(identity(f.codomain, f.like) for f in factors)
-    products = {
-        key: expect((factors[i], factors[j]), law, "all", (i, j), connected=law.splits, progress=progress)
-        for key, i, j in _PAIRS
-    }
-    return products, means
-
-
-def _less_mean(f: Poly, mean: Array) -> Poly:
-    """f(x) − mean, where a stacked one has one mean for every model."""
-    out = output_leg([s for s, _ in f.codomain])
-    run = (MODEL,) if ar.ndim(mean) > len(out) else ()
-    term = Term((qtn.Tensor(mean, (*run, *out), tags="MEAN"),), (), out, -1.0)
-    return f + replace(f, terms=(term,))
-
-
-def _check(trace: torch.Tensor, name: str, net: Network, least: Any, centred: bool) -> None:
-    """Refuse models without variance, or without one in range."""
-    check_range(trace, f"model {name}", "the index", *(() if centred else (net,)))
-    if not bool((trace > least).all()):
-        kind = "constant" if centred else "the zero function"
-        raise ValueError(f"model {name} is {kind} under this law; the index is not defined.")
-
-
-def _beside(left: torch.Tensor, pair: torch.Tensor) -> torch.Tensor:
-    """What belongs to the first model, with room for the run axis of the second."""
-    return left.reshape(*left.shape[:1], 1, *left.shape[1:]) if 2 < left.ndim < pair.ndim else left
+def _nuclear(ab: torch.Tensor, aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
+    return torch.linalg.svdvals(ab).sum(-1)

@@ -170,6 +170,11 @@ class Options:
     progress: bool = False
 
     @property
+    def fresh(self) -> bool:
+        """Whether draws have to be made."""
+        return not isinstance(self.under, Empirical)
+
+    @property
     def named(self) -> dict[str, Any]:
         """Those of the exact question."""
         output = {} if self.output is None else {"output": self.output}

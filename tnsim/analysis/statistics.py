@@ -8,7 +8,7 @@ import torch
 
 from tnsim.sampling.run import Ask, Means
 
-__all__ = ["COSINE", "INNER", "MOMENTS", "Of", "Statistic", "gram_of", "index_of"]
+__all__ = ["COSINE", "INNER", "MOMENTS", "Of", "Statistic", "cosines", "gram_of", "index_of"]
 
 Of = Callable[[Means], Any]
 
@@ -41,7 +41,7 @@ class Statistic:
 
 def _products(x: torch.Tensor, weights: torch.Tensor, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Σ w ⟨a, b⟩, Σ w ⟨a, a⟩ and Σ w ⟨b, b⟩."""
-    a, b = (v.flatten(1) for v in values)
+    a, b = (v.reshape(len(v), -1) for v in values)
     return [torch.stack([weights @ (f * g).sum(1) for f, g in ((a, b), (a, a), (b, b))])]
 
 
@@ -67,7 +67,7 @@ INNER = Statistic(
 
 def _outer(x: torch.Tensor, weights: torch.Tensor, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Σ w a bᵀ, and Σ w |a|² and Σ w |b|²."""
-    a, b = (v.flatten(1) for v in values)
+    a, b = (v.reshape(len(v), -1) for v in values)
     shape = (*values[0].shape[1:], *values[1].shape[1:])
     own = torch.stack([weights @ f.square().sum(1) for f in (a, b)])
     return [((a.T * weights) @ b).reshape(shape), own]
@@ -88,7 +88,7 @@ def index_of(name: str, of: Callable[..., torch.Tensor], centred: bool) -> Stati
     """
 
     def sums(x: torch.Tensor, weights: torch.Tensor, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        a, b = (v.flatten(1) for v in values)
+        a, b = (v.reshape(len(v), -1) for v in values)
         pairs = [(f.T * weights) @ g for f, g in ((a, b), (a, a), (b, b))]
         return [*pairs, *(weights @ f for f in (a, b))]
 
@@ -110,18 +110,19 @@ def gram_of(slices: bool) -> Statistic:
     """
 
     def sums(x: torch.Tensor, weights: torch.Tensor, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        f = torch.stack([v.flatten(1) for v in values])  # (N, draws, out)
+        f = torch.stack([v.reshape(len(v), -1) for v in values])  # (N, draws, out)
         if slices:
             f = f.permute(2, 0, 1)
             return [(f * weights) @ f.mT]
         rows = (f * weights[:, None]).flatten(1)
         return [(rows @ f.flatten(1).T)[None]]
 
-    def cosines(means: Means) -> torch.Tensor:
-        g = means[0].sum(0)
-        norms = g.diagonal()
-        some = norms > 0
-        unit = torch.where(some, norms, 1.0)
-        return torch.where(some[:, None] & some, g / _root(unit[:, None], unit), 0.0)
+    return Statistic("this Gram matrix", sums, lambda means: cosines(means[0].sum(0)), _one)
 
-    return Statistic("this Gram matrix", sums, cosines, _one)
+
+def cosines(g: torch.Tensor) -> torch.Tensor:
+    """Of inner products; those with a zero function are zero."""
+    norms = g.diagonal()
+    some = norms > 0
+    unit = torch.where(some, norms, 1.0)
+    return torch.where(some[:, None] & some, g / _root(unit[:, None], unit), 0.0)

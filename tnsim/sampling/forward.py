@@ -116,9 +116,9 @@ class Forward:
 
     def norms(self, values: Sequence[torch.Tensor], apart: bool) -> torch.Tensor:
         """|f_i|² of every model, and with ``apart`` |f_0 − f_1|² as well: shape ``(N, k)``."""
-        found = [v.flatten(1).square().sum(1) for v in values]
+        found = [v.reshape(len(v), -1).square().sum(1) for v in values]
         if apart:
-            found.append((values[0] - values[1]).flatten(1).square().sum(1))
+            found.append((values[0] - values[1]).reshape(len(values[0]), -1).square().sum(1))
         return torch.stack(found, 1)
 
     def _of(self, k: int, net: Network, x: torch.Tensor) -> torch.Tensor:

@@ -131,6 +131,7 @@ def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: St
     Raises:
         SamplingError: if the error cannot be reached within the budget, one draw holds too much of a norm whatever is
             done, or replicates disagree beyond their spread.
+        ValueError: if the answer is not a number.
     """
     store = Store() if store is None else store
     sample, _ = source.draw(0, 1, 0)
@@ -146,6 +147,10 @@ def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: St
             done = Run(*kept) if done is None else Run(done.parts + kept[0], done.seen + kept[1])
             start, step, number = start + step, start + step, number + 1
             worst = _worst(done, asked)
+            if worst == float("inf"):
+                raise ValueError(
+                    f"{asked.what} is not defined: a model is zero, or constant, on all draws of the law."
+                )
             shares.append(done.seen.share)
             odd = _disagreement(done, asked)
             if worst <= asked.error and shares[-1] <= _SHARE and odd <= _OUTLIER:

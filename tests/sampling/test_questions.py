@@ -1,0 +1,131 @@
+"""Questions with ``error=``: from draws, they are what they are exactly, within their errors."""
+
+from importlib import import_module
+
+import pytest
+import torch
+from zoo import network, rand
+
+import tnsim
+from tnsim.analysis import sampled
+from tnsim.measure import Empirical, Gaussian
+
+F64 = torch.float64
+
+
+@pytest.fixture
+def never_exact(monkeypatch):
+    """Everything is too dear."""
+    for module in (sampled, import_module("tnsim.analysis.gram")):
+        monkeypatch.setattr(module, "exactly", lambda question, under: None)
+
+
+def models(n=2, **options):
+    torch.manual_seed(11)
+    base = network(2, residual=0.5, bias=True)
+    nets = []
+    for _ in range(n):
+        other = network(2, residual=0.5, bias=True)
+        nets.append(tnsim.Network(tuple((k, f + 0.5 * other[k]) for k, f in base.layers)))
+    return nets
+
+
+def within(found, exact, times=4.5):
+    assert found.method == "sampled" and found.value.shape == exact.shape
+    assert ((found.value - exact).abs() <= times * found.error + 1e-12).all(), (
+        found.value - exact
+    ) / found.error
+
+
+PAIRS = {
+    "inner": tnsim.inner,
+    "moments": tnsim.moments,
+    "cka": tnsim.cka,
+    "cka, not centred": lambda a, b, **o: tnsim.cka(a, b, centred=False, **o),
+    "procrustes": tnsim.procrustes,
+    "one output": lambda a, b, **o: tnsim.similarity(a, b, output=1, **o),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs(name, never_exact):
+    a, b = models()
+    for under in (None, Gaussian(rand(3, seed=2), cov=1e-6 * torch.ones(3, dtype=F64))):
+        exact = PAIRS[name](a, b, under=under)
+        within(PAIRS[name](a, b, under=under, error=0.02), exact)
+
+
+def test_a_gram_matrix_has_errors_of_every_entry(never_exact, tmp_path):
+    nets = models(4)
+    exact = tnsim.gram(nets, progress=False)
+    for slices in (True, False):
+        found = tnsim.gram(nets, slices=slices, error=0.02, progress=False)
+        within(found.estimate(), exact.similarity())
+        assert found.estimate().error.max() <= 0.02 and found.method == "sampled"
+        assert found.estimate().error.diagonal().max() == 0.0
+        torch.testing.assert_close(found.estimate().value, found.similarity())
+        torch.testing.assert_close(found.matrix, exact.matrix, rtol=0.1, atol=0)
+    found = tnsim.gram(nets, error=0.02, progress=False)
+    for k in range(2):
+        within(found.estimate(k), exact.similarity(k))
+    assert tnsim.gram(nets, method="layerwise", progress=False).method == "layerwise"
+
+
+def test_rounds_of_a_gram_matrix_are_kept(never_exact, tmp_path, monkeypatch):
+    nets, path = models(3), tmp_path / "gram"
+    first = tnsim.gram(nets, error=0.02, checkpoint=path, progress=False)
+    calls = []
+    forward = sampled.Forward.__call__
+    monkeypatch.setattr(sampled.Forward, "__call__", lambda self, x: calls.append(len(x)) or forward(self, x))
+    again = tnsim.gram(nets, error=0.02, checkpoint=path, progress=False)
+    assert torch.equal(first.mantissas, again.mantissas) and torch.equal(
+        first.estimate().error, again.estimate().error
+    )
+    fit = sum(calls)
+    finer = tnsim.gram(nets, error=first.estimate().error.max().item() * 0.6, checkpoint=path, progress=False)
+    assert sum(calls) - fit < fit + finer.drawn.seen.count  # first rounds are not drawn again
+    with pytest.raises(ValueError, match="other models|another"):
+        tnsim.gram(nets[:2], error=0.02, checkpoint=path, progress=False)
+
+
+def test_a_gram_matrix_from_draws_that_are_there(never_exact):
+    nets = models(3)
+    law = tnsim.draws(None, nets, n=2**14, progress=False)
+    found = tnsim.gram(nets, under=law, error=0.1, progress=False)
+    torch.testing.assert_close(found.similarity(), tnsim.gram(nets, under=law, progress=False).similarity())
+    assert 0 < found.estimate().error.max() < 0.1
+
+
+def test_exact_matrices_have_no_error():
+    nets = models(2)
+    found = tnsim.gram(nets, error=0.01, progress=False)
+    assert found.method == "exact" and found.estimate().error.max() == 0
+    with pytest.raises(ValueError, match="not known"):
+        tnsim.gram(nets, method="layerwise", progress=False).estimate()
+
+
+def test_a_vocabulary_is_contracted_away(never_exact):
+    """100 outputs over 2 positions, of models that are 4 wide."""
+    torch.manual_seed(0)
+    ids = torch.zeros(1, 2, dtype=torch.long)
+    nets = [
+        tnsim.convert(tnsim.nn.Transformer(100, 4, 2, 2, ("attn", "mlp")).double(), ids) for _ in range(2)
+    ]
+    law = tnsim.Tokens(torch.full((100,), 0.01, dtype=F64))
+    models = sampled.Models(nets, law, narrow=True)
+    drawn = torch.randint(100, (50, 2))
+    small, whole = models.forward(drawn), [net(drawn) for net in nets]
+    assert small[0].shape[-1] <= 10
+    for i in range(2):
+        for j in range(2):
+            torch.testing.assert_close((small[i] * small[j]).sum((1, 2)), (whole[i] * whole[j]).sum((1, 2)))
+    found = tnsim.similarity(*nets, under=law, error=0.01)
+    x = torch.randint(100, (20000, 2))
+    assert abs(found - tnsim.similarity(*nets, under=Empirical(x))) < 0.02
+
+
+def test_zero_models_are_refused(never_exact):
+    a, _ = models()
+    zero = tnsim.Network(tuple((k, f * 0.0 if k == "head" else f) for k, f in a.layers))
+    with pytest.raises(ValueError, match="zero"):
+        tnsim.similarity(a, zero, error=0.01)
