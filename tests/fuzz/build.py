@@ -1,30 +1,39 @@
 """Torch modules of what is drawn, and their majorants."""
 
 import copy
+from collections import OrderedDict
 from itertools import count
 from zlib import crc32
 
 import torch
-from fuzz.spec import children, width
+from fuzz.spec import children, given, width
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["build", "example", "majorant"]
+__all__ = ["build", "called", "example", "majorant"]
 
 
 def build(model):
     """The module of a :class:`~fuzz.spec.Model`."""
     maker, layers, made = Maker(model.seed), [], {}
-    x = model.n_in
+    widths = [model.n_in]
     order = model.order or range(len(model.layers))
     for i in order:
-        if (i, x) not in made:
-            made[i, x] = maker.layer(model.layers[i], x, model.n_in)
-        layers.append(made[i, x])
-        x = width(model.layers[i], x, model.n_in)
-    plain = model.form == "sequential" and not any("'x0'" in repr(e) for e in model.layers)
+        reads = given(widths)
+        key = (i, *reads.values())
+        if key not in made:
+            made[key] = maker.layer(model.layers[i], reads)
+        layers.append(made[key])
+        widths.append(width(model.layers[i], reads))
+    plain = model.form == "sequential" and not any(n in repr(model.layers) for n in ("'x0'", "'xb'"))
     embed = maker.embedding(model) if model.vocab else None
-    body = nn.Sequential(*([embed] if embed else []), *layers) if plain else Chain(layers, embed)
+    if plain:
+        names = model.names or map(str, range(bool(embed), len(layers) + bool(embed)))
+        body = nn.Sequential(
+            OrderedDict([("embed", embed)] * bool(embed) + list(zip(names, layers, strict=True)))
+        )
+    else:
+        body = Chain(layers, embed, model.names)
     return body.to(getattr(torch, model.dtype)).eval()
 
 
@@ -33,6 +42,13 @@ def example(model):
     if model.vocab:
         return torch.zeros(1, model.n_ctx, dtype=torch.long)
     return torch.zeros(1, *([model.n_ctx] if model.n_ctx else []), model.n_in)
+
+
+def called(module, model):
+    """The layers of a module in the order in which they are called."""
+    if isinstance(module, Chain):
+        return [getattr(module, n) for n in module.names] if module.names else list(module.blocks)
+    return list(module)[bool(model.vocab) :]
 
 
 def majorant(module):
@@ -50,17 +66,22 @@ def majorant(module):
 
 
 class Chain(nn.Module):
-    """Layers under names, each of which may also read the input of the model."""
+    """Layers in a list or under names, each of which may also read the input of the model and of the layer before."""
 
-    def __init__(self, layers, embed):
+    def __init__(self, layers, embed, names):
         super().__init__()
         self.embed = embed
-        self.blocks = nn.ModuleList(layers)
+        if names:
+            for name, layer in zip(names, layers, strict=True):
+                self.add_module(name, layer)
+        else:
+            self.blocks = nn.ModuleList(layers)
+        self.names = names
 
     def forward(self, x):
-        x = x0 = x if self.embed is None else self.embed(x)
-        for block in self.blocks:
-            x = block(x, x0) if isinstance(block, Layer) else block(x)
+        x = x0 = xb = x if self.embed is None else self.embed(x)
+        for block in [getattr(self, n) for n in self.names] if self.names else self.blocks:
+            x, xb = block(x, x0, xb) if isinstance(block, Layer) else block(x), x
         return x
 
 
@@ -106,22 +127,22 @@ class Maker:
         table.weight.data = self.values("table", model.vocab, model.n_in)
         return table
 
-    def layer(self, e, x, x0):
+    def layer(self, e, reads):
         if e[0] == "linear" and e[-1] == ("x",):
-            return self.linear(e[1], e[4], e[5], e[3], x, e[2])
-        return Layer(self, e, x, x0)
+            return self.linear(e[1], e[4], e[5], e[3], reads["x"], e[2])
+        return Layer(self, e, reads)
 
 
 class Layer(nn.Module):
-    """One expression as a module; its weights are its children."""
+    """One expression as a module; its weights are its children. ``gains`` stand behind the units that it marks."""
 
-    def __init__(self, maker, e, x, x0):
+    def __init__(self, maker, e, reads):
         super().__init__()
-        self.e, self.absolute, self.names = e, False, {}
-        self._collect(maker, e, x, x0)
+        self.e, self.absolute, self.names, self.gains = e, False, {}, None
+        self._collect(maker, e, reads)
 
-    def _collect(self, maker, e, x, x0):
-        inner = [width(c, x, x0) for c in children(e)]
+    def _collect(self, maker, e, reads):
+        inner = [width(c, reads) for c in children(e)]
         match e[0]:
             case "linear":
                 self._keep(e, maker.linear(e[1], e[4], e[5], e[3], inner[0], e[2]))
@@ -138,7 +159,7 @@ class Layer(nn.Module):
             case "attend":
                 self._keep(e, Attend(maker, e, inner[0]))
         for c in children(e):
-            self._collect(maker, c, x, x0)
+            self._collect(maker, c, reads)
 
     def _keep(self, e, made):
         name = next((n for n, m in self._modules.items() if m is made), None)
@@ -149,19 +170,19 @@ class Layer(nn.Module):
             setattr(self, name, made)
         self.names[e] = name
 
-    def forward(self, x, x0=None):
-        return self._value(self.e, x, x if x0 is None else x0)
+    def forward(self, x, x0=None, xb=None):
+        return self._value(self.e, {"x": x, "x0": x if x0 is None else x0, "xb": x if xb is None else xb})
 
-    def _value(self, e, x, x0):
-        op, v = e[0], [self._value(c, x, x0) for c in children(e)]
+    def _value(self, e, reads):
+        op, v = e[0], [self._value(c, reads) for c in children(e)]
         made = getattr(self, self.names[e]) if e in self.names else None
         sign = 1.0 if self.absolute else -1.0
         size = abs if self.absolute else float
         match op:
-            case "x":
-                return x
-            case "x0":
-                return x0
+            case "x" | "x0" | "xb":
+                return reads[op]
+            case "units":
+                return v[0] if self.gains is None else v[0] * self.gains
             case "linear":
                 return made(v[0])
             case "bilinear":
@@ -259,6 +280,7 @@ class Attend(nn.Module):
     def __init__(self, maker, e, d):
         super().__init__()
         _, name, self.heads, self.kind, self.causal, bias, _ = e
+        self.gains = None
         wide = self.heads * d
         for part in ("q", "k", "v") + (("q2", "k2") if self.kind == "product" else ()):
             setattr(self, part, maker.linear(f"{name}.{part}", "full", 1.0, bias, d, wide))
@@ -278,4 +300,7 @@ class Attend(nn.Module):
             pattern = pattern * self._score(self.q2(x), self.k2(x))
         if self.causal:
             pattern = pattern.tril()
-        return self.o((pattern @ self._split(self.v(x))).transpose(1, 2).flatten(2))
+        found = pattern @ self._split(self.v(x))
+        if self.gains is not None:
+            found = found * self.gains[:, None, None]
+        return self.o(found.transpose(1, 2).flatten(2))

@@ -1,10 +1,12 @@
 """Random architectures, as many as one likes: ``make fuzz DRAWS=5000 SEED=0``.
 
-Draws are made in batches, two processes at a time. What fails is written to a file as code, the smallest of every kind
-first, to become a test in ``test_found.py``. Afterwards there is a table: how often every question was asked, and what
-came of it.
+Draws are numbered and independent; draw 17 of seed 0 is always the same. They are made in batches, two processes at a
+time, and ``FROM=1000`` goes on from the thousandth. What fails is made smaller and written to a file as code, the
+smallest of every kind first, to become a test in ``test_found.py``. Afterwards there is a table: how often every
+question was asked, and what came of it.
 """
 
+import json
 import os
 import sys
 import warnings
@@ -17,62 +19,72 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
 
 import torch  # noqa: E402
 from fuzz.check import passes  # noqa: E402
-from fuzz.draws import cases  # noqa: E402
-from fuzz.questions import QUESTIONS  # noqa: E402
-from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
+from fuzz.draws import rolled  # noqa: E402
+from fuzz.questions import QUESTIONS, asked_by  # noqa: E402
+from fuzz.shrink import WRONG, shrunk  # noqa: E402
 
-BATCH = 25
-OUTCOMES = ("equal", "undecided", "not asked", "refused", "slow", "crash", "mismatch")
+BATCH = 10
+OUTCOMES = ("equal", "undecided", "refused", "slow", "crash", "mismatch")
 
 
-def batch(number):
-    """Some draws: (question, outcome, text, case as code) of each question."""
+def batch(seed, start, stop):
+    """Some draws: (number, question, outcome, text, case as code) of each question, and what laws were drawn."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
-    found = []
+    found, laws = [], Counter()
+    for number in range(start, stop):
+        case = rolled(seed, number, tuple(QUESTIONS))
+        laws[_kind(case)] += 1
+        rows = passes(case, QUESTIONS)
+        found.extend((number, *row, repr(case)) for row in rows)
+        if any(outcome in WRONG for _, outcome, _ in rows) and not any(
+            name == "shrunk" for _, name, *_ in found
+        ):
+            found.append((number, "shrunk", "", "", repr(shrunk(case, QUESTIONS))))
+    return stop - start, found, laws
 
-    @seed(number)
-    @settings(
-        max_examples=BATCH,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(cases(tuple(QUESTIONS)))
-    def draw(case):
-        found.extend((*row, repr(case)) for row in passes(case, QUESTIONS))
 
-    draw()
-    return found
+def _kind(case):
+    law = case.law
+    parts = [law.kind, "with a mean" * law.mean, f"{law.cov} covariance" * bool(law.cov)]
+    return ", ".join(p for p in parts if p)
 
 
 def main():
-    draws, start = int(os.environ.get("DRAWS", 5000)), int(os.environ.get("SEED", 0))
-    processes = int(os.environ.get("PROCESSES", 2))
+    draws, seed = int(os.environ.get("DRAWS", 5000)), int(os.environ.get("SEED", 0))
+    first, processes = int(os.environ.get("FROM", 0)), int(os.environ.get("PROCESSES", 2))
     log = Path(os.environ.get("FAILURES", "fuzz-failures.txt"))
-    numbers = [1_000_000 * start + k for k in range(-(-draws // BATCH))]
-    tally, failures, done = Counter(), defaultdict(list), 0
-    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=8) as pool:
-        for job in as_completed(pool.submit(batch, k) for k in numbers):
-            rows = job.result()
-            done += sum(name == "convert" for name, *_ in rows)
-            for name, outcome, text, code in rows:
+    tally, refusals, laws, failures, done = Counter(), Counter(), Counter(), defaultdict(list), 0
+    stop = first + draws
+    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=20) as pool:
+        jobs = [pool.submit(batch, seed, k, min(k + BATCH, stop)) for k in range(first, stop, BATCH)]
+        for job in as_completed(jobs):
+            count, rows, drawn = job.result()
+            done, laws = done + count, laws + drawn
+            for number, name, outcome, text, code in rows:
+                if name == "shrunk":
+                    failures["mismatch", "(made smaller)", str(number)].append((0, "", code))
+                    continue
                 tally[name, outcome] += 1
+                if outcome == "refused":
+                    refusals[text.split(" at ")[0]] += 1
                 if outcome in ("crash", "mismatch", "slow", "refused"):
-                    kind = text.split(":")[0]
-                    failures[outcome, name, kind].append((len(code), text, code))
-            bad = sum(n for (_, outcome), n in tally.items() if outcome in ("crash", "mismatch"))
+                    failures[outcome, name, text.split(":")[0]].append((len(code), f"{number}: {text}", code))
+            bad = sum(n for (_, outcome), n in tally.items() if outcome in WRONG)
             print(f"{done} draws, {bad} failures", file=sys.stderr, flush=True)
             _write(log, failures)
-    print(table(tally, done))
+            log.with_suffix(".json").write_text(
+                json.dumps([done, sorted([*k, n] for k, n in tally.items()), refusals, laws])
+            )
+    print(table(tally, done), _listed("refused with", refusals), _listed("laws", laws), sep="\n\n")
     return bool(bad)
 
 
 def _write(log, failures):
     lines = []
+    order = ("mismatch", "crash", "slow", "refused")
     for (outcome, name, kind), found in sorted(
-        failures.items(), key=lambda f: (OUTCOMES.index(f[0][0]), *f[0][1:]), reverse=True
+        failures.items(), key=lambda f: (order.index(f[0][0]), *f[0][1:])
     ):
         found.sort()
         lines.append(f"# {outcome} of {name}: {kind}, {len(found)} times")
@@ -80,14 +92,20 @@ def _write(log, failures):
     log.write_text("\n".join(lines))
 
 
+def _listed(title, counts):
+    return f"{title}: " + ", ".join(f"{name} {n}" for name, n in counts.most_common())
+
+
 def table(tally, done):
-    """Counts for every question, in Markdown."""
-    shown = [o for o in OUTCOMES if any(tally[n, o] for n, _ in tally)]
-    rows = [["question", *shown], ["---"] * (len(shown) + 1)]
-    for name in ("convert", *QUESTIONS):
-        rows.append([name.replace("_", " "), *(str(tally[name, o] or "") for o in shown)])
-    total = [str(sum(n for (_, outcome), n in tally.items() if outcome == o)) for o in shown]
-    rows.append([f"{done} draws", *total])
+    """Counts for every function of tnsim, in Markdown: comparisons in which it took part, and what came of them."""
+    asked = {name: asked_by(f) for name, f in QUESTIONS.items()} | {"convert": {"convert"}}
+    functions = sorted(set().union(*asked.values()), key=str.lower)
+    shown = [o for o in OUTCOMES if any(tally[n, o] for n in asked)]
+    rows = [["function", *shown], ["---"] * (len(shown) + 1)]
+    for f in functions:
+        counts = [sum(tally[n, o] for n in asked if f in asked[n]) for o in shown]
+        rows.append([f"`{f}`", *(str(n or "") for n in counts)])
+    rows.append([f"{done} draws", *(str(sum(tally[n, o] for n in asked)) for o in shown)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -2,18 +2,18 @@
 
 import torch
 from fuzz.check import TOLERANCE, close
-from fuzz.truth import closure, degrees_of, hermite, powers, root_of
+from fuzz.truth import hermite, powers, root_of
 
 import tnsim
 
-__all__ = ["COMPARE"]
+__all__ = ["COMPARE", "cosine_close", "indices_close"]
 
 
 def _scalar(what, got, value_and_bound, tolerance=TOLERANCE):
     return close(what, got, *value_and_bound, tolerance)
 
 
-def _cosine_close(what, got, value, factor):
+def cosine_close(what, got, value, factor):
     if not bool(torch.as_tensor(factor).isfinite().all()) or float(torch.as_tensor(factor).max()) > 1e7:
         return False
     return close(what, got, value, factor)
@@ -24,7 +24,7 @@ def similarity(run):
         return _reflexive(run)
     value, factor = run.truth.cosine()
     got = tnsim.similarity(*run.nets, **run.options)
-    return _cosine_close("similarity", got, value, factor)
+    return cosine_close("similarity", got, value, factor)
 
 
 def _reflexive(run):
@@ -42,7 +42,7 @@ def similarity_of_an_output(run):
     k = len(run.truth.moments[0][0]) - 1
     value, factor = run.truth.cosine(k)
     position = _position(run, k)
-    return _cosine_close(
+    return cosine_close(
         "similarity, output", tnsim.similarity(*run.nets, output=position, **run.options), value, factor
     )
 
@@ -56,7 +56,7 @@ def similarity_of_modules(run):
     if run.law == tnsim.Frobenius() or run.case.a.n_ctx:
         return None
     value, factor = run.truth.cosine()
-    return _cosine_close("similarity", tnsim.similarity(*run.modules, **run.options), value, factor)
+    return cosine_close("similarity", tnsim.similarity(*run.modules, **run.options), value, factor)
 
 
 def inner(run):
@@ -95,7 +95,9 @@ def gram_as_a_whole(run):
 def gram_in_little_memory(run):
     if run.law == tnsim.Frobenius():
         return None
-    got = tnsim.gram([run.nets[0], run.nets[1], run.nets[1]], progress=False, memory=1e5, **run.options)
+    got = tnsim.gram(
+        [run.nets[0], run.nets[1], run.nets[1]], progress=False, **{**run.options, "memory": 1e5}
+    )
     return _gram(run, got, (0, 1, 1))
 
 
@@ -135,7 +137,7 @@ def stacked(run):
 def in_little_memory(run):
     if run.law == tnsim.Frobenius():
         return None
-    got = tnsim.inner(*run.nets, memory=2e4, **run.options)
+    got = tnsim.inner(*run.nets, **{**run.options, "memory": 2e4})
     return _scalar("inner", got, run.truth.inner(0, 1))
 
 
@@ -172,50 +174,36 @@ def _amplified(m, bounds):
     return max(float(bounds[i][i].trace() / m[i][i].trace().clamp_min(1e-300)) for i in (0, 1))
 
 
-def cka(run):
-    if (found := _indices(run)) is None:
-        return None
-    m, bounds, how = found
+def indices_close(run, m, bounds, options):
+    """CKA, Procrustes and CCA, from the moments of the outputs."""
     factor = _amplified(m, bounds)
-    got = tnsim.cka(*run.nets, **how, **run.options)
+    got = [f(*run.nets, **options) for f in (tnsim.cka, tnsim.procrustes, tnsim.cca)]
     if factor > 1e6:
         return False
+    traces = m[0][0].trace() * m[1][1].trace()
     norms = m[0][0].norm() * m[1][1].norm()
-    return close("cka", got, m[0][1].norm() ** 2 / norms, 10 * factor * _traces(m) / norms)
-
-
-def _traces(m):
-    return m[0][0].trace() * m[1][1].trace()
-
-
-def procrustes(run):
-    if (found := _indices(run)) is None:
-        return None
-    m, bounds, how = found
-    factor = _amplified(m, bounds)
-    got = tnsim.procrustes(*run.nets, **how, **run.options)
-    if factor > 1e6:
-        return False
-    want = torch.linalg.matrix_norm(m[0][1], "nuc") / _traces(m).sqrt()
-    return close("procrustes", got, want, 10 * factor)
-
-
-def cca(run):
-    if (found := _indices(run)) is None:
-        return None
-    m, bounds, how = found
-    got = tnsim.cca(*run.nets, **how, **run.options)
-    roots, factor = [], _amplified(m, bounds)
+    close("cka", got[0], m[0][1].norm() ** 2 / norms, 10 * factor * traces / norms)
+    decided = close(
+        "procrustes", got[1], torch.linalg.matrix_norm(m[0][1], "nuc") / traces.sqrt(), 10 * factor
+    )
+    roots = []
     for i in (0, 1):
         values, vectors = torch.linalg.eigh(m[i][i])
         relative = values / values.max()
         if factor > 1e3 or bool(((relative > 1e-11) & (relative < 1e-5)).any()):
-            return False  # whether such a direction counts is a matter of rounding
+            return decided  # whether such a direction counts is a matter of rounding
         keep = relative > 1e-5
         factor *= float(1 / relative[keep].min())
         roots.append(vectors[:, keep] / values[keep].sqrt())
-    want = torch.linalg.svdvals(roots[0].T @ m[0][1] @ roots[1])
-    return close("cca", got, want, 10 * factor)
+    return close("cca", got[2], torch.linalg.svdvals(roots[0].T @ m[0][1] @ roots[1]), 10 * factor)
+
+
+def indices(run):
+    """CKA, Procrustes and CCA, centred or not."""
+    if (found := _indices(run)) is None:
+        return None
+    m, bounds, how = found
+    return indices_close(run, m, bounds, {**how, **run.options})
 
 
 def nearest(run):
@@ -226,7 +214,7 @@ def nearest(run):
     want, zero = aa - 2 * ab + bb, torch.zeros_like(aa)
     value, factor = run.truth.cosine()
     close("nearest", got.distances**2, torch.stack([want, zero]), maa + 2 * mab + mbb + 3 * maa)
-    return _cosine_close("nearest", got.similarities[0], value, factor)
+    return cosine_close("nearest", got.similarities[0], value, factor)
 
 
 def trajectory(run):
@@ -245,86 +233,10 @@ def trajectory(run):
     return close("points", apart[0, 1], aa - 2 * ab + bb, size)
 
 
-def layerwise(run):
-    want = _closure(run)
-    if want is None:
-        return None
-    (value, norms) = want
-    pairs = {
-        (i, j): tnsim.moments(run.nets[i], run.nets[j], method="layerwise", **run.options)
-        for i in (0, 1)
-        for j in (0, 1)
-    }
-    for (i, j), got in pairs.items():
-        decided = close(f"layer by layer {i}{j}", got, value[i][j], norms[i][j])
-    return decided
-
-
-def layerwise_gram(run):
-    want = _closure(run)
-    if want is None:
-        return None
-    value, norms = ([[m.trace() for m in row] for row in table] for table in want)
-    if run.nets[0].signature() == run.nets[1].signature():
-        got = tnsim.gram(list(run.nets), method="layerwise", progress=False, **run.options).matrix
-    else:
-        got = tnsim.gram(
-            list(run.nets), slices=False, method="layerwise", progress=False, **run.options
-        ).matrix
-    return close("gram layer by layer", got, torch.tensor(value), torch.tensor(norms))
-
-
-def _closure(run):
-    if run.truth.tensors or len(run.nets[0].polys) != len(run.nets[1].polys):
-        return None
-    layers = [list(net.polys) for net in run.nets]
-    value = closure(run.truth, layers, degrees_of(layers))
-    if value is None:
-        return None
-    bound = closure(run.truth, layers, degrees_of(layers), sizes=True)
-    return value, bound
-
-
 def cost(run):
     price = tnsim.cost(*run.nets, under=run.law)
     assert 0 <= price.flops < float("inf") and price.bytes >= 0 and price.contractions >= 0
     return True
-
-
-def gradient(run):
-    """The slope of an inner product along a random direction of all weights, by central differences of the truth."""
-    if run.law == tnsim.Frobenius() or run.case.a.dtype != "float64" or run.case.a.n_ctx:
-        return None
-    module = run.modules[0]
-    weights = [p for p in module.parameters() if p.requires_grad]
-    if not weights or len(weights) != len(list(run.truth.modules[0].parameters())):
-        return None
-    generator = torch.Generator().manual_seed(3)
-    ways = [
-        torch.randn(p.shape, generator=generator, dtype=p.dtype) * p.detach().abs().max() for p in weights
-    ]
-    value = tnsim.inner(module, run.nets[1].to(), **run.options)
-    slopes = (
-        torch.autograd.grad(value, weights, allow_unused=True) if value.requires_grad else [None] * len(ways)
-    )
-    got = sum((w * s).sum() for w, s in zip(ways, slopes, strict=True) if s is not None)
-    slow = run.truth.modules[0]
-    own = [p.detach().clone() for p in slow.parameters()]
-
-    def moved(step):
-        with torch.no_grad():
-            for p, o, w in zip(slow.parameters(), own, ways, strict=True):
-                p.copy_(o + step * w)
-        return run.truth.moment(slow, run.truth.modules[1]).trace()
-
-    h = 2e-2  # polynomials of low degree in the step: a rule of eight points is exact up to degree eight
-    rule = {1: 4 / 5, 2: -1 / 5, 3: 4 / 105, 4: -1 / 280}
-    try:
-        slope = sum(c * (moved(k * h) - moved(-k * h)) for k, c in rule.items()) / h
-    finally:
-        moved(0.0)
-    bound = run.truth.bounds[0][1].trace() * 8 * run.truth.degree
-    return close("gradient", got, slope, bound, 1e-8)
 
 
 COMPARE = {
@@ -341,14 +253,9 @@ COMPARE = {
         stacked,
         in_little_memory,
         orders,
-        cka,
-        procrustes,
-        cca,
+        indices,
         nearest,
         trajectory,
-        layerwise,
-        layerwise_gram,
         cost,
-        gradient,
     )
 }

@@ -1,219 +1,138 @@
-"""Strategies: random polynomial modules and laws, as the plain data of :mod:`fuzz.spec`."""
+"""Random polynomial modules and laws, as the plain data of :mod:`fuzz.spec`.
+
+Whatever is drawn is drawn by one object, ``pick``: by dice, for as many independent draws as one likes, or by
+hypothesis, which shrinks what fails.
+"""
 
 from dataclasses import replace
+from random import Random
 
-from fuzz.spec import Case, Law, Model
+from fuzz.expressions import GAINS, KINDS, NAMES, layer
+from fuzz.spec import Case, Law, Model, given
 from hypothesis import strategies as st
 
-__all__ = ["cases", "laws", "models"]
+__all__ = ["cases", "draw_case", "rolled"]
 
-SEEDS = st.integers(0, 99)
-GAINS = (1.0,) * 8 + (0.1, 10.0, 1e-3, 1e3, 1e-6, 1e6)
-KINDS = ("full",) * 6 + ("rank1", "zero", "whole", "nested")
-NAMES = ("g", "v", "w", "shared", "s2")
-FIXED = ("roll", "flip", "cumsum", "centre", "halves")
-
-
-@st.composite
-def expressions(draw, x, x0, target, degree, deep, places=0):
-    """An expression of ``target`` features and at most ``degree`` in the layer's input; and its degree."""
-    leaf = ["linear"] + ["x"] * 3 * (x == target) + ["x0"] * (x0 == target)
-    ways = leaf if deep == 0 else [*leaf, *_ways(x, target, degree, places, deep)]
-    way = draw(st.sampled_from(ways))
-
-    def sub(n=target, d=degree):
-        return draw(expressions(x, x0, n, d, deep - 1 if deep else 0, places))
-
-    def beside(n=target, d=degree):  # a summand or factor may have one feature only, and is then repeated
-        return sub(draw(st.sampled_from((n, n, n, 1))), d)
-
-    match way:
-        case "x" | "x0":
-            return (way,), 1
-        case "linear" if deep == 0:
-            return _linear(draw, target, ("x",)), 1
-        case "linear":
-            e, d = sub(draw(st.integers(1, 4)))
-            return _linear(draw, target, e), d
-        case "matrix":
-            e, d = sub(draw(st.integers(1, 4)))
-            return ("matrix", draw(st.sampled_from(NAMES)), target, draw(st.sampled_from(KINDS[:-1])), e), d
-        case "square" | "cube":
-            n = 2 if way == "square" else 3
-            e, d = sub(d=degree // n)
-            return ("power", n, e), n * d
-        case "raw":  # products of coordinates as they are, or after a fixed matrix
-            fixed = draw(st.sampled_from(("", "", "roll", "cumsum")))
-            return draw(st.sampled_from((("power", 2, ("x",)), ("times", ("x",), _fixed(fixed))))), 2
-        case "times" | "gate":
-            first, d = sub(d=degree // 2)
-            second, c = beside(d=degree - d)
-            product = ("times", first, second)
-            return (("plus", first, product) if way == "gate" else product), c + d
-        case "plus" | "minus" | "lerp":
-            (first, d), (second, c) = sub(), beside()
-            pair = (first, second) if draw(st.booleans()) else (second, first)
-            extra = (draw(st.sampled_from((0.3, 1.5, 0.5))),) if way == "lerp" else ()
-            return (way, *extra, *pair), max(c, d)
-        case "scaled" | "shift":
-            e, d = sub()
-            return (way, draw(st.sampled_from((0.5, -1.0, 2.0, 1e-3, 1e3))), e), d
-        case "negative" | "zero":
-            e, d = sub()
-            return (way, e), d
-        case "constant":
-            e, d = sub()
-            return ("plus", e, ("constant", draw(st.sampled_from(NAMES)), target, ("x",))), d
-        case "fixed":
-            e, d = sub()
-            return ("fixed", draw(st.sampled_from(FIXED)), e), d
-        case "sum" | "mean":
-            e, d = sub(draw(st.integers(1, 4)))
-            return ("fixed", way, e), d
-        case "pool":
-            e, d = sub(target + 1)
-            return ("fixed", "pool", e), d
-        case "twice":
-            e, d = sub(target // 2)
-            return ("fixed", "twice", e), d
-        case "take":
-            n = draw(st.integers(1, 4))
-            e, d = sub(n)
-            return ("take", tuple(draw(st.integers(0, n - 1)) for _ in range(target)), e), d
-        case "chunk":
-            e, d = sub(target + 1)
-            start = draw(st.integers(0, 1))
-            return ("chunk", start, start + target, e), d
-        case "join":
-            n = draw(st.integers(1, target - 1))
-            how = "stack" if 2 * n == target and draw(st.booleans()) else "cat"
-            (first, d), (second, c) = sub(n), sub(target - n)
-            return ("join", how, first, second), max(c, d)
-        case "add":
-            (first, d), (second, c) = sub(), sub()
-            return ("join", "sum", first, second), max(c, d)
-        case "outer":
-            n = draw(st.sampled_from([n for n in range(1, target + 1) if target % n == 0]))
-            first, d = sub(n, degree // 2)
-            second, c = sub(target // n, degree - d)
-            return ("outer", first, second), c + d
-        case "dot":
-            n = draw(st.integers(1, 4))
-            first, d = sub(n, degree // 2)
-            second, c = sub(n, degree - d)
-            return ("dot", first, second), c + d
-        case "bilinear":
-            first, d = sub(draw(st.integers(1, 3)), degree // 2)
-            second, c = sub(draw(st.integers(1, 3)), degree - d)
-            name, bias = draw(st.sampled_from(NAMES)), draw(st.booleans())
-            return ("bilinear", name, target, bias, first, second), c + d
-        case "along":
-            e, d = sub()
-            return ("along", draw(st.sampled_from(("cumsum", "roll", "flip", "mean"))), e), d
-        case "attend":
-            e, d = sub(d=1)
-            kind = draw(st.sampled_from(("score", "square", "product") if degree >= 5 else ("score",)))
-            heads, causal, bias = draw(st.sampled_from((1, 2))), draw(st.booleans()), draw(st.booleans())
-            e = ("attend", draw(st.sampled_from(NAMES)), heads, kind, causal, bias, e)
-            return (("plus", ("x",), e) if x == target and draw(st.booleans()) else e), (
-                3 if kind == "score" else 5
-            )
-    raise ValueError(way)
+LAYERS = ("0", "1", "2", "hid", "out", "in0", "model", "ket", "x", "hid:h", "0/hid:h", "head")
+MEMORY = (0.0,) * 4 + (1e6, 1e5)
+ASKED = 8  # most do not apply to most cases
+LAWS = ("gaussian",) * 7 + ("mixture",) * 2 + ("symmetric",) * 2 + ("empirical",) * 2 + ("frobenius",)
 
 
-def _ways(x, target, degree, places, deep):
-    ways = [
-        "plus",
-        "minus",
-        "lerp",
-        "matrix",
-        "fixed",
-        "scaled",
-        "shift",
-        "negative",
-        "take",
-        "chunk",
-        "pool",
-        "add",
-    ]
-    ways += ["zero"] * (deep < 3) + ["constant"]
-    ways += (
-        ["sum", "mean"] * 2 * (target == 1) + ["join", "join"] * (target > 1) + ["twice"] * (target % 2 == 0)
-    )
-    if degree >= 2:
-        ways += ["square"] * 4 + ["times"] * 4 + ["gate"] * 3 + ["outer"] + ["dot"] * (target == 1)
-        ways += ["bilinear"] * (not places) + ["raw"] * 6 * (target == x)
-    if degree >= 3:
-        ways += ["cube"] + ["attend"] * 6 * bool(places)
-    if places:
-        ways += ["along"] * 2
-    return ways
+class Dice:
+    """Picks independently."""
+
+    def __init__(self, seed):
+        self.random = Random(seed)
+
+    def one(self, choices):
+        return self.random.choice(list(choices))
+
+    def number(self, low, high):
+        return self.random.randint(low, high)
+
+    def flag(self):
+        return self.random.random() < 0.5
+
+    def some(self, choices, count):
+        return tuple(self.random.sample(list(choices), count))
 
 
-def _fixed(how):
-    return ("fixed", how, ("x",)) if how else ("x",)
+class Drawn:
+    """Picks by hypothesis."""
 
+    def __init__(self, draw):
+        self.draw = draw
 
-def _linear(draw, target, e):
-    name, kind, gain = (draw(st.sampled_from(s)) for s in (NAMES, KINDS, GAINS))
-    return ("linear", name, target, draw(st.booleans()), kind, gain, e)
+    def one(self, choices):
+        return self.draw(st.sampled_from(list(choices)))
 
+    def number(self, low, high):
+        return self.draw(st.integers(low, high))
 
-@st.composite
-def models(draw, n_in, n_out, n_ctx=0, vocab=0):
-    """A model of one to three layers; the last one may be called twice."""
-    free = draw(st.sampled_from((4, 4, 6, 8) if n_in * max(1, n_ctx) < 4 else (4, 5, 6)))
-    layers, x = [], n_in
-    depth = draw(st.integers(1, 3))
-    for i in range(depth):
-        target = n_out if i == depth - 1 else draw(st.integers(1, 2 if n_ctx else 4))
-        e, degree = draw(expressions(x, n_in, target, free, draw(st.sampled_from((1, 1, 2, 2, 3))), n_ctx))
-        layers.append(e)
-        free, before, x = free // degree, x, target
-    order = ()
-    if before == n_out and free >= degree and draw(st.booleans()):
-        order = (*range(depth), depth - 1)
-    form = draw(st.sampled_from(("named", "sequential")))
-    dtype = draw(st.sampled_from(("float64", "float64", "float32")))
-    return Model(n_in, tuple(layers), order, draw(SEEDS), form, dtype, n_ctx, vocab)
+    def flag(self):
+        return self.draw(st.booleans())
 
-
-@st.composite
-def laws(draw, n_ctx=0, vocab=0):
-    """A law that fits such models."""
-    seed = draw(SEEDS)
-    if vocab:
-        return Law(draw(st.sampled_from(("tokens", "chain", "empirical"))), seed=seed)
-    kind = draw(
-        st.sampled_from(
-            ("gaussian",) * 6
-            + (
-                "gaussian",
-                "mixture",
-                "mixture",
-                "symmetric",
-                "symmetric",
-                "empirical",
-                "empirical",
-                "frobenius",
-            )
+    def some(self, choices, count):
+        return tuple(
+            self.draw(st.lists(st.sampled_from(list(choices)), min_size=count, max_size=count, unique=True))
         )
-    )
-    if kind in ("symmetric", "frobenius", "empirical"):
-        return Law(kind, seed=seed)
-    covs = ("", "diagonal", "full", "singular") + ("across", "joint") * bool(n_ctx)
-    return Law(kind, draw(st.booleans()), draw(st.sampled_from(covs)), seed)
 
 
 @st.composite
 def cases(draw, questions):
+    """A strategy of hypothesis."""
+    return draw_case(Drawn(draw), questions)
+
+
+def rolled(seed, number, questions):
+    """Draw ``number`` of a campaign."""
+    return draw_case(Dice(f"{seed}/{number}"), questions)
+
+
+def draw_case(pick, questions):
     """Two models that read the same input and have as many outputs, a law, and some of ``questions``."""
-    n_ctx = draw(st.sampled_from((0, 0, 0, 0, 0, 1, 2, 3)))
-    vocab = draw(st.sampled_from((0, 2, 3))) if n_ctx else 0
-    n_in = draw(st.integers(1, 4 if not n_ctx else 4 // n_ctx if not vocab else 2))
-    n_out = draw(st.integers(1, 2 if n_ctx else 3))
-    a = draw(models(n_in, n_out, n_ctx, vocab))
-    b = replace(a, seed=draw(SEEDS)) if draw(st.booleans()) else draw(models(n_in, n_out, n_ctx, vocab))
+    n_ctx = pick.one((0, 0, 0, 0, 0, 0, 1, 2, 2, 3))
+    if n_ctx and pick.number(0, 39) == 0:
+        return _attentions(pick, n_ctx, questions)
+    vocab = pick.one((0, 2, 3)) if n_ctx else 0
+    n_in = pick.number(1, 4 if not n_ctx else 4 // n_ctx if not vocab else 2)
+    n_out = pick.number(1, 2 if n_ctx else 3)
+    a = _model(pick, n_in, n_out, n_ctx, vocab)
+    b = replace(a, seed=pick.number(0, 99)) if pick.flag() else _model(pick, n_in, n_out, n_ctx, vocab)
     b = replace(b, dtype=a.dtype)
-    asked = draw(st.lists(st.sampled_from(questions), min_size=4, max_size=4, unique=True))
-    return Case(a, b, draw(laws(n_ctx, vocab)), tuple(asked))
+    return Case(a, b, _law(pick, n_ctx, vocab), pick.some(questions, ASKED), pick.one(MEMORY))
+
+
+def _attentions(pick, n_ctx, questions):
+    """Two models of two attention layers: of degree 25, so that not all has an answer."""
+    a = _two_attentions(pick, pick.number(1, 2 if n_ctx < 3 else 1), n_ctx)
+    law = Law("gaussian", pick.flag(), pick.one(("", "diagonal", "full")), pick.number(0, 99))
+    return Case(
+        a, replace(a, seed=pick.number(0, 99)), law, ("paths", "attribute_heads", "layers", "layerwise")
+    )
+
+
+def _model(pick, n_in, n_out, n_ctx, vocab):
+    """A model of one to three layers; the last one may be called twice."""
+    free = pick.one((2, 3, 3, 3, 5) if n_ctx else (2, 2, 3, 3, 4, 4, 6, 8)[: 7 + (n_in < 4)])
+    layers, widths = [], [n_in]
+    depth = pick.number(1, 3)
+    for i in range(depth):
+        target = n_out if i == depth - 1 else pick.number(1, 2 if n_ctx else 4)
+        e, degree = layer(pick, given(widths), target, free, n_ctx)
+        layers.append(e)
+        widths.append(target)
+        free = free // degree
+    again = widths[-2] == n_out and free >= degree and pick.flag()
+    order = (*range(depth), depth - 1) if again else ()
+    names = pick.some(LAYERS, len(order) or depth) if pick.flag() else ()
+    form, dtype = pick.one(("named", "sequential")), pick.one(("float64", "float64", "float32"))
+    return Model(n_in, tuple(layers), order, pick.number(0, 99), form, dtype, n_ctx, vocab, names)
+
+
+def _two_attentions(pick, n_in, n_ctx):
+    """A model of two attention layers without biases, with or without linear layers around."""
+
+    def attend():
+        name, heads, causal = pick.one(NAMES), pick.one((1, 2)), pick.flag()
+        return ("plus", ("x",), ("attend", name, heads, "product", causal, False, ("x",)))
+
+    def linear(n):
+        return ("linear", pick.one(NAMES), n, False, pick.one(KINDS[:-1]), pick.one(GAINS[:-2]), ("x",))
+
+    front, back = pick.flag(), pick.flag()
+    layers = [linear(n_in)] * front + [attend(), attend()] + [linear(1)] * back
+    return Model(n_in, tuple(layers), seed=pick.number(0, 99), n_ctx=n_ctx)
+
+
+def _law(pick, n_ctx, vocab):
+    """A law that fits such models."""
+    seed = pick.number(0, 99)
+    if vocab:
+        return Law(pick.one(("tokens", "chain", "empirical")), seed=seed)
+    kind = pick.one(LAWS)
+    if kind in ("symmetric", "frobenius", "empirical"):
+        return Law(kind, seed=seed)
+    covs = ("", "diagonal", "full", "singular") + ("across", "joint") * bool(n_ctx)
+    return Law(kind, pick.flag(), pick.one(covs), seed)

@@ -8,7 +8,7 @@ from torch.func import functional_call, jacrev, vmap
 
 import tnsim
 
-__all__ = ["EXPLAIN"]
+__all__ = ["EXPLAIN", "energy_of", "values_close"]
 
 F64 = torch.float64
 
@@ -22,10 +22,11 @@ def _jacobians(f, x):
     return vmap(jacrev(one))(x).reshape(len(x), -1, x[0].numel())
 
 
-def _energy(f, x, w):
-    """E[JᵀJ]."""
+def energy_of(f, x, w, metric=None):
+    """E[JᵀJ], or E[JᵀMJ] for a metric of the outputs."""
     j = _jacobians(f, x)
-    return torch.einsum("n,noi,noj->ij", w, j, j)
+    metric = torch.eye(j.shape[1], dtype=F64) if metric is None else metric
+    return torch.einsum("n,noi,op,npj->ij", w, j, metric, j)
 
 
 def _real(run):
@@ -45,7 +46,7 @@ def _covariance(run):
     return None
 
 
-def _values(what, got, want, size):
+def values_close(what, got, want, size):
     """Values of modes from large to small; what is missing is zero. ``size`` bounds the sum of all."""
     got, want = got.flatten().sort(descending=True).values, want.flatten().sort(descending=True).values
     n = max(len(got), len(want))
@@ -59,9 +60,9 @@ def spectrum(run):
         return None
     x, w = run.truth.grid
     got = tnsim.spectrum(run.nets[0], of="gradient", **run.options).values
-    size = (cov.abs() * _energy(run.truth.majorants[0], run.truth.sizes[0], w).T).sum()
-    want = torch.linalg.eigvals(cov @ _energy(run.truth.modules[0], x, w)).real
-    decided = _values("spectrum", got**2, want, 10 * size)
+    size = (cov.abs() * energy_of(run.truth.majorants[0], run.truth.sizes[0], w).T).sum()
+    want = torch.linalg.eigvals(cov @ energy_of(run.truth.modules[0], x, w)).real
+    decided = values_close("spectrum", got**2, want, 10 * size)
     if run.nets[0].degree != 2 or run.case.law.kind != "gaussian":
         return decided
 
@@ -76,7 +77,7 @@ def spectrum(run):
     largest = torch.func.hessian(major)(torch.zeros(run.case.a.n_in, dtype=F64)) / 2
     want = torch.linalg.eigvals(matrix @ cov).real
     got = tnsim.spectrum(run.nets[0], output=0, of="interaction", **run.options).values
-    return _values("interaction", got, want, 10 * (largest @ cov.abs()).trace())
+    return values_close("interaction", got, want, 10 * (largest @ cov.abs()).trace())
 
 
 def unfold(run):
@@ -85,7 +86,7 @@ def unfold(run):
         return None
     net, (x, w) = run.nets[0], run.truth.grid
     size = run.truth.bounds[0][0].trace()
-    _values(
+    values_close(
         "unfold out",
         tnsim.unfold(net, "out", **run.options).values ** 2,
         torch.linalg.eigvalsh(run.truth.moments[0][0]),
@@ -95,12 +96,12 @@ def unfold(run):
     for k in range(len(net)):
         below, above = [f for _, f in net.layers[:k]], [f for _, f in net.layers[k:]]
         h = _chain(below, x)
-        energy = _energy(lambda v, above=above: _chain(above, v), h, w)
+        energy = energy_of(lambda v, above=above: _chain(above, v), h, w)
         second = torch.einsum("n,ni,nj->ij", w, h, h)
         want = torch.linalg.eigvals(second @ energy).real
         got = tnsim.unfold(net, net.names[k - 1] if k else "in", **run.options).values
         bound = run.truth.degree**2 * 10 * size + 100 * second.trace() * energy.trace()
-        decided = _values(f"unfold {k}", got**2, want, bound)
+        decided = values_close(f"unfold {k}", got**2, want, bound)
     return decided
 
 
@@ -110,50 +111,27 @@ def _chain(layers, x):
     return x
 
 
-def truncate(run):
-    """The reported similarity and error are those of the returned network."""
-    if run.truth.tensors or run.case.a.n_ctx or run.case.law.kind == "mixture" or len(run.nets[0]) < 2:
+def every_layer(run):
+    """CKA of every state of one model with every state of the other, from their values on the points."""
+    if not _real(run) or run.case.a.n_ctx:
         return None
-    small = tnsim.truncate(run.nets[0], rank=1, progress=False, **run.options)
-    return _reported(run, small.network, small.similarity, small.error)
+    x, w = run.truth.grid
+    states = [[_chain(net.polys[: k + 1], x).detach() for k in range(len(net))] for net in run.nets]
+    centred = [[h - w @ h for h in side] for side in states]
+    size = [
+        (h.abs().amax() / c.abs().amax(), c)
+        for s, t in zip(states, centred, strict=True)
+        for h, c in zip(s, t, strict=True)
+    ]
+    if any(not float(ratio) < 1e2 for ratio, _ in size):
+        return False  # a layer that is constant, or nearly, is refused
+    got = tnsim.layers(*run.nets, progress=False, **run.options).values
 
+    def norm(f, g):
+        return torch.einsum("n,ni,nj->ij", w, f, g).norm()
 
-def truncate_to_an_error(run):
-    if run.truth.tensors or run.case.a.n_ctx or run.case.law.kind == "mixture":
-        return None
-    small = tnsim.truncate(run.nets[0], error=0.3, progress=False, **run.options)
-    assert small.error <= 0.3
-    return _reported(run, small.network, small.similarity, small.error)
-
-
-def _reported(run, other, similarity, error=None):
-    f, _x = run.truth.modules[0], run.truth.grid[0]
-    other = (lambda g: lambda v: g(v))(other)
-    ff, fg, gg = (run.truth.moment(*p).trace() for p in ((f, f), (f, other), (other, other)))
-    if ff <= 1e-4 * run.truth.bounds[0][0].trace() or gg < 1e-6 * ff:
-        return False
-    close(
-        "similarity of what is returned",
-        similarity,
-        fg / (ff * gg).sqrt(),
-        1e3 * run.truth.bounds[0][0].trace() / gg,
-    )
-    if error is None:
-        return True
-    return close(
-        "error of what is returned",
-        error**2,
-        (ff - 2 * fg + gg) / ff,
-        1e3 * run.truth.bounds[0][0].trace() / ff,
-    )
-
-
-def decompose(run):
-    if run.case.law.kind != "gaussian" or run.case.a.n_ctx or run.nets[0].degree < 2:
-        return None
-    kind = ("cp", "tucker", "hosvd", "symmetric-cp")[run.case.law.seed % 4]
-    made = tnsim.decompose(run.nets[0], kind, 1, under=run.law, restarts=1, progress=False)
-    return _reported(run, made.poly, made.similarity)
+    want = [[norm(f, g) ** 2 / (norm(f, f) * norm(g, g)) for g in centred[1]] for f in centred[0]]
+    return close("every layer", got, torch.stack([torch.stack(row) for row in want]), 1e4)
 
 
 def _by_weights(run, i, majorants=False):
@@ -180,7 +158,7 @@ def entk(run):
     major = torch.einsum("n,nop->", w, _by_weights(run, 0, True) ** 2)
     want = torch.linalg.eigvalsh(torch.einsum("n,noi,noj->ij", w, j, j))
     got = tnsim.entk(run.modules[0], **run.options).values
-    return _values("entk", got, want, 10 * major)
+    return values_close("entk", got, want, 10 * major)
 
 
 def kernel_alignment(run):
@@ -238,12 +216,21 @@ def _shares(energy, n, degree):
     return total
 
 
+def _unknown(run):
+    """What the truth does not know of the derivatives of coefficients: see :attr:`Truth.bounds`."""
+    if run.truth.law.kind != "symmetric":
+        return 0.0
+    return run.truth.degree * sum(m.trace() for row in run.truth.bounds for m in row)
+
+
 def attribute_inputs(run):
     if run.law == tnsim.Frobenius() or run.case.a.vocab:
         return None
     n = run.case.a.n_in * max(1, run.case.a.n_ctx)
     want = _shares(_gained(run, run.truth.modules, torch.sub), n, run.truth.degree)
-    size = _shares(_gained(run, run.truth.majorants, torch.add), n, run.truth.degree).abs().sum()
+    size = _shares(_gained(run, run.truth.majorants, torch.add), n, run.truth.degree).abs().sum() + _unknown(
+        run
+    )
     got = tnsim.attribute(*run.nets, to="inputs", **run.options)
     decided = close("inputs", got, want.diagonal(), size)
     if run.case.a.n_ctx:
@@ -298,7 +285,7 @@ def localise(run):
     size = (
         torch.autograd.grad(_gained(run, t.majorants, torch.add)(gains, k), gains)[0].diagonal().abs().sum()
     )
-    if p.sum() < 1e-4 * size:
+    if p.sum() < 1e-4 * (size + _unknown(run)):
         return False
     return close("inputs of a change", found.inputs, p / p.sum(), 1e5)
 
@@ -312,9 +299,7 @@ EXPLAIN = {
     for f in (
         spectrum,
         unfold,
-        truncate,
-        truncate_to_an_error,
-        decompose,
+        every_layer,
         entk,
         kernel_alignment,
         attribute_outputs,

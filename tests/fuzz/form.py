@@ -108,6 +108,28 @@ def composed(run):
     return close("composition", got, want, bound)
 
 
+def written(run):
+    """A layer written as its equation beside the identity, with the weights of a stranger."""
+    a = run.case.a
+    if a.n_ctx:
+        return None
+    x = _inputs(a)
+    generator = torch.Generator().manual_seed(a.seed)
+    d, l, r = (
+        torch.randn(*shape, generator=generator, dtype=x.dtype)
+        for shape in ((a.n_in, 3), (3, a.n_in), (3, a.n_in))
+    )
+    f = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=d, L=l, R=r) + tnsim.identity((("d", a.n_in),), d)
+    want = torch.einsum("oh,nh,nh->no", d, x @ l.T, x @ r.T)
+    close("written", f(x), want + x, 10.0 * x.norm() ** 2 + x.norm())
+    whole = tnsim.Network((("f", f), *run.nets[0].layers))
+    y = want + x
+    size = run.truth.majorants[0](
+        x.abs() + torch.einsum("oh,nh,nh->no", d.abs(), x.abs() @ l.abs().T, x.abs() @ r.abs().T)
+    )
+    return close("before a model", whole(x), run.truth.modules[0](y), size)
+
+
 def stack(run):
     if run.nets[0].signature() != run.nets[1].signature() or run.case.a.vocab:
         return None
@@ -137,6 +159,7 @@ FORM = {
         difference,
         arithmetic,
         composed,
+        written,
         stack,
         single_precision,
     )

@@ -7,15 +7,17 @@ those of :func:`width`; :mod:`fuzz.build` makes torch modules of them.
 from dataclasses import dataclass
 from math import prod
 
-__all__ = ["Case", "Law", "Model", "children", "degree", "nodes", "width"]
+__all__ = ["Case", "Law", "Model", "children", "degree", "given", "nodes", "width"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A module: layers, each an expression in its input ``("x",)`` and the input of the model ``("x0",)``.
+    """A module: layers, each an expression in its input ``("x",)``, the input of the layer before ``("xb",)`` and that of
+    the model ``("x0",)``.
 
     Weights are drawn from ``seed`` and their names. Those named ``s…`` are shared by all layers. ``order`` lists the
-    layers that are called, so that one may be called twice.
+    layers that are called, so that one may be called twice. ``names`` are those of the called layers; without them the
+    layers stand in a list.
     """
 
     n_in: int
@@ -26,6 +28,7 @@ class Model:
     dtype: str = "float64"
     n_ctx: int = 0  # positions; 0 for a vector
     vocab: int = 0  # tokens; 0 for numbers
+    names: tuple = ()
 
     @property
     def called(self):
@@ -41,7 +44,7 @@ class Model:
         """Features before, between and behind the layers."""
         out = [self.n_in]
         for layer in self.called:
-            out.append(width(layer, out[-1], self.n_in))
+            out.append(width(layer, given(out)))
         return out
 
 
@@ -63,6 +66,7 @@ class Case:
     b: Model
     law: Law = Law()
     ask: tuple = ()
+    memory: float = 0.0  # bytes that intermediate tensors may take; 0 for no limit
 
 
 def children(e):
@@ -76,17 +80,20 @@ def nodes(e):
         yield from nodes(c)
 
 
-def width(e, x, x0):
-    """Features of an expression, where the layer's input has ``x`` and the model's ``x0``."""
-    op, inner = e[0], [width(c, x, x0) for c in children(e)]
+def given(widths):
+    """Features of what a layer may read, from those of all states so far."""
+    return {"x": widths[-1], "x0": widths[0], "xb": widths[-2] if len(widths) > 1 else widths[0]}
+
+
+def width(e, given):
+    """Features of an expression, from those of what it reads: see :func:`given`."""
+    op, inner = e[0], [width(c, given) for c in children(e)]
     match op:
-        case "x":
-            return x
-        case "x0":
-            return x0
+        case "x" | "x0" | "xb":
+            return given[op]
         case "linear" | "matrix" | "constant" | "bilinear":
             return e[2]
-        case "attend" | "power" | "scaled" | "shift" | "zero" | "along" | "negative":
+        case "attend" | "power" | "scaled" | "shift" | "zero" | "along" | "negative" | "units":
             return inner[0]
         case "fixed":
             return {"sum": 1, "mean": 1, "pool": inner[0] - 1, "twice": 2 * inner[0]}.get(e[1], inner[0])
@@ -109,7 +116,7 @@ def degree(e):
     """A bound on the degree of an expression in the input of its layer."""
     inner = [degree(c) for c in children(e)]
     match e[0]:
-        case "x" | "x0":
+        case "x" | "x0" | "xb":
             return 1
         case "power":
             return e[1] * inner[0]

@@ -71,6 +71,58 @@ FOUND = {
         Model(1, (("times", X, ("linear", "g", 4, False, "full", 1.0, X)),), seed=1),
         ask=("gradient", "entk", "kernel_alignment"),
     ),
+    "a variance for every feature is no matrix where there are as many positions": Case(
+        *[Model(2, (LINEAR,), seed=s, n_ctx=2) for s in (0, 1)],
+        Law("gaussian", False, "diagonal", 3),
+        ("inner", "moments"),
+    ),
+    "one model's states have positions and the other's have none": Case(
+        Model(1, (("along", "mean", ONE),), n_ctx=2),
+        Model(
+            1,
+            (
+                (
+                    "linear",
+                    "w",
+                    1,
+                    True,
+                    "full",
+                    1.0,
+                    ("units", ("times", ("linear", "l", 3, False, "full", 1.0, X), ONE)),
+                ),
+            ),
+            n_ctx=2,
+        ),
+        Law("gaussian", True, "diagonal", 3),
+        ("inner", "nearest", "layerwise"),
+    ),
+    "a large and a small factor are polarised": Case(
+        Model(
+            4,
+            (("times", ("linear", "v", 2, False, "full", 1e6, X), ("linear", "w", 2, True, "full", 1.0, X)),),
+            seed=39,
+        ),
+        Model(4, (("linear", "w", 2, True, "full", 1.0, X),)),
+        ask=("unfold",),
+    ),
+    "a module rounds where the network is zero": Case(
+        *[
+            Model(
+                2,
+                (
+                    ("power", 2, ("linear", "g", 1, False, "full", 1.0, X)),
+                    ("fixed", "mean", ("fixed", "centre", ("join", "cat", X, ("xb",)))),
+                    ("fixed", "twice", ("plus", X, X)),
+                ),
+                seed=s,
+                n_ctx=1,
+                vocab=2,
+            )
+            for s in (11, 40)
+        ],
+        Law("chain"),
+        ("layers",),
+    ),
     "no parameter reaches the output": Case(Model(2, (LINEAR, ("x0",))), Model(2, (LINEAR,)), ask=("entk",)),
 }
 
@@ -79,6 +131,15 @@ FOUND = {
 def test_found(name):
     rows = passes(FOUND[name], QUESTIONS, seconds=60)
     assert {outcome for _, outcome, _ in rows} <= {"equal", "undecided"}, rows
+
+
+def test_positions_are_not_taken_for_hidden_units():
+    """Refused in words; shares of positions were given before."""
+    product = ("times", *[("linear", n, 4, True, "full", 1.0, X) for n in "lr"])
+    layer = ("linear", "d", 2, True, "full", 1.0, ("units", product))
+    case = Case(*[Model(2, (layer,), seed=s, n_ctx=2) for s in (0, 1)], ask=("attribute_hidden",))
+    (_, outcome, text) = passes(case, QUESTIONS, seconds=60)[-1]
+    assert outcome == "refused" and "no hidden units" in text
 
 
 def test_laws_are_data():

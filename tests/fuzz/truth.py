@@ -10,7 +10,7 @@ from fuzz.build import build, majorant
 from fuzz.laws import components, gauss, points, root
 from numpy.polynomial import hermite_e
 
-__all__ = ["Truth", "closure", "degrees_of", "hermite", "powers", "root_of", "taylor"]
+__all__ = ["Truth", "chaos", "closure", "degrees_of", "hermite", "powers", "root_of", "taken", "taylor"]
 
 F64 = torch.float64
 
@@ -129,6 +129,35 @@ def _each_axis(matrix, values, d):
     return t.reshape(-1, o)
 
 
+def chaos(f, degree, mean, root):
+    """Coefficients of f(mean + root z) in Hermite polynomials of z, one axis for each: shape (degree + 1, …, *values)."""
+    d = root.shape[1]
+    nodes, weights = hermite_e.hermegauss(degree + 1)
+    z = torch.tensor(np.array(list(product(nodes, repeat=d))).reshape(len(nodes) ** d, d), dtype=F64)
+    values = f(mean + z @ root.T)
+    eye, weights = np.eye(degree + 1), weights / weights.sum()
+    rows = [weights * hermite_e.hermeval(nodes, eye[k]) / factorial(k) for k in range(degree + 1)]
+    found = _each_axis(torch.tensor(np.array(rows), dtype=F64), values.flatten(1), d)
+    return found.reshape(*(degree + 1,) * d, *values.shape[1:])
+
+
+def taken(c, d, rho):
+    """E[f_i gⱼ] for every output, where the i-th variables of both have the correlation ρ_i: shape (p, q, outputs).
+
+    Of the coefficients of :func:`chaos`, those of equal order in every pair meet (Mehler); variables without a partner
+    only count where they do not occur.
+    """
+    both = len(rho)
+    c, d = (t[(slice(None),) * both + (0,) * (t.ndim - 2 - both)] for t in (c, d))
+    top = c.shape[0] if both else 1
+    weight = torch.ones((), dtype=F64)
+    for r in rho:
+        own = torch.tensor([factorial(k) * float(r) ** k for k in range(top)], dtype=F64)
+        weight = weight[..., None] * own
+    c, d = (t.reshape(-1, *t.shape[both:]) for t in (c, d))
+    return torch.einsum("n,npo,nqo->pqo", weight.flatten(), c, d)
+
+
 def root_of(law, model):
     """Mean and a root of the covariance of a Gaussian law, in the directions that vary."""
     _, mean, cov, _ = components(law, model)[0]
@@ -155,22 +184,24 @@ def multiplicities(model, degree):
     )
 
 
-def closure(truth, layers, degrees, most=100_000, sizes=False):
+def closure(truth, layers, degrees, most=20_000, sizes=False, constant=False):
     """E[a bᵀ] layer by layer: hidden states replaced by the Gaussian of their joint mean and covariance.
 
     Args:
         truth: of the case.
-        layers: for both models a list of functions on batches, as the converted network has them.
+        layers: for both models a list of functions on batches, as the converted network has them (the first takes the
+            points as they are).
         degrees: their degrees.
         most: points that may be used; ``None`` is returned where more are needed.
         sizes: give bounds of what is summed instead, see :func:`_sizes`.
+        constant: a one behind the outputs, so that the means stand in the last row.
 
     Returns:
         The four blocks of second moments, a list of lists.
     """
     total = None
     for weight, x, w in _parts(truth):
-        states, depth = tuple(x.reshape(len(x), *side[0].in_shape) for side in layers), len(layers[0])
+        states, depth = (x, x), len(layers[0])
         for k in range(depth - 1):
             states = tuple(side[k](h) for side, h in zip(layers, states, strict=True))
             if truth.law.kind == "empirical":
@@ -195,6 +226,8 @@ def closure(truth, layers, degrees, most=100_000, sizes=False):
         ends = [side[-1](h).flatten(1) for side, h in zip(layers, states, strict=True)]
         if sizes:
             ends = [_sizes(side[-1], h) for side, h in zip(layers, states, strict=True)]
+        if constant:
+            ends = [torch.nn.functional.pad(f, (0, 1), value=1.0) for f in ends]
         found = [[torch.einsum("n,ni,nj->ij", weight * w, f, g) for g in ends] for f in ends]
         total = (
             found

@@ -33,7 +33,8 @@ def symmetrise(f: Poly, form: Form = "polarised") -> Poly:
     Pairings of legs that differ by an exchange then have the same value, and one of them stands for all.
 
     * ``"polarised"``: (l·x)(r·x) = ¼[((l+r)·x)² − ((l−r)·x)²], so D((Lx)∘(Rx)) = D′(Px)∘(Px) with
-      P = [L+R; L−R] and D′ = [D, −D]/4: twice the hidden units, one factor matrix, and both legs alike.
+      P = [L+R; L−R] and D′ = [D, −D]/4: twice the hidden units, one factor matrix, and both legs alike. Rows of L and
+      R are brought to one size first.
     * ``"dense"``: the symmetric tensor B[o,i,j] = Σ_h D_oh (L_hi R_hj + R_hi L_hj)/2. Cheaper to contract where
       the layer is narrower than it has hidden units.
 
@@ -76,9 +77,22 @@ def _symmetric(t: Term, form: Form) -> Term:
         axes = tuple(range(ar.ndim(whole)))
         turned = ar.do("transpose", whole, (*axes[:-2], axes[-1], axes[-2]))
         return Term((qtn.Tensor((whole + turned) / 2, inds, tags=["B", *tags]),), legs, t.out, 1.0, free(2))
+    left, right = _balanced(left, right)
     both = ar.do("concatenate", (left + right, left - right), axis=-2)
     down = tensor(ar.do("concatenate", (out, -out), axis=-1) / 4, (*t.out, hid), "D")
     return Term((down, *(tensor(both, (hid, *leg), "P") for leg in legs)), legs, t.out, 1.0, free(2))
+
+
+def _balanced(left: Array, right: Array) -> tuple[Array, Array]:
+    """The same products of rows, with both of a size: l r = (g l)(r / g), for powers of two g.
+
+    Of a sum of a large and a small row little of the small one is left, and squares of it cancel.
+    """
+    a, b = (ar.do("linalg.norm", ar.stop_gradient(x), axis=-1)[..., None] for x in (left, right))
+    both = (a > 0) & (b > 0)
+    ratio = ar.do("where", both, b, a * 0 + 1) / ar.do("where", both, a, a * 0 + 1)
+    gain = 2.0 ** ar.do("round", ar.do("log2", ratio) / 2)
+    return left * gain, right / gain
 
 
 def check_symmetry(t: Term, tolerance: float = 1e-9) -> None:

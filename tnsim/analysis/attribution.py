@@ -249,9 +249,9 @@ def _units(f: Any) -> int | None:
     if f.units is not None:
         own = f.units.resolved()
         several = own.rest is not None and own.rest.degree > 1
-        return None if several else int(own.products.out_shape[0])
+        return None if several else int(own.products.out_shape[-1])
     tops = [t for t in f.terms if t.degree > 1]
-    if len(tops) != 1 or tops[0].degree != f.degree:
-        return None
+    if len(tops) != 1 or tops[0].degree != f.degree or len(f.domain) > 1 or len(f.codomain) > 1:
+        return None  # where there are positions, an index that all factors share may be theirs
     factors = star(tops[0])
     return None if factors is None else int(ar.shape(factors[0])[-1])

@@ -155,7 +155,10 @@ def _linear(f: Poly) -> Poly:
 
 def _place(axes: Sequence[tuple[str, int]], k: int, like: Array, back: bool = False) -> Poly:
     """The features as the k-th half of twice as many; or that half of them back."""
-    (_, s), (_, d) = axes
+    *positions, (_, d) = axes  # a sequence of one is a vector
     eye = ar.do("eye", 2 * d, like=like)[:, k * d : (k + 1) * d]
     matrix = ar.do("transpose", eye, (1, 0)) if back else eye
+    if not positions:
+        return poly("S[out,in0]", S=matrix)
+    ((_, s),) = positions
     return poly("S[out@p,in0@p] one[p]", S=matrix, one=ar.do("ones", (s,), like=like))

@@ -152,7 +152,8 @@ def unit_gained(net: Network, layer: str, gains: torch.Tensor) -> Network:
     """
     f = net[layer]
     if f.units is not None:
-        return _with(net, layer, f.units.gained(gains))
+        shape = f.units.resolved().products.out_shape  # at every position the same gain
+        return _with(net, layer, f.units.gained(gains.expand(shape)))
     top = max(f.terms, key=lambda t: t.degree)
     factors = star(top)
     assert factors is not None  # counted by the caller

@@ -40,10 +40,10 @@ class Block:
         return tuple(range(axes)) if ar.ndim(self.data) - len(self.models) == axes else self.joined
 
     def places(self, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Where the axes of the first and of the second leg are found, besides run axes."""
+        """Where the axes of the first leg, which has so many, and of the second are found, besides run axes."""
         front, shared = len(self.models), self.shared(axes)
         second, at = [], front + axes
-        for k in range(axes):
+        for k in range(ar.ndim(self.data) - at + len(shared)):
             second.append(front + k if k in shared else at)
             at += k not in shared
         return tuple(range(front, front + axes)), tuple(second)
@@ -79,8 +79,7 @@ class Block:
         return replace(self, data=(self.data + self.turned(axes).data) / 2)
 
     def turned(self, axes: int) -> "Block":
-        """A covariance with the axes of the second leg first."""
-        order = list(range(ar.ndim(self.data)))
-        for a, b in zip(*self.places(axes), strict=True):
-            order[a], order[b] = b, a
-        return replace(self, data=ar.do("transpose", self.data, tuple(order)))
+        """A covariance with the axes of the second leg first; the first leg has so many."""
+        first, second = self.places(axes)
+        order = (*range(len(self.models)), *second, *(a for a in first if a not in second))
+        return replace(self, data=ar.do("transpose", self.data, order))

@@ -24,24 +24,26 @@ class Moments:
     """Mean and covariance of the input of two models, as arrays on its axes.
 
     Attributes:
-        axes: how many axes an input has.
+        axes: for every side how many axes its input has.
         means: for every side, or ``None`` for zero.
         covs: for sides (0, 0), (0, 1) and (1, 1); ``None`` for the identity.
     """
 
-    axes: int
+    axes: Mapping[int, int]
     means: Mapping[int, Block | None]
     covs: Mapping[tuple[int, int], Block | None]
 
     def cov(self, a: int, b: int) -> Block | None:
         """The covariance with the axes of side a first."""
         block = self.covs[min(a, b), max(a, b)]
-        return block if block is None or a <= b else block.turned(self.axes)
+        return block if block is None or a <= b else block.turned(self.axes[b])
 
     def shared(self, a: int, b: int) -> tuple[int, ...]:
         """Axes along which the covariance of two sides is diagonal."""
+        if self.axes[a] != self.axes[b]:
+            return ()
         cov = self.covs[min(a, b), max(a, b)]
-        return tuple(range(self.axes)) if cov is None else cov.shared(self.axes)
+        return tuple(range(self.axes[a])) if cov is None else cov.shared(self.axes[a])
 
 
 class Ends:
@@ -58,7 +60,7 @@ class Ends:
         """Positions of two ends that have to be equal, or the law does not join them: as pairs of indices."""
         x, y = s.product.ends[e], t.product.ends[f]
         shared = self.law.shared(s.side, t.side)
-        pairs = enumerate(zip(x.leg, y.leg, strict=True))
+        pairs = enumerate(zip(x.leg, y.leg, strict=False))  # none is shared where one leg has more
         return [(i, j) for k, (i, j) in pairs if k in shared and i in x.batch and j in y.batch]
 
     def batches(self, s: Linked, e: int, t: Linked, f: int, same: bool) -> tuple[tuple[str, ...], ...]:
@@ -105,7 +107,7 @@ class Ends:
         leg = tuple(second[ix] for ix in y.leg)
         shared = self.law.shared(s.side, t.side)
         joins += [(x.leg[k], leg[k]) for k in shared]
-        if len(shared) == self.law.axes:
+        if len(shared) == self.law.axes[s.side]:
             cov = self.law.cov(s.side, t.side)
             tensors = [*x.tensors, *([] if cov is None else [_block(cov, s.side, t.side, x.leg)])]
         else:
@@ -123,7 +125,7 @@ class Ends:
         x = s.stacks[a]
         shared = self.law.shared(s.side, side)
         key = ("half", id(s), a, side)
-        ports = tuple(f"port{k}" for k in range(self.law.axes) if k not in shared)
+        ports = tuple(f"port{k}" for k in range(self.law.axes[side]) if k not in shared)
         if key not in self._made:
             cov = self.law.cov(s.side, side)
             assert cov is not None

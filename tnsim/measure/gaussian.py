@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import autoray as ar
@@ -54,6 +54,8 @@ class Gaussian(Wick):
     n_ctx: int | None = None
     across: Array | None = None
     note: str = ""
+    # of the input, once the law is bound to it: then a diagonal of shape (n_ctx, d) is not taken for a matrix (d, d)
+    axes: Axes | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, x: Array, *, shrink: bool | None = None) -> "Gaussian":
@@ -98,7 +100,9 @@ class Gaussian(Wick):
         """Arrays as the model's; see :meth:`Measure.bound`."""
         shape = tuple(n for _, n in domain)
         size = int(np.prod(shape))
-        mean, cov = over_positions(self.mean, self.cov, self.n_ctx, self.across, domain, like)
+        mean, cov = self.mean, self.cov
+        if self.axes != tuple(domain):
+            mean, cov = over_positions(mean, cov, self.n_ctx, self.across, domain, like)
         if mean is not None:
             mean = as_like(mean, like)
             if ar.size(mean) != size:
@@ -109,7 +113,7 @@ class Gaussian(Wick):
             if ar.size(cov) not in (size, size * size):
                 raise MeasureError(f"cov has shape {ar.shape(cov)}; the model's input is {shape}.")
             cov = ar.do("reshape", cov, shape if ar.size(cov) == size and size > 1 else (*shape, *shape))
-        return unchecked(Gaussian, mean=mean, cov=cov, n_ctx=None, across=None)
+        return unchecked(Gaussian, mean=mean, cov=cov, n_ctx=None, across=None, axes=tuple(domain))
 
     def exponents(self) -> tuple[Array, ...]:
         """The largest standard deviation or mean, as a power of two; none for a covariance that is the identity.
@@ -137,7 +141,7 @@ class Gaussian(Wick):
         return law
 
     def _without_mean(self) -> "Gaussian":
-        return unchecked(Gaussian, mean=None, cov=self.cov, n_ctx=None, across=None)
+        return unchecked(Gaussian, mean=None, cov=self.cov, n_ctx=None, across=None, axes=self.axes)
 
     def __repr__(self) -> str:
         parts = [] if self.n_ctx is None else [f"n_ctx={self.n_ctx}"]

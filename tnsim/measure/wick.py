@@ -96,7 +96,7 @@ class Wick(Measure):
         """Moments of several pairs of factors, or means, at once."""
         pairs = {(min(a, b), max(a, b)) for a in sides for b in sides}
         law = Moments(
-            len(factors[0].domain),
+            {side: len(f.domain) for f, side in zip(factors, sides, strict=True)},
             {side: self.mean_of(side) for side in sides},
             {pair: self.cov_of(*pair) for pair in sorted(pairs)},
         )
@@ -146,8 +146,8 @@ class Wick(Measure):
         that are ``apart``, and along those of independent places that every layer maps for itself, it is diagonal.
         """
         joined = tuple(sorted({*apart, *self._independent(layers)}))
-        axes = len(layers[0].codomain)
-        keep: Keep = tuple("diagonal" if k in joined else "all" for k in range(axes))
+        axes = len(layers[0].codomain)  # of all, if any are joined
+        keep: Keep = tuple("diagonal" if k in joined else "all" for k in range(axes)) if joined else "all"
         layers, law = self.eased(layers)
         if any(map(has_links, layers)):
             return law._behind_links(layers, known, keep, joined)
@@ -164,7 +164,7 @@ class Wick(Measure):
                 none = law._vanishes(f, a)
                 means.append(None if none else Block(expect((f,), law, sides=(a,), bridges=bridges), run))
                 own = expect((f, f), law, keep, (a, a), connected=True, bridges=bridges)
-                covs[a, a] = Block(own, run, joined).symmetrised(axes)
+                covs[a, a] = Block(own, run, joined).symmetrised(len(f.codomain))
             for b, g in enumerate(layers[a + 1 :], start=a + 1):
                 other = (b,) if g.models or law.run_of(b) else ()
                 across = expect((f, g), law, keep, (a, b), connected=True, bridges=bridges)

@@ -1,0 +1,25 @@
+"""Faults planted by hand are found by the search, and that soon."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fuzz.planted import FAULTS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_planted_fault_is_found(fault):
+    """In a process of its own: what is remembered of a structure would be wrong afterwards."""
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "tests/fuzz/planted.py"), fault],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "DRAWS": "500", "OMP_NUM_THREADS": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("draw "), run.stdout
