@@ -18,7 +18,8 @@ def mean_and_covariance(x: Array, shrink: bool | None = None) -> tuple[np.ndarra
     """Mean and covariance of samples, and how far the covariance was shrunk towards its diagonal.
 
     The covariance is (1 − λ) S + λ diag(S), where S = Σ_b z_b z_bᵀ / N is that of the samples. The λ in [0, 1] that is
-    nearest to the truth on average is Σ Var(S_ij) / Σ S_ij², over i ≠ j, with the variances of the sample.
+    nearest to the truth on average (for S without its bias, the factor 1 − 1/N) is Σ Var(S_ij) / Σ S_ij², over i ≠ j,
+    with the variances of the sample.
 
     Args:
         x: shape ``(N, …)``.
