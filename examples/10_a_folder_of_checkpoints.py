@@ -2,7 +2,7 @@
 
 Half-way through, every seven is called a one. The loss falls all the same; class by class the matrix shows it.
 
-Usage: python examples/10_a_folder_of_checkpoints.py [folder for the pictures]; with SMALL=1 in the environment, a short run.
+Usage: python examples/10_a_folder_of_checkpoints.py [folder for the pictures]; SMALL=1 in the environment: a short run.
 """
 
 import os
