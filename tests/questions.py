@@ -349,6 +349,15 @@ QUESTIONS = {
     "trajectory": lambda at: tnsim.trajectory(tnsim.gram(checkpoints(at, 5), progress=False)),
     "segment": lambda at: tnsim.segment(tnsim.gram(checkpoints(at, 5), progress=False), 2),
     "nearest": lambda at: tnsim.nearest(at.net(7, bilinear, 1, True), checkpoints(at)),
+    "layers": lambda at: tnsim.layers(*pair(at, 1, True), progress=False).values,
+    "null": lambda at: dict(tnsim.null(checkpoints(at), "seeds", progress=False).values),
+    "load": lambda at: [
+        list(model.parameters())
+        for model in (
+            tnsim.load(at.module(1, bilinear, 1, True), {"model": bilinear_state()}),
+            tnsim.checkpoints([bilinear_state()], lambda: at.module(1, bilinear, 1, True))[0],
+        )
+    ],
     "weights": lambda at: [
         tnsim.weight_cosine(*layers_of(at)),
         tnsim.aligned_weight_cosine(*layers_of(at), restarts=3),
@@ -356,6 +365,12 @@ QUESTIONS = {
         tnsim.output_cosine(at(rand(6, 3)), at(rand(6, 3, seed=1))),
     ],
 }
+
+
+def bilinear_state():
+    """Weights as a file has them."""
+    torch.manual_seed(9)
+    return bilinear(1, True).state_dict()
 
 
 def numbers(x):

@@ -168,7 +168,8 @@ def check_tied(model: nn.Module, state: Mapping[str, Tensor], kind: str, whose: 
         ValueError: if not.
     """
     for name, other in tied_names(model).items():
-        if not torch.equal(state[name].to(torch.float64), state[other].to(torch.float64)):
+        mine, others = (state[n].cpu().to(torch.float64) for n in (name, other))  # some devices lack float64
+        if not torch.equal(mine, others):
             raise ValueError(
                 f"{whose}: {kind} has one tensor as {name} and {other}, and the checkpoint two that differ. Untie them "
                 "in the module, as they were in training."
