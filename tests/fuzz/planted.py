@@ -18,18 +18,27 @@ from fuzz.questions import QUESTIONS  # noqa: E402
 from fuzz.shrink import WRONG  # noqa: E402
 
 from tnsim.algebra import term  # noqa: E402
+from tnsim.algebra.wires import place, space, unused  # noqa: E402
 from tnsim.convert import conversion, value  # noqa: E402
 
 __all__ = ["FAULTS", "found"]
 
 
 def merged():
-    """A leg that gets the name of an inner index is merged with it."""
+    """A leg that becomes a bond gets the name of an inner index, which does not step aside and is merged with it."""
 
     def avoiding(mapping, names, kept=()):
         return {ix: mapping[ix] for ix in names if mapping.get(ix, ix) != ix}
 
-    term.avoiding = avoiding
+    def bond_names(outer):
+        given = {}
+        for leg in outer.legs:
+            for ix in leg:
+                if place(ix).startswith("in"):  # only other bonds are looked at
+                    given.setdefault(ix, unused(given.values(), "hid", "s" if space(ix) == "s" else "h"))
+        return given
+
+    term.avoiding, term._bond_names = avoiding, bond_names
 
 
 def unpermuted():
