@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 __all__ = ["cases", "draw_case", "rolled"]
 
-LAYERS = ("0", "1", "2", "hid", "out", "in0", "model", "ket", "x", "hid:h", "0/hid:h", "head")
+LAYERS = ("0", "1", "2", "hid", "in", "out", "in0", "model", "ket", "x", "hid:h", "0/hid:h", "head")
 MEMORY = (0.0,) * 4 + (1e6, 1e5)
 ASKED = 8  # most do not apply to most cases
 LAWS = ("gaussian",) * 7 + ("mixture",) * 2 + ("symmetric",) * 2 + ("empirical",) * 2 + ("frobenius",)

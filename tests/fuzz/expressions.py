@@ -4,7 +4,7 @@ __all__ = ["FIXED", "GAINS", "KINDS", "NAMES", "expression", "layer"]
 
 GAINS = (1.0,) * 8 + (0.1, 10.0, 1e-3, 1e3, 1e-6, 1e6)
 KINDS = ("full",) * 6 + ("rank1", "zero", "whole", "nested")
-NAMES = ("g", "v", "w", "shared", "s2", "hid", "0", "in0")
+NAMES = ("g", "v", "w", "shared", "s2", "hidden", "0", "in0")
 FIXED = ("roll", "flip", "cumsum", "centre", "halves")
 ALWAYS = ["plus", "minus", "lerp", "matrix", "fixed", "scaled", "shift", "negative", "take", "chunk", "pool"]
 ALWAYS += ["add", "constant"]

@@ -122,7 +122,7 @@ def layerwise_unfold(run):
         h, w = states[k]
         second = torch.einsum("n,ni,nj->ij", w, h, h)
         want = torch.linalg.eigvals(second @ above[k]).real
-        got = tnsim.unfold(net, net.names[k - 1], **_options(run)).values
+        got = tnsim.unfold(net, k, **_options(run)).values
         bound = run.truth.degree**2 * 10 * size + 100 * second.trace() * above[k].trace()
         decided = values_close(f"unfold layer by layer {k}", got**2, want, bound)
     return decided

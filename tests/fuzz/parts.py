@@ -65,10 +65,12 @@ def _hidden(run, to, op):
     k, name, count = found
     t, output = run.truth, _output(run)
     layers = [called(m, s)[k] for m, s in zip(t.modules, (run.case.a, run.case.b), strict=True)]
+    each = op == "units" and run.case.a.n_ctx > 1  # where states are flat, units are those of every position
+    shape = (run.case.a.n_ctx, count) if each else (count,)
 
     def energy(gains):
         for layer in layers:
-            _gained(layer, op, gains)
+            _gained(layer, op, gains.reshape(shape))
 
         def delta(x):
             return t.modules[0](x).flatten(1) - t.modules[1](x).flatten(1)
@@ -77,10 +79,10 @@ def _hidden(run, to, op):
         return m.trace() if output is None else m[output, output]
 
     try:
-        want = torch.zeros(count, dtype=F64)
+        want = torch.zeros(int(np.prod(shape)), dtype=F64)
         nodes_, weights = np.polynomial.legendre.leggauss(t.degree + 1)
         for s, w in zip((nodes_ + 1) / 2, weights / 2, strict=True):
-            gains = torch.full((count,), float(s), dtype=F64, requires_grad=True)
+            gains = torch.full(want.shape, float(s), dtype=F64, requires_grad=True)
             want += float(w) * torch.autograd.grad(energy(gains), gains)[0]
     finally:
         for layer in layers:

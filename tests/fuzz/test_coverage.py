@@ -118,7 +118,7 @@ MODELS = {
     "layers in a Sequential": lambda m: m.form == "sequential" and not m.names,
     "layers in a Sequential by name": lambda m: m.form == "sequential" and bool(m.names),
     "layers in a list": lambda m: m.form == "named" and not m.names,
-    "layers named like indices": lambda m: bool({"hid:h", "0/hid:h", "in0", "out"} & set(m.names)),
+    "layers named like indices": lambda m: bool({"hid:h", "0/hid:h", "in0", "in", "out"} & set(m.names)),
     "sequences without attention": lambda m: m.n_ctx > 1 and "attend" not in repr(m.layers),
     "sequences with attention": lambda m: m.n_ctx > 1 and "attend" in repr(m.layers),
     "tokens": lambda m: m.vocab > 0,

@@ -1,9 +1,12 @@
 """Cases that once failed, as they were shrunk."""
 
 import pytest
+from fuzz.build import build
 from fuzz.check import passes
 from fuzz.questions import QUESTIONS
 from fuzz.spec import Case, Law, Model
+
+import tnsim
 
 X = ("x",)
 LINEAR = ("linear", "w", 2, True, "full", 1.0, X)
@@ -123,6 +126,18 @@ FOUND = {
         Law("chain"),
         ("layers",),
     ),
+    "layers are called as places are": Case(
+        *[
+            Model(
+                2,
+                (("power", 2, LINEAR), ("linear", "v", 2, True, "full", 1.0, ("power", 2, X)), LINEAR),
+                seed=s,
+                names=n,
+            )
+            for s, n in ((0, ("out", "in", "x")), (1, ("a", "b", "c")))
+        ],
+        ask=("truncate", "unfold", "truncate_units"),
+    ),
     "no parameter reaches the output": Case(Model(2, (LINEAR, ("x0",))), Model(2, (LINEAR,)), ask=("entk",)),
 }
 
@@ -140,6 +155,12 @@ def test_positions_are_not_taken_for_hidden_units():
     case = Case(*[Model(2, (layer,), seed=s, n_ctx=2) for s in (0, 1)], ask=("attribute_hidden",))
     (_, outcome, text) = passes(case, QUESTIONS, seconds=60)[-1]
     assert outcome == "refused" and "no hidden units" in text
+
+
+def test_a_layer_called_out_is_not_taken_for_the_output():
+    model = Model(2, (("power", 2, LINEAR), ("power", 2, LINEAR)), names=("out", "b"))
+    with pytest.raises(KeyError, match="write 1 for the place behind it, 2 for that end"):
+        tnsim.unfold(tnsim.convert(build(model)), "out")
 
 
 def test_laws_are_data():

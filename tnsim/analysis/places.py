@@ -14,7 +14,7 @@ from tnsim.algebra.rewrite import star
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import index, input_leg, output_leg
 
-__all__ = ["HIDDEN", "Place", "linear_map", "place_at", "products", "split"]
+__all__ = ["HIDDEN", "Place", "is_hidden", "linear_map", "place_at", "products", "split"]
 
 HIDDEN = ".hidden"
 
@@ -47,22 +47,28 @@ class Place:
 def place_at(net: Network, at: str | int) -> Place:
     """A place by name: ``"in"``, ``"out"``, a layer (the state behind it), or ``"layer.hidden"`` (its hidden units).
 
-    A number counts the layers below.
+    A number counts the layers below. A layer that is itself called ``"block.hidden"`` is meant by that name.
 
     Raises:
-        KeyError: if there is no such place.
+        KeyError: if there is no such place, or a layer is called ``"in"`` or ``"out"`` and lies elsewhere.
     """
     names = list(net.names)
     if isinstance(at, int):
         if not 0 <= at <= len(net):
             raise KeyError(f"no place {at}; a network of {len(net)} layers has places 0 to {len(net)}.")
         return _behind(net, at, "in" if at == 0 else names[at - 1])
-    if at == "out" or at in names:
-        return _behind(net, len(net) if at == "out" else names.index(at) + 1, at)
-    if at == "in":
-        return _behind(net, 0, at)
+    ends = {"in": 0, "out": len(net)}
+    if at in names:
+        k = names.index(at) + 1
+        if ends.get(at, k) != k:
+            raise KeyError(
+                f"{at!r} is the name of a layer here; write {k} for the place behind it, {ends[at]} for that end."
+            )
+        return _behind(net, k, at)
+    if at in ends:
+        return _behind(net, ends[at], at)
     owner = at.removesuffix(HIDDEN)
-    if at.endswith(HIDDEN) and owner in names:
+    if is_hidden(net, at) and owner in names:
         k = names.index(owner)
         products, rest, size = split(net.polys[k], owner)
         layers = list(net.layers)
@@ -72,6 +78,11 @@ def place_at(net: Network, at: str | int) -> Place:
         f'no place {at!r}; there are "in", "out", the layers {names} and their hidden units, such as '
         f"{names[-1] + HIDDEN!r}."
     )
+
+
+def is_hidden(net: Network, at: str) -> bool:
+    """Whether a name is that of the hidden units of a layer, and not of a layer."""
+    return at.endswith(HIDDEN) and at not in net.names
 
 
 def _behind(net: Network, at: int, name: str) -> Place:

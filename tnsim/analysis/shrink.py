@@ -12,7 +12,7 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.subtract import fuse
 from tnsim.algebra.wires import index
 from tnsim.analysis.cut import modes_of, second_moment, sensitivity
-from tnsim.analysis.places import HIDDEN, linear_map, place_at, products
+from tnsim.analysis.places import HIDDEN, is_hidden, linear_map, place_at, products
 from tnsim.analysis.problem import Method
 from tnsim.measure.measure import Measure
 
@@ -56,12 +56,12 @@ def plan_at(
     net: Network, at: str, under: Measure | None, method: Method, budget: float, memory: float
 ) -> Plan:
     """What can be left out at a bond, or of the hidden units of a layer."""
-    place = place_at(net, at)
+    place = place_at(net, net.names.index(at) + 1 if at in net.names else at)
     # all that is read off is free of units
     below = second_moment(place, under, method, budget, memory).mantissa
     above = sensitivity(place, under, method, budget, memory).mantissa
     n = place.size
-    if at.endswith(HIDDEN):
+    if is_hidden(net, at):
         order, left = _greedy(below, above)
         return Plan(at, n, left, order=order, gram=below)
     modes = modes_of(below, lambda v: above @ v, n, below, None, at, "singular values", root=True)
@@ -124,7 +124,7 @@ def shrunk(net: Network, plans: Mapping[str, Plan], ranks: Mapping[str, int]) ->
         return net
     layers = list(net.layers)
     for k, (name, f) in enumerate(layers):
-        if name + HIDDEN in ranks:
+        if name + HIDDEN in ranks and is_hidden(net, name + HIDDEN):
             layers[k] = (name, _merged(f, plans[name + HIDDEN], ranks[name + HIDDEN], name))
     for k, (name, _) in enumerate(layers[:-1]):
         if name in ranks:
@@ -134,7 +134,7 @@ def shrunk(net: Network, plans: Mapping[str, Plan], ranks: Mapping[str, int]) ->
             below, above = layers[k][1], layers[k + 1][1]
             layers[k] = (name, linear_map(plan.readers[:r], below.codomain) @ below)
             layers[k + 1] = (layers[k + 1][0], above @ linear_map(plan.patterns[:r].T, narrow))
-    touched = {n.removesuffix(HIDDEN) for n in ranks} | {
+    touched = {n.removesuffix(HIDDEN) if is_hidden(net, n) else n for n in ranks} | {
         layers[k + 1][0] for k, (n, _) in enumerate(layers[:-1]) if n in ranks
     }
     with torch.no_grad():

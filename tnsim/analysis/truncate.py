@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from tnsim.algebra.network import Network
 from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
-from tnsim.analysis.places import HIDDEN, products
+from tnsim.analysis.places import HIDDEN, is_hidden, products
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, as_network, has_cheaper, priced
 from tnsim.analysis.shrink import Plan, parameters_of, plan_at, shrunk
 from tnsim.analysis.sizes import check_sizes
@@ -197,6 +197,8 @@ def _places(net: Network, at: Sequence[str] | None, rank: int | Mapping[str, int
         return list(at)
     units = []
     for name, f in net if rank is None else ():
+        if not is_hidden(net, name + HIDDEN):
+            continue
         try:
             products(f)
         except ValueError:
@@ -219,7 +221,7 @@ def _plans(
     bar: bool,
 ) -> dict[str, Plan]:
     for p in places:
-        if p not in net.names[:-1] and p.removesuffix(HIDDEN) == p:
+        if p not in net.names[:-1] and not is_hidden(net, p):
             raise ValueError(f"{p!r} is no bond between two layers; there are {list(net.names[:-1])}.")
     shown = tqdm(places, "unfolding", delay=2, leave=False, disable=not bar)
     return {p: plan_at(net, p, under, method, budget, memory) for p in shown}
