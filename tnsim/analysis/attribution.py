@@ -83,7 +83,7 @@ def attribute(
         memory: bytes that intermediate tensors may take.
 
     Returns:
-        :class:`Shares`, used as a tensor and knowing the names of its parts, in the shape of one output, of one input,
+        :class:`Shares`, a tensor that knows the names of its parts, in the shape of one output, of one input,
         ``(layers,)`` in the order of ``tnsim.convert(a).names``, ``(units,)`` or ``(heads,)``; for directions
         :class:`Modes`, whose values are the shares.
 
