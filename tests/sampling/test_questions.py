@@ -84,7 +84,7 @@ def test_rounds_of_a_gram_matrix_are_kept(never_exact, tmp_path, monkeypatch):
     fit = sum(calls)
     finer = tnsim.gram(nets, error=first.estimate().error.max().item() * 0.6, checkpoint=path, progress=False)
     assert sum(calls) - fit < fit + finer.drawn.seen.count  # first rounds are not drawn again
-    with pytest.raises(ValueError, match="other models|another"):
+    with pytest.raises(ValueError, match=r"other models|another"):
         tnsim.gram(nets[:2], error=0.02, checkpoint=path, progress=False)
 
 
