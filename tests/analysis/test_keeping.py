@@ -1,6 +1,7 @@
 """A Gram matrix in a file is the same one when it is read again, and a damaged file is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,14 @@ def test_a_law_of_ones_own(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_is_not_exact_is_not_lost(tmp_path):
+    gram = replace(tnsim.gram(models()), notes=("norm: fixed at its mean",))
+    gram.save(tmp_path / "g")
+    assert tnsim.Gram.load(tmp_path / "g").notes == gram.notes
+    with pytest.raises(ValueError, match="this matrix was sampled, and its errors would be lost"):
+        tnsim.gram(models(), error=0.05, progress=False).save(tmp_path / "h")
+
+
 def good(tmp_path):
     tnsim.gram(models()).save(tmp_path / "g")
     return (tmp_path / "g").read_bytes()
@@ -94,6 +103,7 @@ def test_what_it_says_must_fit(change, tmp_path):
         "labels": [0, 1, 2],
         "method": "exact",
         "apart": True,
+        "notes": [],
         "under": {"law": "Gaussian"},
     }
     tensors = {"mantissas": gram.mantissas.contiguous(), "units": gram.units.contiguous()}

@@ -39,6 +39,8 @@ class Kept:
     method: Any
     apart: bool
     units: Any
+    notes: tuple[str, ...]
+    drawn: Any
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Keep it in a file, with labels and law, in the place of what was there.
@@ -47,14 +49,21 @@ class Kept:
             path: where; ``.safetensors`` says what it is.
 
         Raises:
-            ValueError: if the law is one of your own, of which a file cannot tell.
+            ValueError: if the law is one of your own, of which a file cannot tell; or if the matrix was sampled: what its
+                errors come from is kept by ``gram(..., checkpoint=)``.
         """
+        if self.drawn is not None:
+            raise ValueError(
+                "this matrix was sampled, and its errors would be lost; gram(..., error=, checkpoint=path) keeps it with its "
+                "draws."
+            )
         tensors: dict[str, torch.Tensor] = {}
         content = {
             "format": _FORMAT,
             "labels": [_plain(label) for label in self.labels],
             "method": self.method,
             "apart": self.apart,
+            "notes": list(self.notes),
             "under": _told(self.under, "under", tensors),
         }
         for name, x in (("mantissas", self.mantissas), ("units", self.units)):
@@ -87,9 +96,8 @@ class Kept:
                 raise ValueError("it does not say how it was made")
             under = _made(content["under"], tensors)
             gram: Any = cls
-            found: _OURS = gram(
-                mantissas, labels, under, content["method"], content["apart"], tensors["units"]
-            )
+            how = content["method"], content["apart"], tensors["units"], tuple(map(str, content["notes"]))
+            found: _OURS = gram(mantissas, labels, under, *how)
             return found
         except (
             SafetensorError,
