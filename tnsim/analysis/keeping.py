@@ -54,8 +54,8 @@ class Kept:
         """
         if self.drawn is not None:
             raise ValueError(
-                "this matrix was sampled, and its errors would be lost; gram(..., error=, checkpoint=path) keeps it with its "
-                "draws."
+                "this matrix was sampled, and its errors would be lost; gram(..., error=, checkpoint=path) keeps it "
+                "with its draws."
             )
         tensors: dict[str, torch.Tensor] = {}
         content = {
