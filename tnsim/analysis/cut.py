@@ -13,7 +13,7 @@ from tnsim.algebra.derivative import jacobian
 from tnsim.algebra.network import Network
 from tnsim.algebra.planning import planning, worth
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import check_budget, price
+from tnsim.algebra.price import check_budget
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.symmetrise import Form, symmetrise
 from tnsim.algebra.term import Term, fresh
@@ -21,6 +21,7 @@ from tnsim.algebra.wires import space
 from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import CHEAPER, SMALLER, Method, Problem, has_cheaper, priced
+from tnsim.analysis.shapes import about
 from tnsim.analysis.shares import slope
 from tnsim.analysis.similarity import second_moments
 from tnsim.analysis.units import in_units
@@ -176,11 +177,11 @@ def _gram_of(
 
     best = 0
     if len(candidates) > 1:
-        bills = [price(partial(run, 0), budget)]
+        bills = [about(partial(run, 0), budget)]
         for k in range(1, len(candidates)):
             least = min(bill.effort for bill in bills if not bill.at_least) if not bills[0].at_least else inf
             with planning(worth(least)):
-                bills.append(price(partial(run, k), budget))
+                bills.append(about(partial(run, k), budget))
         best = min(range(len(bills)), key=lambda k: (bills[k].at_least, bills[k].effort))
         if bills[best].at_least:
             check_budget(

@@ -10,7 +10,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from tnsim.algebra.network import Network
 from tnsim.algebra.shown import Plotted
 
-__all__ = ["Group", "Modes", "factor_of", "leading", "of_each", "rounding"]
+__all__ = ["Group", "Modes", "applications", "factor_of", "leading", "of_each", "rounding"]
 
 Array = Any
 
@@ -181,6 +181,15 @@ def rounding(values: torch.Tensor) -> torch.Tensor:
     return 16 * len(values) * torch.finfo(values.dtype).eps * largest
 
 
+def applications(size: int, top: int | None) -> int:
+    """To how many vectors :func:`leading` applies an operator; about so many where it iterates."""
+    return min(size, 40 + 10 * top) if top is not None and _iterated(size, top) else size
+
+
+def _iterated(size: int, top: int) -> bool:
+    return size > _DENSE and 4 * top < size
+
+
 def leading(
     operator: Any, size: int, like: torch.Tensor, top: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -193,7 +202,7 @@ def leading(
         top: how many are wanted; all by default. Few of a large operator come from Lanczos iteration (ARPACK), to
             the accuracy of the dtype, and the operator is only ever applied to single vectors.
     """
-    if top is not None and size > _DENSE and 4 * top < size:
+    if top is not None and _iterated(size, top):
 
         def apply(v: Any) -> Any:
             x = torch.as_tensor(v, dtype=like.dtype, device=like.device).reshape(size, -1)

@@ -8,8 +8,9 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from tnsim.algebra.price import Cost, CostError, Exceeded, paying, pricing
+from tnsim.analysis.outlines import outlined
 
-__all__ = ["EMPTY_ASKED", "priced_by_shapes"]
+__all__ = ["EMPTY_ASKED", "about", "priced_by_shapes"]
 
 EMPTY_ASKED = (RuntimeError, TypeError)  # what torch says when an empty tensor is asked for values
 
@@ -33,6 +34,14 @@ def priced_by_shapes(run: Callable[[], Any], budget: float = inf) -> tuple[Cost,
             return _with_total(bill, run())
 
 
+def about(run: Callable[[], Any], budget: float = inf) -> Cost:
+    """The price of ``run()``, or a lower bound of what takes more than the budget."""
+    try:
+        return priced_by_shapes(run, budget)[0]
+    except Exceeded as error:
+        return error.cost
+
+
 def _with_total(bill: Any, result: Any) -> tuple[Cost, Any]:
     return bill.total(), result
 
@@ -46,6 +55,7 @@ class _Spreading(TorchFunctionMode):
         named = dict(kwargs or {})
         if _any_empty((args, named)):
             args, named = _emptied(tuple(args)), _emptied(named)
+            return outlined(fn, args, named)
         return fn(*args, **named)
 
 

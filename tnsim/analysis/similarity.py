@@ -31,7 +31,7 @@ from tnsim.analysis.units import in_units
 from tnsim.measure.expect import Keep
 from tnsim.measure.measure import Measure
 
-__all__ = ["cost", "inner", "moments", "product", "second_moments", "similarity"]
+__all__ = ["cost", "inner", "moments", "product", "product_cost", "second_moments", "similarity"]
 
 Array = Any
 
@@ -266,6 +266,17 @@ def product(
         return found
     m = found.mantissa
     return replace(found, mantissa=ar.do("where", m < 0, m * 0, m))
+
+
+def product_cost(
+    nets: Sequence[Network], under: Measure | None, method: Method, budget: float, memory: float
+) -> Cost:
+    """What :func:`product` takes; a lower bound beyond the budget."""
+    with capped(memory):
+        try:
+            return answer(_product, (*in_units(nets, under, None, method), method, None, "sum"), budget).cost
+        except Exceeded as error:
+            return error.cost
 
 
 def _product(

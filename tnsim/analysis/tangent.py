@@ -2,18 +2,20 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from tnsim.algebra.dual import pushforward
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import check_limits
+from tnsim.algebra.price import FLOPS_PER_START, Cost, check_budget, check_limits
 from tnsim.algebra.scaled import Scaled, ScaleError
-from tnsim.analysis.modes import leading
+from tnsim.analysis.modes import applications, leading
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, together
-from tnsim.analysis.similarity import product
+from tnsim.analysis.similarity import product, product_cost
 from tnsim.convert.errors import unknown_dtype
 from tnsim.measure.measure import Measure
 
@@ -84,14 +86,14 @@ def entk(
         top: how many eigenvectors are wanted; all by default.
         under: the law of the input; the standard normal by default.
         method: ``"exact"``, or ``"layerwise"``: the Hessian of the layer-by-layer approximation.
-        budget: flops that an inner product may take.
+        budget: flops that may be spent; the start of an operation counts as a million.
         memory: bytes that intermediate tensors may take.
 
     Returns:
         Eigenvalues, eigenvectors and eigenfunctions.
 
     Raises:
-        CostError: if an inner product would take more than the budget.
+        CostError: if the passes would take more than the budget.
         ValueError: for a stacked network, or a model without parameters.
 
     References:
@@ -105,7 +107,8 @@ def entk(
     """
     check_limits(budget, memory)
     one, other = _Weights(model), _Weights(model)
-    operator = _Mixed(one, other, under, method, budget, memory)
+    passes = applications(one.size, top)
+    operator = _Mixed(one, other, under, method, budget, memory, passes)
     values, vectors = leading(operator, one.size, one.like, top)
     values = Scaled(values, operator.exponent).value("an eigenvalue of the tangent kernel")
     return Tangent(values, vectors.T, one.shapes, one.push)
@@ -134,14 +137,14 @@ def kernel_alignment(
         b: another with the same inputs and outputs.
         under: the law of the input; the standard normal by default.
         method: ``"exact"`` or ``"layerwise"``.
-        budget: flops that an inner product may take.
+        budget: flops that may be spent on one of three products; the start of an operation counts as a million.
         memory: bytes that intermediate tensors may take.
 
     Returns:
         A number in [0, 1].
 
     Raises:
-        CostError: if an inner product would take more than the budget.
+        CostError: if the passes would take more than the budget.
         ScaleError: if derivatives do not fit into the dtype.
         ValueError: if no parameter of a model changes it, so that its kernel is zero.
 
@@ -173,6 +176,10 @@ def kernel_alignment(
     roots = [size.root() for size in own]
     cosine = both.mantissa / roots[0].mantissa / roots[1].mantissa
     return Scaled(cosine, both.exponent - roots[0].exponent - roots[1].exponent).at(0.0) ** 2
+
+
+_PASS = 2  # products that take as long as a pass backward through the gradient of one
+_ADVICE = "Raise budget=, ask for a few eigenvectors, top=, or for a smaller model."
 
 
 class _Weights:
@@ -237,10 +244,19 @@ class _Mixed:
     """E[J_bᵀ J_a], the mixed second derivative of ⟨f_a, f_b⟩, applied to columns; times 2^exponent."""
 
     def __init__(
-        self, a: _Weights, b: _Weights, under: Measure | None, method: Method, budget: float, memory: float
+        self,
+        a: _Weights,
+        b: _Weights,
+        under: Measure | None,
+        method: Method,
+        budget: float,
+        memory: float,
+        passes: int | None = None,
     ) -> None:
         self.a, self.b = a, b
         with torch.enable_grad():
+            once = product_cost((a.net, b.net), under, method, budget, memory)
+            check_budget(_repeated(once, passes or a.size), budget, inf, _what(a.size), _ADVICE)
             value = product((a.net, b.net), under, method, None, budget, memory)
             mantissa = value.mantissa
             if not mantissa.requires_grad:  # no parameter reaches the outputs
@@ -255,7 +271,8 @@ class _Mixed:
         )
 
     def __call__(self, columns: torch.Tensor) -> torch.Tensor:
-        return torch.stack([self._one(v) for v in columns.reshape(self.a.size, -1).T], dim=1)
+        every = tqdm(columns.reshape(self.a.size, -1).T, "derivatives", delay=2, leave=False)
+        return torch.stack([self._one(v) for v in every], dim=1)
 
     def _one(self, v: torch.Tensor) -> torch.Tensor:
         if not self.slope.requires_grad:
@@ -267,6 +284,17 @@ class _Mixed:
     def matrix(self) -> torch.Tensor:
         """All of it, shape ``(p_b, p_a)``."""
         return self(torch.eye(self.a.size, dtype=self.a.like.dtype, device=self.a.like.device))
+
+
+def _repeated(once: Cost, passes: int) -> Cost:
+    """So many passes backward through the gradient of something, whose starts count as flops."""
+    work = passes * _PASS
+    flops = work * (once.flops + FLOPS_PER_START * once.starts)
+    return replace(once, flops=flops, writes=work * once.writes, starts=work * once.starts)
+
+
+def _what(size: int) -> str:
+    return f"the tangent kernel of {size} parameters"
 
 
 def _unflattened(

@@ -16,6 +16,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tnsim.algebra.figures import rounded
+from tnsim.algebra.planning import weigh
 from tnsim.algebra.price import Cost, CostError
 from tnsim.algebra.symmetry import blocks, swaps
 from tnsim.algebra.term import Term
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 MOST_ORBITS = 50_000
+
+_IMAGES = 20  # multigraphs that are listed, or exchanged, while one operation is weighed
 
 Place = tuple[int, int]  # (factor, leg number)
 Paired = tuple[int, tuple[tuple[Place, Place], ...], tuple[Place, ...]]  # weight, pairs, legs left alone
@@ -145,6 +148,7 @@ def orbits(
         raise TooManyPairings(legs, max(fewest, MOST_ORBITS + 1))
     if not count:
         return ()
+    weigh(count * (1 + len(generators)) / _IMAGES)
     table = multigraphs(sizes, sides, leave)
     weights = _weights(sizes, table)
     label = _merged(table, generators)
