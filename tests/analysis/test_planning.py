@@ -109,7 +109,7 @@ def test_two_wide_residual_layers_are_within_the_default_budget():
 def test_polynomials_of_too_many_terms_are_refused(explode):
     f = network(1, d=3, width=3, out=3, bias=True).polys[0]
     f = sum((network(1, d=3, width=3, out=3).polys[0] for _ in range(4)), f + identity(f.domain, f.like))
-    with pytest.raises(CostError, match=r"terms; the limit is 8192"):
+    with pytest.raises(CostError, match=r"terms; the limit is 4096"):
         explode(f)
 
 

@@ -20,7 +20,7 @@ __all__ = ["affordable", "collect"]
 
 Array = Any
 
-_MOST_TERMS = 2**13  # of a product or a composition
+_MOST_TERMS = 2**12  # of a product or a composition
 _WEIGHED = 3  # operations weighed for a term
 _SMALL = 10_000  # entries; below this a dense matrix is always worth having
 

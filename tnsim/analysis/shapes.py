@@ -55,8 +55,7 @@ class _Spreading(TorchFunctionMode):
         named = dict(kwargs or {})
         if _any_empty((args, named)):
             args, named = _emptied(tuple(args)), _emptied(named)
-            return outlined(fn, args, named)
-        return fn(*args, **named)
+        return outlined(fn, args, named)
 
 
 def _any_empty(x: Any) -> bool:

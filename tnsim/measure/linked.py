@@ -14,6 +14,7 @@ import numpy as np
 import quimb.tensor as qtn
 
 from tnsim.algebra.contract import Contraction, zeros
+from tnsim.algebra.planning import weigh
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import CostError
 from tnsim.algebra.term import Term, retensor
@@ -29,6 +30,7 @@ from tnsim.measure.products import product_moments
 __all__ = ["has_links", "linked_moments"]
 
 Array = Any
+_PAIRS = 10  # of tensors that are looked at while one operation is weighed
 _MOST_UNITS = 256  # products for given positions: attention has one for every head
 _MOST = 2.0**20  # products of a term
 _MOST_PAIRS = 2.0**24  # products of two terms: listed, they take some GiB
@@ -180,5 +182,6 @@ def _read(one: Asked, data: Array, inds: Sequence[str], keep: Keep) -> Array:
 
 
 def _product(t: Term) -> Any:
+    weigh(1 + len(t.tensors) ** 2 / _PAIRS)
     inds = tuple(tuple(ix for ix in x.inds if ix != MODEL) for x in t.tensors)
     return product_of((inds, t.legs, t.out), tuple((ix, n) for ix, n in t.sizes.items() if ix != MODEL))
