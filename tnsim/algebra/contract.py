@@ -29,7 +29,7 @@ Array = Any
 
 _OPTIMAL_UP_TO = 8  # tensors; beyond, an exhaustive path search takes longer than it saves
 _GREEDY_REPEATS = 32
-_MORE_STARTS = 7  # of searches for a contraction that takes seconds
+_MORE_STARTS = 4  # of searches for a contraction that takes seconds
 _EFFORT = f"combo-{FLOPS_PER_WRITE / 2:g}"  # multiplications and writes, weighed as in Cost.effort
 _WORTH_SEARCHING = 1e7  # flops; below, contracting takes less time than a search
 _WORTH_MORE = 1e11  # effort from which more searches take less time than a better path may save

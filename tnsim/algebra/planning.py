@@ -1,12 +1,13 @@
 """Planning: what is weighed before anything is computed has a price as well, and may take a part of what it can save.
 
-One rule for the whole process. Planning is counted in operations weighed, each some fifty microseconds: an operation on
+One rule for the whole process. Planning is counted in operations weighed, each some thirty microseconds: an operation on
 tensors that is noted, a tensor that a path search takes up, a few ways of pairing legs.
 
-* A question may weigh as much as a tenth of its budget pays for, and 75,000 operations (some two seconds) in any case. Then
+* A question may weigh as much as a tenth of its budget pays for, and 60,000 operations (some two seconds) in any case. Then
   it is given up, and refused as what takes more than the budget is.
 * What is only to find something cheaper (a better path, another form of the same) may weigh what a tenth of the effort
-  that it can save pays for, over the twenty times that a plan is used: for the next checkpoint, the next pair.
+  that it can save pays for, over the twenty times that a plan is used (for the next checkpoint, the next pair), and a
+  third of what the question may weigh.
 
 Operations are counted and not seconds, so that what is refused does not depend on the machine or on what else it does.
 """
@@ -22,7 +23,9 @@ __all__ = [
     "Planning",
     "allowance",
     "planning",
+    "reserve",
     "room",
+    "spare",
     "weigh",
     "weigh_once",
     "worth",
@@ -32,9 +35,9 @@ FLOPS_PER_WEIGHED = 2.5e6  # that can be done while one operation is weighed
 MOST_SEARCHED = 20_000  # operations weighed to find the path of one contraction
 
 _SHARE = 0.1  # of what is spent, or saved
-_SPARED = 0.33  # of what a question may weigh, for what is only to find something cheaper
+_SPARED = 0.36  # of what a question may weigh, for what is only to find something cheaper
 _USES = 20  # of a plan
-_LEAST = 75_000  # operations weighed that every question may take
+_LEAST = 60_000  # operations weighed that every question may take
 
 
 class Overplanned(Exception):
@@ -57,11 +60,11 @@ class Planning:
         """Note so many operations more.
 
         Raises:
-            Overplanned: if these are too many.
+            Overplanned: if these are too many; then they are not done, and not noted.
         """
-        self.weighed += count
-        if self.weighed > self.limit:
+        if self.weighed + count > self.limit:
             raise Overplanned
+        self.weighed += count
 
     def first(self, key: Hashable) -> bool:
         """Whether something is weighed for the first time."""

@@ -216,9 +216,9 @@ def _billed(limit: float, paid: bool) -> Iterator[Bill]:
         try:
             yield bill
         except Overplanned:
-            raise Exceeded(bill.total()) from None
+            raise Exceeded(replace(bill.total(), weighed=planned.weighed)) from None
         except Exceeded as error:
-            error.cost = replace(error.cost, weighed=bill.weighed)
+            error.cost = replace(error.cost, weighed=planned.weighed)
             raise
         finally:
             _BILL.reset(token)

@@ -21,7 +21,7 @@ from tnsim.algebra.wires import space
 from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import CHEAPER, SMALLER, Method, Problem, has_cheaper, priced
-from tnsim.analysis.shapes import about
+from tnsim.analysis.shapes import about, questioned
 from tnsim.analysis.shares import slope
 from tnsim.analysis.similarity import second_moments
 from tnsim.analysis.units import in_units
@@ -71,11 +71,19 @@ def sensitivity(place: Place, under: Measure | None, method: Method, budget: flo
     never opened. Layer by layer, the matrix of a layer is put in front of the one below, as in backpropagation.
     """
     net, size = place.net, place.size
-    layers = list(net.layers)
     like = net.polys[0].like
     if place.at == len(net):
         return Scaled(torch.eye(size, dtype=like.dtype, device=like.device))
     what = f"the sensitivity at {place.name!r} ({method})"
+    with questioned(budget, what, CHEAPER if has_cheaper(under, method) else SMALLER):
+        found = _sensitivity(place, under, method, what, budget, memory)
+    return replace(found, mantissa=found.mantissa[:size, :size])
+
+
+def _sensitivity(
+    place: Place, under: Measure | None, method: Method, what: str, budget: float, memory: float
+) -> Scaled:
+    net, layers = place.net, list(place.net.layers)
     exponent: Any = 0.0
     if method == "exact":
         candidates = [_slotted(layers, place.at, form) for form in _FORMS]
@@ -88,8 +96,7 @@ def sensitivity(place: Place, under: Measure | None, method: Method, budget: flo
         candidates = [_slotted(layers[: place.at + 1], place.at, None, above.mantissa if above else None)]
         if above:
             exponent = above.exponent
-    found = _gram_of(candidates, under, method, what, budget, memory).shifted(exponent)
-    return replace(found, mantissa=found.mantissa[:size, :size])
+    return _gram_of(candidates, under, method, what, budget, memory).shifted(exponent)
 
 
 def modes_of(

@@ -23,7 +23,7 @@ from tnsim.algebra.symmetry import free
 from tnsim.analysis.cut import mean_and_cov
 from tnsim.analysis.modes import factor_of
 from tnsim.analysis.places import linear_map
-from tnsim.analysis.problem import Model, as_network
+from tnsim.analysis.problem import BUDGET, Model, as_network
 from tnsim.analysis.similarity import inner, similarity
 from tnsim.analysis.tensors import double
 from tnsim.analysis.tied import fit_powers
@@ -205,7 +205,7 @@ def _check_size(size: float, top: Poly) -> None:
 
 def _powers(top: Poly, rank: int, restarts: int, seed: int, progress: bool) -> Parts:
     with torch.no_grad():
-        norm = float(inner(top, under=Symmetric(), budget=1e15))
+        norm = float(inner(top, under=Symmetric(), budget=BUDGET))
     _check_size(norm, top)
     found = fit_powers(top, top.in_shape[0], top.degree, norm, rank, top.like, restarts, seed, progress)
     return found.down, [found.directions], None, found.error, found.errors

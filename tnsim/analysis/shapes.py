@@ -1,16 +1,18 @@
 """Prices of questions that are asked only once: from the shapes of what is contracted on the way."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from math import inf
 from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
-from tnsim.algebra.price import Cost, CostError, Exceeded, paying, pricing
+from tnsim.algebra.planning import Overplanned, allowance, planning
+from tnsim.algebra.price import Cost, CostError, Exceeded, check_budget, paying, pricing
 from tnsim.analysis.outlines import outlined
 
-__all__ = ["EMPTY_ASKED", "about", "priced_by_shapes"]
+__all__ = ["EMPTY_ASKED", "about", "priced_by_shapes", "questioned"]
 
 EMPTY_ASKED = (RuntimeError, TypeError)  # what torch says when an empty tensor is asked for values
 
@@ -40,6 +42,21 @@ def about(run: Callable[[], Any], budget: float = inf) -> Cost:
         return priced_by_shapes(run, budget)[0]
     except Exceeded as error:
         return error.cost
+
+
+@contextmanager
+def questioned(budget: float, what: str, instead: str) -> Iterator[None]:
+    """A question of several prices: all of them together may weigh no more than one.
+
+    Raises:
+        CostError: saying what to do instead, if they weigh more.
+    """
+    with planning(allowance(budget)) as planned:
+        try:
+            yield
+        except Overplanned:
+            cost = Cost(at_least=True, weighed=planned.weighed)
+            check_budget(cost, budget, inf, what, instead)
 
 
 def _with_total(bill: Any, result: Any) -> tuple[Cost, Any]:
