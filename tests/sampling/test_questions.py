@@ -11,12 +11,13 @@ from tnsim.analysis import sampled
 from tnsim.measure import Empirical, Gaussian
 
 F64 = torch.float64
+FILES = [f"tnsim.analysis.{name}" for name in ("gram", "changes", "localise", "spectrum", "trajectory")]
 
 
 @pytest.fixture
 def never_exact(monkeypatch):
     """Everything is too dear."""
-    for module in (sampled, import_module("tnsim.analysis.gram")):
+    for module in (sampled, *map(import_module, FILES)):
         monkeypatch.setattr(module, "exactly", lambda question, under: None)
 
 
@@ -129,3 +130,65 @@ def test_zero_models_are_refused(never_exact):
     zero = tnsim.Network(tuple((k, f * 0.0 if k == "head" else f) for k, f in a.layers))
     with pytest.raises(ValueError, match="zero"):
         tnsim.similarity(a, zero, error=0.01)
+
+
+@pytest.mark.parametrize(
+    "to, options",
+    [("outputs", {}), ("inputs", {"output": 1}), ("hidden", {"layer": "blocks.1"}), ("layers", {})],
+)
+def test_splits_have_errors(to, options, never_exact):
+    a, b = pairs_of_modules()
+    law = Gaussian(rand(3, seed=5) / 2)
+    exact = tnsim.attribute(a, b, to=to, under=law, **options)
+    found = tnsim.attribute(a, b, to=to, under=law, error=0.05, **options)
+    within(found, exact)
+    total = tnsim.inner(tnsim.difference(a, b), under=law, output=options.get("output"))
+    assert found.error.max() < 0.06 * total and found.error.min() > 0
+
+
+def pairs_of_modules():
+    nets = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        nets.append(tnsim.convert(tnsim.nn.BilinearMLP(3, 3, 4, 2, 2, residual="add").double()))
+    return nets
+
+
+def test_a_spectrum_has_errors(never_exact):
+    a, _ = pairs_of_modules()
+    for under in (None, Gaussian(rand(3, seed=5) / 2, torch.tensor([0.5, 1.0, 2.0], dtype=F64))):
+        exact = tnsim.spectrum(a, under=under)
+        found = tnsim.spectrum(a, under=under, error=0.02)
+        within(found.estimate, exact.values)
+        assert (found.patterns[0] @ exact.readers[0]).abs() > 0.98
+
+
+def test_localise_has_errors(never_exact):
+    torch.manual_seed(0)
+    nets = [network(2, d=5, width=4, hidden=6, out=5) for _ in range(3)]
+    small = tnsim.Network(tuple((k, f + 0.1 * nets[1][k]) for k, f in nets[0].layers))
+    for history in ((), (nets[2],)):
+        exact = tnsim.localise(nets[0], small, history=history)
+        found = tnsim.localise(nets[0], small, history=history, error=0.05)
+        assert found.output == exact.output
+        for k, value in enumerate((exact.prominence, exact.concentration)):
+            assert abs(found.estimate[k] - value) < 4.5 * found.estimate.error[k] < 0.3 * value
+
+
+def test_nearest_has_errors(never_exact):
+    nets = models(4)
+    exact = tnsim.nearest(nets[0], nets[1:])
+    found = tnsim.nearest(nets[0], nets[1:], error=0.01)
+    within(found.similarities, exact.similarities)
+    within(found.distances, exact.distances)
+    assert "Nearest(checkpoint" in repr(found) and found.index in (0, 1, 2)
+
+
+def test_a_trajectory_has_errors(never_exact):
+    nets = models(4)
+    exact = tnsim.trajectory(tnsim.gram(nets, progress=False))
+    found = tnsim.trajectory(nets, error=0.01)
+    within(found.estimate[0], exact.from_start)
+    torch.testing.assert_close(found.estimate.value.diagonal(1), found.steps)
+    with pytest.raises(ValueError, match="error= is for models"):
+        tnsim.trajectory(tnsim.gram(nets, progress=False), error=0.01)

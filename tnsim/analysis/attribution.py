@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any, Literal, cast
 
@@ -12,10 +13,12 @@ from tnsim.algebra.network import Network
 from tnsim.algebra.price import check_limits
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.scaled import Scaled
+from tnsim.analysis.changes import sampled_shares
 from tnsim.analysis.heads import head_gained, heads
 from tnsim.analysis.modes import Modes
 from tnsim.analysis.parts import Shares
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, has_cheaper, law_for, priced
+from tnsim.analysis.sampled import Options
 from tnsim.analysis.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
 from tnsim.analysis.units import in_units
 from tnsim.measure.measure import Measure
@@ -37,7 +40,9 @@ def attribute(
     method: Method = "exact",
     budget: float = BUDGET,
     memory: float = MEMORY,
-) -> Array:
+    error: float | None = None,
+    seed: int = 0,
+) -> Any:
     """Split the squared distance ‖a − b‖² = ⟨a,a⟩ − 2⟨a,b⟩ + ⟨b,b⟩ over parts of the models. Exact.
 
     ============== ================================== =======================================
@@ -81,6 +86,9 @@ def attribute(
         budget: flops that may be spent. Layers cost as many squared distances as the degree of the model in all its
             layers, those of models with twice the hidden units.
         memory: bytes that intermediate tensors may take.
+        error: a standard error that will do, as a share of ‖a − b‖². Then the answer is an :class:`Estimate`, whose value
+            is the split: exact where the price is within the budget, else from draws. Not for directions.
+        seed: of the draws.
 
     Returns:
         :class:`Shares`, a tensor that knows the names of its parts, in the shape of one output, of one input,
@@ -114,6 +122,14 @@ def attribute(
         )
     if layer is not None and to not in ("hidden", "heads"):
         raise ValueError('layer= goes with to="hidden" or to="heads".')
+    if error is not None:
+        if to == "directions":
+            raise ValueError(
+                'error= goes with the other splits; directions turn with the draws. Write to="inputs".'
+            )
+        question = partial(attribute, to=to, output=output, layer=layer, memory=memory)
+        options = Options(under, output, error, seed, budget, memory)
+        return sampled_shares(question, nets, method, options, to == "outputs")
     law = law_for(nets, under)
     what = f"the split over {to} ({method})"
     if to == "outputs":

@@ -43,7 +43,7 @@ def draws(
         n: how many draws; rounded up to whole replicates.
         error: instead of ``n``: as many as it takes for this standard error of all similarities of the models.
         seed: of the draws. They are the same on every device.
-        budget: flops that may be spent, memory traffic included, with ``error``.
+        budget: flops that may be spent, with ``error``.
         memory: bytes that the evaluation of models may take. All draws are held at once.
         progress: show a bar if it takes more than two seconds.
 

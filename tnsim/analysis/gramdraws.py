@@ -36,7 +36,7 @@ def sampled_gram(
     """
     if any(net.models for net in nets):
         raise ValueError("error= is for a list of single models.")
-    models = Models(nets, options.under, None, options.seed, narrow=not slices)
+    models = Models(nets, options.under, options.output, options.seed, narrow=not slices)
     asked, law = gram_of(slices), Gaussian() if options.under is None else options.under
     source = models.source(options.memory) if options.fresh else None
     count = 32 if source is None else source.replicates

@@ -2,18 +2,25 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
+from tnsim.algebra.network import Network
 from tnsim.algebra.price import check_limits
 from tnsim.algebra.shown import Plotted
+from tnsim.analysis.changes import changed
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, law_for
+from tnsim.analysis.sampled import Options, check_error, exactly
 from tnsim.analysis.shares import gradients
 from tnsim.measure.measure import Measure
+from tnsim.sampling.estimate import Estimate
+from tnsim.sampling.jackknife import jointly
+from tnsim.sampling.run import Means
 
 __all__ = ["Localisation", "judge", "localise"]
 
@@ -44,6 +51,7 @@ class Localisation(Plotted):
             share of the ordinary drift where a history is given.
         outputs: that number for every output.
         explained: how much of the inputs' shares is put down to ordinary drift; 0 without a history.
+        estimate: prominence and concentration with their errors, where it was sampled.
     """
 
     output: Any
@@ -54,6 +62,7 @@ class Localisation(Plotted):
     prominence: float
     outputs: Array
     explained: float
+    estimate: Estimate | None = None
 
     def top(self, n: int) -> Array:
         """Positions of the n inputs with the highest scores, in the flattened input."""
@@ -81,6 +90,8 @@ def localise(
     method: Method = "exact",
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = False,
 ) -> Localisation:
     """Say which output changed from one checkpoint to a later one, and through which inputs; or that none stands out.
@@ -109,6 +120,9 @@ def localise(
         method: ``"exact"`` or ``"layerwise"`` (approximate from two layers on).
         budget: flops that may be spent on each pair of checkpoints.
         memory: bytes that intermediate tensors may take.
+        error: a relative standard error of prominence and concentration that will do. Then these are exact where the price
+            is within the budget, else from draws, and ``estimate`` has both with their errors.
+        seed: of the draws.
         progress: show a bar over the pairs.
 
     Returns:
@@ -141,6 +155,13 @@ def localise(
             f"localise compares the change of one output with that of the others; {count} are too few to tell. "
             'attribute(before, after, to="inputs") splits the change over inputs.'
         )
+    if error is not None:
+        check_error(error, method)
+        limits: dict[str, Any] = {"budget": budget, "memory": memory, "progress": progress}
+        exact = partial(localise, *nets[-2:], history=nets[:-2], under=under, **limits)
+        found_exactly = exactly(exact, under)
+        options = Options(under, None, error, seed, **limits)
+        return _sampled(nets, options) if found_exactly is None else found_exactly
     law = law_for(nets, under)
     pairs = list(pairwise(nets))
     found = [
@@ -149,6 +170,36 @@ def localise(
     ]
     *earlier, now = found
     return judge(now, earlier, nets[0].in_shape)
+
+
+def _sampled(nets: Sequence[Network], options: Options) -> Localisation:
+    """The verdict from draws; every step has its own, that suit it, and all count in the error."""
+    in_shape, out_shape = nets[0].in_shape, nets[-1].polys[-1].out_shape
+    pairs = list(pairwise(nets))
+    each = replace(options, error=options.error / len(pairs) ** 0.5)
+
+    def verdict(steps: Sequence[Means]) -> Localisation:
+        *earlier, now = (
+            (moved.reshape(out_shape), lambda w, s=slopes: (w.flatten() @ s).reshape(in_shape))
+            for moved, slopes in steps
+        )
+        return judge(now, earlier, in_shape)
+
+    def logs(steps: Sequence[Means]) -> torch.Tensor:
+        found = verdict(steps)
+        numbers = torch.tensor([found.prominence, found.concentration], dtype=torch.float64, device="cpu")
+        return numbers.clamp_min(1e-9).log()
+
+    while True:  # what a history takes off makes the rest less certain
+        runs = [changed(pair, each, lambda means: logs([means])) for pair in pairs]
+        value, error = jointly([run.parts for run in runs], logs)
+        away = float(error.max()) / options.error
+        if away <= 1:
+            break
+        each = replace(each, error=0.7 * each.error / away)
+    last = runs[-1].seen
+    estimate = Estimate(value.exp(), value.exp() * error, "sampled", last.count, last.effective, last.share)
+    return replace(verdict([run.parts.means() for run in runs]), estimate=estimate)
 
 
 def judge(now: Change, earlier: Sequence[Change], in_shape: tuple[int, ...]) -> Localisation:

@@ -1,6 +1,6 @@
 """Gram: inner products of models with each other, and what follows from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import autoray as ar
@@ -13,7 +13,7 @@ from tnsim.analysis.sizes import check_range
 from tnsim.analysis.statistics import cosines
 from tnsim.measure.measure import Measure
 from tnsim.sampling.estimate import Estimate, How
-from tnsim.sampling.run import Run
+from tnsim.sampling.run import Means, Run
 
 __all__ = ["Gram"]
 
@@ -92,6 +92,23 @@ class Gram(Plotted, Kept):
             raise ValueError(f"the errors of this matrix ({self.method}) are not known.")
         whole = output is None
         return self.drawn.estimate(lambda means: cosines(means[0].sum(0) if whole else means[0][output]))
+
+    def estimated_distance(self, output: int | None = None) -> Estimate:
+        """As :meth:`distance`, with the standard error of every entry.
+
+        Raises:
+            ValueError: where :meth:`estimate` does.
+        """
+        distance = self.distance(output)
+        if self.method == "exact":
+            return Estimate.exact(distance)
+        if self.drawn is None:
+            raise ValueError(f"the errors of this matrix ({self.method}) are not known.")
+
+        def of(means: Means) -> Array:
+            return replace(self, mantissas=means[0], drawn=None).distance(output)
+
+        return self.drawn.estimate(of)
 
     def slices(self) -> Array:
         """Cosines of every output apart, shape ``(n_out, N, N)``."""

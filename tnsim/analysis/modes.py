@@ -9,6 +9,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.shown import Plotted
+from tnsim.sampling.estimate import Estimate
 
 __all__ = ["Group", "Modes", "applications", "factor_of", "leading", "of_each", "rounding"]
 
@@ -55,6 +56,7 @@ class Modes(Plotted):
         linear: for interaction matrices: the linear part at the mean of the law, shape ``(n,)``.
         constant: for interaction matrices: the value at the mean of the law.
         partial: whether there are more modes than were asked for; ranks are then those of the ones computed.
+        estimate: where they were sampled, the values with their errors.
     """
 
     values: Array
@@ -65,6 +67,7 @@ class Modes(Plotted):
     linear: Array | None = None
     constant: Array | None = None
     partial: bool = False
+    estimate: Estimate | None = None
 
     def __len__(self) -> int:
         return int(self.values.shape[-1])

@@ -1,6 +1,9 @@
 """Spectrum: the input directions that an output, or a whole model, depends on."""
 
+import operator
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from math import prod
 from typing import Any, Literal
 
@@ -16,9 +19,11 @@ from tnsim.analysis.cut import mean_and_cov, modes_of, put_back, sensitivity
 from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
+from tnsim.analysis.sampled import Models, Options, check_error, exactly
 from tnsim.measure.empirical import Empirical
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure
+from tnsim.sampling.run import Means
 
 __all__ = ["spectrum"]
 
@@ -36,6 +41,8 @@ def spectrum(
     method: Method = "exact",
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
 ) -> Modes:
     """The input directions a model depends on, in the metric of the law of its input (mean μ, covariance Σ).
 
@@ -65,6 +72,9 @@ def spectrum(
         method: ``"exact"``, or ``"layerwise"`` for the gradient (approximate from two layers on).
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
+        error: a standard error of the values that will do, as a share of the largest. Then the gradient's modes are exact
+            where the price is within the budget, else from draws, and ``modes.estimate`` has the values with their errors.
+        seed: of the draws.
 
     Returns:
         The modes, from large to small in absolute value. Equal ones are found by ``modes.groups()``.
@@ -99,6 +109,12 @@ def spectrum(
     if output is not None:
         (*first, (name, last)) = net.layers
         net = Network((*first, (name, last[output])), net.in_shape)
+    if error is not None:
+        check_error(error, method)
+        limits: dict[str, Any] = {"budget": budget, "memory": memory}
+        found = exactly(lambda: spectrum(net, of=kind, under=under, top=top, **limits), under)
+        options = Options(under, None, error, seed, **limits)
+        return of_each(net, lambda one: _sampled(one, options, top)) if found is None else found
     return of_each(net, lambda one: _single(one, kind, under, top, method, budget, memory))
 
 
@@ -137,6 +153,33 @@ def _single(
     patterns = readers if cov is None else readers * cov if cov.ndim == 1 else readers @ cov
     linear = None if modes.linear is None else basis @ modes.linear
     return replace(modes, readers=readers, patterns=patterns, linear=linear)
+
+
+def _sampled(net: Network, options: Options, top: int | None) -> Modes:
+    """The gradient's modes with E[JᵀJ] from draws, in the metric of the law itself."""
+    _, cov = mean_and_cov(net, options.under)
+    like, n = net.polys[0].like, prod(net.polys[0].in_shape)
+    models = Models([net], options.under, None, options.seed)
+    size = 2.0 ** (2 * models.exponents[0]) / models.unit**2
+
+    def sums(x: torch.Tensor, weights: torch.Tensor, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        with torch.enable_grad():
+            free = x.detach().requires_grad_()
+            (y,) = models.forward(free)
+            rows = y.reshape(len(x), -1).sum(0)
+            each = (torch.autograd.grad(one, free, retain_graph=True)[0].reshape(-1, n) for one in rows)
+            return [reduce(operator.add, ((j.T * weights) @ j for j in each))]
+
+    def modes(means: Means) -> Modes:
+        gram = size * means[0]
+        what = "root mean square changes of the output"
+        return modes_of(cov, lambda v: gram @ v, n, like, top, "in", what, root=True)
+
+    def values(means: Means) -> torch.Tensor:
+        return modes(means).values
+
+    run = models.run(options.asked("this spectrum", sums, values, lambda means: values(means).abs().max()))
+    return replace(modes(run.parts.means()), estimate=run.estimate(values))
 
 
 def _interaction(f: Poly, metric: torch.Tensor | None, mean: torch.Tensor | None, top: int | None) -> Modes:

@@ -12,11 +12,14 @@ from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.shown import Plotted
 from tnsim.analysis.gram import Gram, gram
-from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, comparable
+from tnsim.analysis.gramdraws import sampled_gram
+from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, comparable, together
+from tnsim.analysis.sampled import Options, check_error, exactly
 from tnsim.analysis.similarity import product
 from tnsim.analysis.sizes import check_range
 from tnsim.analysis.tensors import tensor
 from tnsim.measure.measure import Measure
+from tnsim.sampling.estimate import Estimate
 
 __all__ = ["Nearest", "Trajectory", "nearest", "trajectory"]
 
@@ -34,6 +37,7 @@ class Trajectory(Plotted):
         steps: shape ``(N − 1,)``: distances between neighbours.
         from_start: shape ``(N,)``: distances to the first model.
         labels: one for every model, such as training steps.
+        estimate: where it was sampled, all distances between models with their errors, shape ``(N, N)``.
     """
 
     points: Array
@@ -41,6 +45,7 @@ class Trajectory(Plotted):
     steps: Array
     from_start: Array
     labels: tuple[Any, ...]
+    estimate: Estimate | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,7 +77,9 @@ class Trajectory(Plotted):
         return self.steps / time.diff()
 
 
-def trajectory(run: Gram | Sequence[Model], output: int | None = None) -> Trajectory:
+def trajectory(
+    run: Gram | Sequence[Model], output: int | None = None, error: float | None = None, seed: int = 0
+) -> Trajectory:
     """A run as a path in function space: principal components, distances, speed. Exact, from inner products.
 
     Functions f_1 … f_N with mean f̄ have inner products G_ij = ⟨f_i, f_j⟩; those of f_i − f̄ are the doubly centred
@@ -83,6 +90,9 @@ def trajectory(run: Gram | Sequence[Model], output: int | None = None) -> Trajec
         run: :func:`tnsim.gram` of the checkpoints, in order; or these themselves, such as :func:`tnsim.checkpoints`,
             whose Gram matrix is then computed exactly under the standard normal law.
         output: one output; all by default.
+        error: of models: a standard error of their similarities that will do; see :func:`tnsim.gram`. A Gram matrix that
+            was sampled has its own.
+        seed: of the draws.
 
     Returns:
         A :class:`Trajectory` with as many axes as carry more than rounding.
@@ -104,7 +114,11 @@ def trajectory(run: Gram | Sequence[Model], output: int | None = None) -> Trajec
     """
     if len(run) < 2:
         raise ValueError("a trajectory needs at least two models.")
-    run = run if isinstance(run, Gram) else gram(run, slices=output is not None)
+    if isinstance(run, Gram) and error is not None:
+        raise ValueError(
+            "error= is for models; this Gram matrix is made. Write it there: gram(models, error=...)."
+        )
+    run = run if isinstance(run, Gram) else gram(run, slices=output is not None, error=error, seed=seed)
     centred = run.centred(output)
     m = tensor(centred.mantissa).detach()
     values, vectors = torch.linalg.eigh((m + m.T) / 2)
@@ -117,7 +131,8 @@ def trajectory(run: Gram | Sequence[Model], output: int | None = None) -> Trajec
     total = values.sum()
     explained = values / total if total > 0 else values
     points = Scaled(vectors * values**0.5, centred.exponent / 2).value("a coordinate of the path")
-    return Trajectory(points, explained, distance.diagonal(1), distance[0], run.labels)
+    estimate = run.estimated_distance(output) if run.drawn is not None else None
+    return Trajectory(points, explained, distance.diagonal(1), distance[0], run.labels, estimate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +166,8 @@ def nearest(
     output: Any = None,
     budget: float = BUDGET,
     memory: float = MEMORY,
+    error: float | None = None,
+    seed: int = 0,
     progress: bool = False,
 ) -> Nearest:
     """Which checkpoint of a run a model is closest to as a function; 2N + 1 inner products.
@@ -163,6 +180,9 @@ def nearest(
         output: one output, or a slice of them; all by default.
         budget: flops that may be spent on each inner product.
         memory: bytes that intermediate tensors may take.
+        error: a standard error of the similarities that will do. Then distances and similarities are each an
+            :class:`Estimate`: exact where the price is within the budget, else from draws.
+        seed: of the draws.
         progress: show a bar.
 
     Raises:
@@ -180,6 +200,9 @@ def nearest(
     if not len(run):
         raise ValueError("the run is empty; pass its checkpoints.")
     net = as_network(model)
+    if error is not None:
+        given = dict(under=under, output=output, budget=budget, memory=memory)
+        return _with_errors([net, *run], given, method, error, seed, progress)
 
     def scaled(a: Network, b: Network) -> Scaled:
         found = product((a, b), under, method, output, budget, memory)
@@ -200,3 +223,21 @@ def nearest(
     largest = max(x.exponent for x in distances)
     index = int(torch.stack([x.at(largest) for x in distances]).argmin())
     return Nearest(index, torch.stack([x.value("a distance") for x in distances]), torch.stack(cosines))
+
+
+def _with_errors(
+    models: Sequence[Model], given: dict[str, Any], method: Method, error: float, seed: int, progress: bool
+) -> Nearest:
+    """The same with errors, the first model against all others; a Gram matrix from draws."""
+    check_error(error, method)
+    first, *others = models
+    found = exactly(lambda: nearest(first, others, progress=progress, **given), given["under"])
+    if found is not None:
+        return replace(
+            found, distances=Estimate.exact(found.distances), similarities=Estimate.exact(found.similarities)
+        )
+    nets = together(models, [f"model {i}" for i in range(len(models))])
+    options = Options(error=error, seed=seed, progress=progress, **given)
+    matrix = sampled_gram(nets, tuple(range(len(nets))), False, options, None)
+    distances = matrix.estimated_distance()
+    return Nearest(int(distances.value[0, 1:].argmin()), distances[0, 1:], matrix.estimate()[0, 1:])

@@ -1,8 +1,6 @@
 """Gaussian components: how likely a point is under one, as a multiple of the standard normal density, and points of it."""
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -35,11 +33,6 @@ class Component:
         roots, vectors = values.flip(0).clamp_min(_LEAST).sqrt(), vectors.flip(1)
         return cls(mean, vectors * roots, (vectors / roots).T, float(roots.log().sum()))
 
-    @property
-    def mirrored(self) -> "Component":
-        """The same about −mean."""
-        return Component(-self.mean, self.root, self.inverse, self.volume)
-
     def points(self, z: torch.Tensor) -> torch.Tensor:
         """Points of the component from standard normal ones."""
         return self.mean + z @ self.root.T
@@ -51,34 +44,26 @@ class Component:
 
 
 def clustered(z: torch.Tensor, count: int) -> list[tuple[float, torch.Tensor, torch.Tensor]]:
-    """Points as clusters about pairs of opposite centres ±μ: for each its share, μ and the covariance about it.
+    """Points in clusters: for each its share, its mean and its covariance.
 
-    Models made of even and odd parts of like size have such a density; Lloyd's algorithm from the longest principal axes.
+    Lloyd's algorithm, from centres at either end of the longest principal axes: norms come from far out along them.
 
     Args:
         z: shape ``(N, n)``.
-        count: how many pairs are tried; those with too few points for a covariance are left out.
+        count: how many clusters are tried; those with too few points for a covariance are left out.
     """
     values, vectors = torch.linalg.eigh(z.T @ z / len(z))
-    count = min(count, len(values))
-    centres = (vectors[:, -count:] * values[-count:].clamp_min(0).sqrt()).T
-    home = torch.zeros(len(z), dtype=torch.long, device=z.device)
+    axes = (vectors * values.clamp_min(0).sqrt()).T.flip(0)[: count // 2]
+    centres = torch.stack([axes, -axes], 1).flatten(0, 1)
     for _ in range(_ROUNDS):
-        inner = z @ centres.T
-        home = (centres.square().sum(1) - 2 * inner.abs()).argmin(1)
-        moved = []
-        for k, centre in enumerate(centres):
-            own = z[home == k]
-            side = torch.where(own @ centre < 0, -1.0, 1.0).to(z.dtype)
-            moved.append(centre if len(own) <= z.shape[1] else side @ own / len(own))
-        centres = torch.stack(moved)
-    found: list[tuple[float, Any, Any]] = []
-    for k, centre in enumerate(centres):
-        own = z[home == k]
-        if len(own) <= z.shape[1]:
-            continue
-        side = torch.where(own @ centre < 0, -1.0, 1.0).to(z.dtype)
-        away = own * side[:, None] - centre
-        found.append((len(own) / len(z), centre, away.T @ away / len(own)))
-    total = math.fsum(share for share, *_ in found)
-    return [(share / total, centre, cov) for share, centre, cov in found]
+        home = _nearest(z, centres)
+        parts = [z[home == k] for k in range(len(centres))]
+        centres = torch.stack([x.mean(0) if len(x) else c for x, c in zip(parts, centres, strict=True)])
+    home = _nearest(z, centres)
+    parts = [x for x in (z[home == k] for k in range(len(centres))) if len(x) > 2 * z.shape[1]]
+    total = sum(map(len, parts))
+    return [(len(x) / total, x.mean(0), torch.cov(x.T, correction=0).reshape(z.shape[1], -1)) for x in parts]
+
+
+def _nearest(z: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+    return (centres.square().sum(1) - 2 * z @ centres.T).argmin(1)

@@ -141,14 +141,14 @@ class Forward:
         return {}
 
     def price(self, x: torch.Tensor) -> tuple[float, float]:
-        """Effort (as flops) and bytes that one draw like those of ``x`` takes; a few are tried, once."""
+        """Flops and bytes that one draw like those of ``x`` takes; a few are tried, once."""
         if is_ids(x) not in self._prices:
             some = x[:1].expand(_TRIED, *x.shape[1:])
             with paying() as bill, torch.no_grad():
                 values = self(some)
             cost, made = bill.total(), sum(v[0].numel() for v in values)
             held = 2 * cost.bytes / _TRIED + values[0].element_size() * (made + x[0].numel())
-            self._prices[is_ids(x)] = cost.effort / _TRIED + 2.0 * made, held
+            self._prices[is_ids(x)] = cost.flops / _TRIED + 2.0 * made, held
         return self._prices[is_ids(x)]
 
     def at_once(self, x: torch.Tensor, memory: float) -> int:

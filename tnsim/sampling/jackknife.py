@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from scipy.stats import t as student
 
-__all__ = ["Replicates", "jackknifed"]
+__all__ = ["Replicates", "jackknifed", "jointly"]
 
 Means = Sequence[torch.Tensor]
 
@@ -57,11 +57,18 @@ def jackknifed(parts: Replicates, of: Callable[[Means], Any]) -> tuple[torch.Ten
     References:
         Efron and Stein, The jackknife estimate of variance (1981).
     """
-    value = of(parts.means())
-    count = len(parts)
+    return jointly([parts], lambda means: of(means[0]))
+
+
+def jointly(
+    several: Sequence[Replicates], of: Callable[[Sequence[Means]], Any]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As :func:`jackknifed`, of the averages of several runs with as many replicates each."""
+    value = of([parts.means() for parts in several])
+    count = len(several[0])
     mean, spread = torch.zeros_like(value), torch.zeros_like(value)
     for r in range(count):
-        away = of(parts.without(r)) - value
+        away = of([parts.without(r) for parts in several]) - value
         mean, spread = mean + away, spread + away.square()
     variance = (spread - mean.square() / count) * (count - 1) / count
     return value, variance.clamp_min(0).sqrt() * float(student.ppf(_TWO, count - 1) / 2)

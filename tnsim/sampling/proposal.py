@@ -10,11 +10,16 @@ from tnsim.sampling.temper import MEMBERS, TOP, Norms, Population, Stage, temper
 
 __all__ = ["UNIT", "Proposal"]
 
-UNIT = 32  # draws are made in units: so many hold every component as often as its share says
+UNIT = 64  # draws are made in units: so many hold every component as often as its share says
 
 _WIDER = 1.1  # variances of components: a little more than those of the population
 _SHRUNK = 0.02  # towards the identity
-_CENTRES = 2
+_CENTRES = 6
+_WIDE, _INSIDE, _BEYOND = (
+    0.1,
+    0.5,
+    0.3,
+)  # shares of the two wide ones, of clusters at β = 1, and of those beyond
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +54,18 @@ class Proposal:
 
     @classmethod
     def of(cls, stages: list[Stage], size: int) -> "Proposal":
-        """From populations: Gaussians of two, and pairs of opposite ones at β = 1 and beyond."""
+        """From populations: two Gaussians of their second moments, clusters at β = 1, and clusters beyond."""
         upto = [x for x in stages if x.power <= 1]
-        wide = [upto[len(upto) // 2], upto[-1]]
         zero = torch.zeros(size, dtype=torch.float64, device="cpu")
-        parts = [(1, Component.of(zero, _widened(x.members.T @ x.members / len(x.members)))) for x in wide]
-        for x in (upto[-1], stages[-1]):
-            clusters = clustered(x.members, _CENTRES)
-            for centre, cov in ((c, s) for share, c, s in clusters if share > 0.02):
-                one = Component.of(centre, _widened(cov))
-                each = 1 if len(clusters) > 1 else 2
-                parts += [(each, one), (each, one.mirrored)]
-        counts = [n for n, _ in parts]
-        for k in range(UNIT // 2 - sum(counts)):  # what is left, to each in turn, the widest first
-            counts[-1 - k % len(counts)] += 1
-        return cls(size, tuple(x for _, x in parts), (UNIT - sum(counts), *counts))
+        parts = [
+            (_WIDE, Component.of(zero, _widened(x.members.T @ x.members / len(x.members))))
+            for x in (upto[len(upto) // 2], upto[-1])
+        ]
+        for share, x in ((_INSIDE, upto[-1]), (_BEYOND, stages[-1])):
+            found = clustered(x.members, _CENTRES)
+            parts += [(share * own, Component.of(centre, _widened(cov))) for own, centre, cov in found]
+        counts = _whole([share for share, _ in parts], UNIT // 2)
+        return cls(size, tuple(x for _, x in parts), (UNIT // 2, *counts))
 
     def draw(
         self, start: int, stop: int, key: tuple[int, ...], replicate: int
@@ -85,3 +87,16 @@ class Proposal:
 
 def _widened(cov: torch.Tensor) -> torch.Tensor:
     return _WIDER * ((1 - _SHRUNK) * cov + _SHRUNK * torch.eye(len(cov), dtype=cov.dtype, device="cpu"))
+
+
+def _whole(shares: list[float], total: int) -> list[int]:
+    """Whole numbers that add up to a total, none of them zero, in proportion to shares.
+
+    Example:
+        >>> _whole([0.7, 0.28, 0.02], 10)
+        [6, 3, 1]
+    """
+    counts = [max(1, round(total * share / sum(shares))) for share in shares]
+    while sum(counts) != total:
+        counts[counts.index(max(counts))] += 1 if sum(counts) < total else -1
+    return counts

@@ -18,7 +18,7 @@ __all__ = ["Ask", "Asked", "Means", "Run", "Seen", "Store", "fixed", "fresh"]
 Ask = Callable[[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]], Sequence[torch.Tensor]]
 Means = Sequence[torch.Tensor]
 
-_FIRST = 8  # units of every replicate in the first round
+_FIRST = 4  # units of every replicate in the first round
 _SHARE = 0.02  # of a norm that one draw may hold
 _OUTLIER = 8.0  # times the usual distance of a replicate from the middle
 _STUCK = 0.6  # of what the largest share was two rounds ago: it should be a quarter
@@ -74,7 +74,7 @@ class Asked:
         of: averages to a tensor: whose error is asked for.
         unit: averages to the number that the error is a share of.
         error: the error asked for.
-        budget: flops that may be spent, memory traffic included.
+        budget: flops that may be spent.
         memory: bytes that may be held.
         progress: whether to show a bar.
     """
@@ -158,7 +158,8 @@ def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: St
             needed = done.seen.count * max(
                 (worst / asked.error) ** 2, shares[-1] / _SHARE if worst <= asked.error else 1.0, 1.0
             )
-            stuck = done.seen.count >= _LONG and shares[-1] > max(_SHARE, _STUCK * shares[-3])
+            hopeless = _SHARE if done.seen.count >= 4 * _LONG else 3 * _SHARE
+            stuck = done.seen.count >= _LONG and shares[-1] > max(hopeless, _STUCK * shares[-3])
             beyond = max(needed, 2 * done.seen.count) * effort > asked.budget
             if stuck or beyond:
                 _refuse(done, asked, worst, needed, effort, odd)
@@ -261,6 +262,6 @@ def _refuse(done: Run, asked: Asked, error: float, needed: float, effort: float,
             f"other, so the error is not known. {_INSTEAD}"
         )
     raise SamplingError(
-        f"{saw}; it would take about {needed:.1e} draws, {needed * effort:.1e} flops with memory traffic, and the budget "
-        f"is {asked.budget:.1e}. Raise budget=, or ask for a larger error."
+        f"{saw}; it would take about {needed:.1e} draws, {needed * effort:.1e} flops, and the budget is "
+        f"{asked.budget:.1e}. Raise budget=, or ask for a larger error."
     )
