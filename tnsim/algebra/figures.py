@@ -39,7 +39,7 @@ def time_in_words(seconds: float) -> str:
 
     Example:
         >>> [time_in_words(x) for x in (0.004, 0.25, 40, 3000, 2e5, 1e12)]
-        ['4 ms', '0.2 s', '40 s', '50 min', '2 days', 'years']
+        ['4 ms', '0.2 s', '40 s', '50 min', '56 h', 'years']
     """
     if seconds < 0.1:
         return f"{max(1, round(1e3 * seconds))} ms"

@@ -7,7 +7,7 @@ from math import inf
 from typing import Any
 
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from tnsim.algebra.dual import pushforward
 from tnsim.algebra.network import Network
