@@ -34,6 +34,8 @@ CASES = {
     "whole numbers": (torch.div, (empty(4, dtype=torch.long), 2)),
     "a number as a tensor": (torch.add, (empty(4, dtype=torch.float32), empty())),
     "matmul": (torch.matmul, (TABLE, ROW)),
+    "matmul of matrices": (torch.matmul, (TABLE, empty(4, 2))),
+    "matmul of stacks": (operator.matmul, (empty(5, 1, 3, 4), empty(2, 4, 6))),
 }
 
 

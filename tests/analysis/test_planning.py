@@ -1,7 +1,12 @@
 """Planning has a price: what is weighed is counted, a part of what it can save, and given up where it is too much."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from importlib import import_module
+from textwrap import dedent
+from time import sleep
 
 import pytest
 import torch
@@ -13,6 +18,7 @@ from tnsim.algebra.figures import apart, flops_in_words
 from tnsim.algebra.planning import Overplanned, allowance, planning, room, weigh, weigh_once, worth
 from tnsim.algebra.price import check_limits, price
 from tnsim.algebra.speed import speed
+from tnsim.algebra.waiting import waiting
 from tnsim.analysis import forms, recipe
 
 FEW = 40_000  # operations weighed that are enough to answer or refuse what is small, with slack
@@ -145,3 +151,28 @@ def test_a_price_is_said_in_seconds_of_this_machine():
     assert str(cost).endswith(" here") and "about" in str(cost)
     assert replace(cost, at_least=True).seconds == cost.seconds
     assert tnsim.Cost(flops=math.inf, at_least=True).told().endswith("at least years here")
+
+
+def test_a_bar_shows_itself_while_a_single_step_goes_on(monkeypatch, capsys):
+    monkeypatch.setattr(import_module("tnsim.algebra.waiting"), "_SECONDS", 0.05)
+    for progress, shown in ((True, True), (False, False)):
+        with waiting("one long step", progress=progress):
+            sleep(0.2)
+        assert ("one long step" in capsys.readouterr().err) == shown
+    with waiting("one short step"):
+        pass
+    sleep(0.1)
+    assert "short" not in capsys.readouterr().err
+
+
+def test_first_questions_load_nothing_of_torchs_compiler():
+    script = """
+        import sys, torch, tnsim
+        a, b = (tnsim.nn.BilinearMLP(4, 3, 3, 4, n_layer=2, residual="add", bias=True) for _ in range(2))
+        tnsim.similarity(a, b), tnsim.gram([a, b]), tnsim.cost(a, b), tnsim.orders(a, b), tnsim.cka(a, b)
+        tnsim.spectrum(a, 1), tnsim.unfold(a, 1), tnsim.attribute(a, b, to="outputs"), tnsim.localise(a, b)
+        tnsim.spectrum(a, 1, of="gradient"), tnsim.truncate(a, rank=2)
+        print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])
+    """
+    done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -7,14 +7,15 @@ from functools import cached_property
 from typing import Any
 
 import autoray as ar
-from tqdm.auto import tqdm
 
 from tnsim.algebra.price import Cost
+from tnsim.algebra.waiting import waiting
 
 __all__ = ["Recipe", "Slot", "Step"]
 
 Array = Any
 
+_LONG = 1e9  # effort that may take more than a moment, and is worth a bar
 _SMALL = 2.0**16  # bytes of an array that is kept from one time to the next
 
 
@@ -118,8 +119,10 @@ class Recipe:
             what: its label.
         """
         held = {**self._constants, **dict(zip(self.given, arrays, strict=True))}
-        for step in tqdm(self._others, what, delay=2, leave=False, disable=not progress):
-            step.into(held)
+        with waiting(what, len(self._others), progress=progress and self.cost.effort > _LONG) as bar:
+            for step in self._others:
+                step.into(held)
+                bar.update()
         kept = set(map(id, self._constants.values()))
         results = [held[number] for number in self.results]
         return [ar.do("copy", x) if id(x) in kept else x for x in results]  # nobody shares what is kept

@@ -17,6 +17,7 @@ from tnsim.algebra.price import check_budget
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.symmetrise import Form, symmetrise
 from tnsim.algebra.term import Term, fresh
+from tnsim.algebra.waiting import waiting
 from tnsim.algebra.wires import space
 from tnsim.analysis.modes import Modes, factor_of, leading, rounding
 from tnsim.analysis.places import Place, linear_map
@@ -75,7 +76,7 @@ def sensitivity(place: Place, under: Measure | None, method: Method, budget: flo
     if place.at == len(net):
         return Scaled(torch.eye(size, dtype=like.dtype, device=like.device))
     what = f"the sensitivity at {place.name!r} ({method})"
-    with questioned(budget, what, CHEAPER if has_cheaper(under, method) else SMALLER):
+    with waiting(what), questioned(budget, what, CHEAPER if has_cheaper(under, method) else SMALLER):
         found = _sensitivity(place, under, method, what, budget, memory)
     return replace(found, mantissa=found.mantissa[:size, :size])
 

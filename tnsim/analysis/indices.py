@@ -32,7 +32,7 @@ def cka(
     memory: float = MEMORY,
     error: float | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Any:
     """Linear centred kernel alignment ‖M_ab‖² / (‖M_aa‖ ‖M_bb‖), without data.
 
@@ -55,7 +55,7 @@ def cka(
         error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
             budget, else from as many draws as it takes.
         seed: of the draws.
-        progress: show a bar.
+        progress: show a bar if it takes more than two seconds.
 
     Returns:
         A differentiable number in [0, 1]. Stacked networks put their run axes in front.
@@ -96,7 +96,7 @@ def procrustes(
     memory: float = MEMORY,
     error: float | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Any:
     """Procrustes similarity ‖M_ab‖_* / √(tr M_aa tr M_bb): the cosine after the best rotation, without data.
 
@@ -119,7 +119,7 @@ def procrustes(
         error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
             budget, else from as many draws as it takes.
         seed: of the draws.
-        progress: show a bar.
+        progress: show a bar if it takes more than two seconds.
 
     Returns:
         A differentiable number in [0, 1]. Stacked networks put their run axes in front.
@@ -160,7 +160,7 @@ def cca(
     tolerance: float | None = None,
     budget: float = BUDGET,
     memory: float = MEMORY,
-    progress: bool = False,
+    progress: bool = True,
 ) -> torch.Tensor:
     """Canonical correlations: the singular values of M_aa^(−½) M_ab M_bb^(−½), without data.
 
@@ -185,7 +185,7 @@ def cca(
         tolerance: relative variance of a direction that still counts; √ε of the dtype by default.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
-        progress: show a bar.
+        progress: show a bar if it takes more than two seconds.
 
     Returns:
         Shape ``(r,)``, from large to small, in [0, 1] and differentiable; r is the smaller of the two ranks.

@@ -92,7 +92,7 @@ def localise(
     memory: float = MEMORY,
     error: float | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Localisation:
     """Say which output changed from one checkpoint to a later one, and through which inputs; or that none stands out.
 
@@ -123,7 +123,7 @@ def localise(
         error: a relative standard error of prominence and concentration that will do. Then these are exact where the price
             is within the budget, else from draws, and ``estimate`` has both with their errors.
         seed: of the draws.
-        progress: show a bar over the pairs.
+        progress: show a bar over the pairs if it takes more than two seconds.
 
     Returns:
         A :class:`Localisation`.
@@ -166,7 +166,7 @@ def localise(
     pairs = list(pairwise(nets))
     found = [
         gradients(pair, law, method, f"localise ({method})", budget, memory)
-        for pair in tqdm(pairs, "changes", disable=not progress, leave=False)
+        for pair in tqdm(pairs, "changes", delay=2, disable=not progress, leave=False)
     ]
     *earlier, now = found
     return judge(now, earlier, nets[0].in_shape)

@@ -32,7 +32,7 @@ def orders(
     each: bool = False,
     budget: float = BUDGET,
     memory: float = MEMORY,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Array:
     """The inner product ⟨a, b⟩ = Σ_k ⟨a_k, b_k⟩, split by order of interaction. Exact.
 
@@ -56,7 +56,7 @@ def orders(
         each: give the orders of every output apart; they add up to the whole.
         budget: flops that may be spent.
         memory: bytes that intermediate tensors may take.
-        progress: show a bar for every order.
+        progress: show a bar for every order that takes more than two seconds.
 
     Returns:
         Shape ``(n + 1,)``, or ``(n + 1, *outputs)`` with ``each``, differentiable; n is the lower degree of the two,

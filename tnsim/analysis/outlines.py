@@ -92,6 +92,13 @@ def _stack(tensors: Sequence[Any], dim: int = 0) -> torch.Tensor | None:
     return _empty(shape, tensors[0].dtype)
 
 
+def _matmul(input: Any, other: Any) -> torch.Tensor | None:
+    if not _alike([input, other]) or min(input.ndim, other.ndim) < 2 or input.shape[-1] != other.shape[-2]:
+        return None
+    front = _together([x[..., 0, 0] for x in (input, other)], input.dtype)
+    return None if front is None else _empty((*front.shape, input.shape[-2], other.shape[-1]), input.dtype)
+
+
 def _norm(
     input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, **kwargs: Any
 ) -> torch.Tensor | None:
@@ -132,6 +139,7 @@ _RULES: dict[Any, Callable[..., torch.Tensor | None]] = {
     **dict.fromkeys(_COMPARISONS, _compared),
     **dict.fromkeys(_LOGICAL, _logical),
     **dict.fromkeys((torch.cat, torch.concatenate, torch.concat), _cat),
+    **dict.fromkeys(_both("matmul __matmul__"), _matmul),
     torch.stack: _stack,
     torch.where: _where,
     torch.eye: _eye,

@@ -14,6 +14,7 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.price import Exceeded, capped, check_budget, check_limits
 from tnsim.algebra.rescale import absorb, rescale
 from tnsim.algebra.scaled import Scaled
+from tnsim.algebra.waiting import waiting
 from tnsim.analysis.forms import reduced
 from tnsim.analysis.given import Model, as_network, comparable, is_models, together
 from tnsim.analysis.recipe import answered
@@ -235,7 +236,7 @@ def priced(
     memory: float,
     cheaper: bool,
     given: Sequence[Any] | None = None,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Any:
     """Price ``run(*given)`` first, refuse it if it is too dear, then compute it.
 
@@ -247,7 +248,7 @@ def priced(
         cheaper: whether there is a cheaper, approximate method.
         given: networks, laws and options, if ``run`` is a function of these alone, defined once. What is to be done
             is then kept for models of the same structure (:mod:`tnsim.analysis.recipe`).
-        progress: show a bar.
+        progress: show a bar where it takes more than two seconds.
 
     Raises:
         CostError: with the price and what to do instead.
@@ -262,4 +263,7 @@ def priced(
             check_budget(error.cost, budget, memory, what, instead)
             raise
         check_budget(cost, budget, memory, what, instead)
-        return run() if given is None or found is None else found.of(given, arrays, progress)
+        if given is not None and found is not None:
+            return found.of(given, arrays, progress)
+        with waiting(what, progress=progress):
+            return run()

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from tqdm.auto import tqdm
 
 from tnsim.algebra.price import Cost, CostError, Exceeded, current_cap, pricing
 from tnsim.algebra.recipe import Recipe
 from tnsim.algebra.speed import Machine
 from tnsim.algebra.support import supported
 from tnsim.algebra.tape import Tape, UntapedError, current_tape, taping
+from tnsim.algebra.waiting import waiting
 from tnsim.analysis.outlines import outlined
 from tnsim.analysis.shapes import EMPTY_ASKED, priced_by_shapes
 from tnsim.analysis.survey import Survey, filled, nbytes
@@ -193,7 +193,7 @@ def _thought_through(
 ) -> Answer:
     empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in survey.arrays]
     shadow = filled(given, survey.arrays, empty)
-    with tqdm(desc="planning", unit=" steps", delay=2, leave=False, disable=not progress) as bar:
+    with waiting("planning", unit=" steps", progress=progress) as bar:
         tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update, _memory)
         try:
             masks = {id(empty[k]): mask for k, mask in survey.masks.items()}

@@ -167,7 +167,7 @@ class Options:
     seed: int
     budget: float
     memory: float
-    progress: bool = False
+    progress: bool = True
 
     @property
     def fresh(self) -> bool:

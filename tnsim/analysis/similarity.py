@@ -48,7 +48,7 @@ def moments(
     memory: float = MEMORY,
     error: float | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Any:
     """The matrix E[a(x) b(x)ᵀ]: every output of one model against every output of the other.
 
@@ -62,7 +62,7 @@ def moments(
         error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
             budget, else from as many draws as it takes; as a share of √(E|a|² E|b|²), for every entry.
         seed: of the draws.
-        progress: show a bar.
+        progress: show a bar if it takes more than two seconds.
 
     Returns:
         Shape ``(o_a, o_b)``, differentiable. Stacked networks put their run axes in front.
@@ -93,7 +93,7 @@ def inner(
     memory: float = MEMORY,
     error: float | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Any:
     """The inner product ⟨a, b⟩ = E[a(x) · b(x)], the trace of :func:`moments`.
 
@@ -108,7 +108,7 @@ def inner(
         error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
             budget, else from as many draws as it takes; as a share of ‖a‖ ‖b‖.
         seed: of the draws.
-        progress: show a bar.
+        progress: show a bar if it takes more than two seconds.
 
     Returns:
         A differentiable number. Stacked networks give one for every pair of models.
@@ -132,7 +132,7 @@ def similarity(
     memory: float = MEMORY,
     error: float | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Any:
     """Tensor similarity: the cosine ⟨a,b⟩ / √(⟨a,a⟩⟨b,b⟩) of two models as functions.
 
@@ -154,7 +154,7 @@ def similarity(
         error: a standard error that will do. Then the answer is an :class:`Estimate`: exact where the price is within the
             budget, else from as many draws as it takes.
         seed: of the draws.
-        progress: show a bar.
+        progress: show a bar if it takes more than two seconds.
 
     Returns:
         A differentiable number in [−1, 1]. Stacked networks give one for every pair of models.
@@ -256,7 +256,7 @@ def product(
     output: Any,
     budget: float,
     memory: float,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Scaled:
     """⟨a, b⟩ as mantissa and power of two; of a model with itself it is not negative."""
     given = (*in_units(nets, under, output, method), method, output, "sum")

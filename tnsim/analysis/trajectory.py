@@ -168,7 +168,7 @@ def nearest(
     memory: float = MEMORY,
     error: float | None = None,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> Nearest:
     """Which checkpoint of a run a model is closest to as a function; 2N + 1 inner products.
 
@@ -183,7 +183,7 @@ def nearest(
         error: a standard error of the similarities that will do. Then distances and similarities are each an
             :class:`Estimate`: exact where the price is within the budget, else from draws.
         seed: of the draws.
-        progress: show a bar.
+        progress: show a bar if it takes more than two seconds.
 
     Raises:
         CostError: if it would take more than the budget.
@@ -212,7 +212,7 @@ def nearest(
     with torch.no_grad():
         own = scaled(net, net)
         check_range(own.mantissa, "the model", "its similarity", net)
-        for k, each in enumerate(tqdm(run, "checkpoints", disable=not progress, leave=False)):
+        for k, each in enumerate(tqdm(run, "checkpoints", delay=2, disable=not progress, leave=False)):
             other = comparable(net, each)[1]
             norm, cross = scaled(other, other), scaled(net, other)
             check_range(norm.mantissa, f"checkpoint {k}", "its similarity", other)
