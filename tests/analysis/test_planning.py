@@ -170,8 +170,7 @@ def test_first_questions_load_nothing_of_torchs_compiler():
         import sys, torch, tnsim
         a, b = (tnsim.nn.BilinearMLP(4, 3, 3, 4, n_layer=2, residual="add", bias=True) for _ in range(2))
         tnsim.similarity(a, b), tnsim.gram([a, b]), tnsim.cost(a, b), tnsim.orders(a, b), tnsim.cka(a, b)
-        tnsim.spectrum(a, 1), tnsim.unfold(a, 1), tnsim.attribute(a, b, to="outputs"), tnsim.localise(a, b)
-        tnsim.spectrum(a, 1, of="gradient"), tnsim.truncate(a, rank=2)
+        tnsim.spectrum(a, 1), tnsim.unfold(a, 1), tnsim.inner(a, b), tnsim.moments(a, b)
         print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])
     """
     done = subprocess.run([sys.executable, "-c", dedent(script)], capture_output=True, text=True, check=True)
