@@ -2,6 +2,7 @@
 
 import torch
 from harness import Matter, agree, elsewhere, row
+from torch import nn
 
 import tnsim
 
@@ -131,4 +132,91 @@ def laws_of_tokens(small):
         lambda: tnsim.similarity(*plain, **options),
         "≤ 2",
         flops=tnsim.cost(a, b, **options).flops,
+    )
+
+
+class Attention(nn.Module):
+    """Products of scores behind a gain per channel, with rotary embedding and a causal mask."""
+
+    def __init__(self, d, heads, n):
+        super().__init__()
+        self.heads, self.gain = heads, nn.Parameter(torch.rand(d) + 0.5)
+        self.q1, self.k1, self.q2, self.k2, self.v, self.o = (nn.Linear(d, d, bias=False) for _ in range(6))
+        angle = torch.arange(n)[:, None] / 100 ** (torch.arange(0, d // heads, 2) / (d // heads))
+        self.register_buffer("cos", angle.cos().repeat(1, 2))
+        self.register_buffer("sin", angle.sin().repeat(1, 2))
+
+    def turned(self, x):
+        b, n, _ = x.shape
+        x = x.view(b, n, self.heads, -1).transpose(1, 2)
+        first, second = x.chunk(2, -1)
+        return x * self.cos[:n] + torch.cat([-second, first], -1) * self.sin[:n]
+
+    def forward(self, x):
+        b, n, d = x.shape
+        y = x * self.gain
+        first, second = (
+            self.turned(q(y)) @ self.turned(k(y)).mT for q, k in ((self.q1, self.k1), (self.q2, self.k2))
+        )
+        z = (first * second).tril() / d @ self.v(y).view(b, n, self.heads, -1).transpose(1, 2)
+        return self.o(z.transpose(1, 2).reshape(b, n, d))
+
+
+class Block(nn.Module):
+    """Attention and an MLP in one module, as nearly everybody writes it."""
+
+    def __init__(self, d, heads, n):
+        super().__init__()
+        self.attn, self.gain = Attention(d, heads, n), nn.Parameter(torch.rand(d) + 0.5)
+        self.up, self.gate, self.down = (
+            nn.Linear(*s, bias=False) for s in ((d, 2 * d), (d, 2 * d), (2 * d, d))
+        )
+
+    def forward(self, x):
+        x = x + self.attn(x)
+        y = x * self.gain
+        return x + self.down(self.up(y) * self.gate(y))
+
+
+def blocks_with_gains(seed, vocab, d, heads, n_ctx):
+    torch.manual_seed(seed)
+    blocks = (Block(d, heads, n_ctx) for _ in range(2))
+    return converted(nn.Sequential(nn.Embedding(vocab, d), *blocks, nn.Linear(d, vocab, bias=False)), n_ctx)
+
+
+FIRST_BLOCKS = """
+from time import perf_counter
+from sequences import LAYERWISE, blocks_with_gains
+import tnsim
+a, b = (blocks_with_gains(seed, {vocab}, {d}, {heads}, {n_ctx}) for seed in (0, 1))
+start = perf_counter()
+tnsim.similarity(a, b, **LAYERWISE)
+print("first", perf_counter() - start)
+"""
+
+
+@row("blocks")
+def whole_blocks(small):
+    sizes = dict(vocab=8, d=8, heads=2, n_ctx=3) if small else dict(vocab=64, d=64, heads=1, n_ctx=4)
+    a, b = (blocks_with_gains(seed, **sizes) for seed in (0, 1))
+    first = elsewhere(FIRST_BLOCKS.format(**sizes))["first"]
+    yield Matter(
+        f"layer by layer, pair of two blocks with gains and rotary embedding: {sizes['vocab']} tokens, d {sizes['d']}, "
+        f"{sizes['heads']} heads, {sizes['n_ctx']} positions",
+        lambda: tnsim.similarity(a, b, **LAYERWISE),
+        target="≤ 1 s",
+        flops=tnsim.cost(a, b, method="layerwise").flops,
+        most=5,
+        note=f"first in a fresh process {first:.1f} s (≤ 10)",
+    )
+
+
+@row("first2")
+def first_transformer(small):
+    yield Matter(
+        "first call: similarity of the small transformers of the row attention",
+        lambda: elsewhere(FIRST)["first"],
+        target="≤ 0.6 s",
+        most=5,
+        told=True,
     )

@@ -17,7 +17,7 @@ Array = Any
 Machine = tuple[str, str, str]  # a backend, a dtype, a device
 
 _SIZE = 384  # of square matrices: some milliseconds
-_NUMBERS = 2**20  # more than a cache holds
+_ROWS = 1024  # of a matrix that is more than a cache holds
 _TINY, _STARTS = 4, 60
 _AROUND = (
     5  # times as long as bare operations take those in a recipe: with finding, checking and freeing arrays
@@ -31,7 +31,7 @@ class Speed:
 
     Attributes:
         flops: in a second, in products of matrices.
-        writes: numbers in a second, in sums of large arrays.
+        writes: numbers in a second, in sums of large arrays whose axes are in another order.
         starts: small operations in a second.
     """
 
@@ -57,7 +57,7 @@ def speed(machine: Machine) -> Speed:
     def ones(*shape: int) -> Array:
         return ar.do("ones", shape, like=backend, dtype=dtype, **where)
 
-    square, long, tiny = ones(_SIZE, _SIZE), ones(_NUMBERS), ones(_TINY, _TINY)
+    square, large, tiny = ones(_SIZE, _SIZE), ones(_ROWS, _ROWS), ones(_TINY, _TINY)
 
     def small() -> Array:
         x = tiny
@@ -70,7 +70,7 @@ def speed(machine: Machine) -> Speed:
 
     return Speed(
         2.0 * _SIZE**3 / _seconds(lambda: ar.do("tensordot", square, square, axes=1)),
-        _NUMBERS / _seconds(lambda: long + long),
+        _ROWS**2 / _seconds(lambda: large + ar.do("transpose", large, (1, 0))),
         _STARTS / _AROUND / _seconds(small),
     )
 
