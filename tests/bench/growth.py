@@ -122,7 +122,7 @@ def drawn():
             "filled: measured   hollow: the price   ×: beyond the default budget (at the top: far beyond)"
         )
         fig.supxlabel(legend, fontsize=8, color=MUTED)
-        fig.savefig(PICTURE, dpi=130)
+        fig.savefig(PICTURE, dpi=100)
 
 
 def panel(ax, line, rows, colour):
