@@ -168,7 +168,7 @@ def attribute_inputs_layerwise(run):
 
     def gained(gains):
         g = gains.reshape(shape)
-        return [[lambda h, f=net.polys[0]: f(h * g), *net.polys[1:]] for net in run.nets]
+        return [[lambda h, f=net.polys[0]: f(h.reshape(-1, *shape) * g), *net.polys[1:]] for net in run.nets]
 
     return _layerwise(run, "inputs", int(np.prod(shape)), gained, 2 * max(net.degree for net in run.nets))
 
@@ -180,7 +180,9 @@ def attribute_layers_layerwise(run):
 
     def gained(gains):
         way = [
-            lambda h, g=g, f=f, o=o: (1 - g) * f(h) + g * o(h)
+            lambda h, g=g, f=f, o=o: (
+                (1 - g) * f(h.reshape(-1, *f.in_shape)) + g * o(h.reshape(-1, *f.in_shape))
+            )
             for g, f, o in zip(gains, a.polys, b.polys, strict=True)
         ]
         return [way, list(a.polys)]

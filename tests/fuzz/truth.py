@@ -201,7 +201,7 @@ def closure(truth, layers, degrees, most=20_000, sizes=False, constant=False):
     """
     total = None
     for weight, x, w in _parts(truth):
-        states, depth = (x, x), len(layers[0])
+        states, depth = tuple(_as_read(x, side[0]) for side in layers), len(layers[0])
         for k in range(depth - 1):
             states = tuple(side[k](h) for side, h in zip(layers, states, strict=True))
             if truth.law.kind == "empirical":
@@ -235,6 +235,11 @@ def closure(truth, layers, degrees, most=20_000, sizes=False, constant=False):
             else [[p + q for p, q in zip(*r, strict=True)] for r in zip(total, found, strict=True)]
         )
     return total
+
+
+def _as_read(x, f):
+    """Points in the shape in which a layer reads them, if it says so."""
+    return x.reshape(len(x), *f.in_shape) if hasattr(f, "in_shape") else x
 
 
 def _sizes(f, h):
