@@ -211,7 +211,8 @@ def written(at):
     w = at(rand(2, 3, 3, seed=2))
     f = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=w[0].T, L=w[0], R=w[1])
     g = f + tnsim.identity(f.domain, f.like)
-    return [g(at(rand(4, 3))), tnsim.inner(g), float(tnsim.cost(g, f).flops)]
+    price = tnsim.cost(g, f).flops  # units are part of it where values are not read
+    return [g(at(rand(4, 3))), tnsim.inner(g), float(500 < price < 2000)]
 
 
 def few_paths(at):
@@ -239,6 +240,13 @@ def shares(at, to, **options):
 
 def layers_of(at):
     return pair(at, 2, True)
+
+
+def drawn(at):
+    """Draws for two models, and what they say of these."""
+    a, b = pair(at, 1, False)
+    law = tnsim.draws(None, [a, b], n=2048, progress=False)
+    return [law.x, tnsim.similarity(a, b, under=law)]
 
 
 def modes(at, *args, **options):
@@ -298,6 +306,7 @@ QUESTIONS = {
     "gram of a stack": stacked,
     "moved": moved,
     "written": written,
+    "drawn": drawn,
     "values": values,
     "values of tokens": token_values,
     **{
