@@ -22,7 +22,6 @@ from tnsim.algebra import (
     identity,
     lift,
     poly,
-    stack,
 )
 from tnsim.algebra.shown import shown_by
 
@@ -67,6 +66,7 @@ from tnsim.analysis import (
     segment,
     similarity,
     spectrum,
+    stack,
     trajectory,
     truncate,
     truncations,

@@ -11,6 +11,7 @@ from typing import Any, Union
 import autoray as ar
 import quimb.tensor as qtn
 
+from tnsim.algebra.absent import OutputError
 from tnsim.algebra.collect import affordable, collect
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.shown import Shown
@@ -156,7 +157,7 @@ class Poly(Shown):
             at = next(i for i, k in enumerate(keys) if k is Ellipsis)
             keys[at : at + 1] = [slice(None)] * (len(self.codomain) - len(keys) + 1)
         if len(keys) > len(self.codomain):
-            raise IndexError(f"{len(keys)} indices for outputs {_show(self.codomain)}.")
+            raise OutputError(f"{len(keys)} indices for outputs {_show(self.codomain)}.")
         result = self
         for axis in reversed(range(len(keys))):
             if not (isinstance(keys[axis], slice) and keys[axis] == slice(None)):
@@ -282,7 +283,9 @@ class Poly(Shown):
     def _select(self, axis: int, key: Any) -> "Poly":
         name, size = self.codomain[axis]
         if isinstance(key, int) and not -size <= key < size:
-            raise IndexError(f"output {key} of {size}.")
+            raise OutputError(f"output {key} of {size}.")
+        if isinstance(key, slice) and not len(range(size)[key]):
+            raise OutputError(f"{key} takes none of {size} outputs.")
         kept = (
             ()
             if isinstance(key, int)

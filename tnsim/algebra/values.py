@@ -4,6 +4,7 @@ from typing import Any
 
 import autoray as ar
 import numpy as np
+import quimb.tensor as qtn
 
 __all__ = ["numbers"]
 
@@ -18,8 +19,22 @@ def numbers(x: Array) -> np.ndarray:
     Example:
         >>> numbers([1, 2]).shape
         (2,)
+
+    Raises:
+        TypeError: for what holds no numbers.
     """
-    if not hasattr(x, "shape"):
-        return np.asarray(x)
-    x = ar.stop_gradient(x)
-    return np.asarray(ar.to_numpy(ar.astype(x, "float32") if ar.get_dtype_name(x) == "bfloat16" else x))
+    if isinstance(x, qtn.Tensor):
+        raise TypeError("a tensor of quimb is given where its numbers are wanted; write tensor.data.")
+    try:
+        if not hasattr(x, "shape") or isinstance(x, np.ndarray):
+            found = np.asarray(x)
+        else:
+            x = ar.stop_gradient(x)
+            found = np.asarray(
+                ar.to_numpy(ar.astype(x, "float32") if ar.get_dtype_name(x) == "bfloat16" else x)
+            )
+    except (ValueError, ImportError) as error:
+        raise TypeError(f"a {type(x).__name__} holds no array of numbers: {error}") from error
+    if found.dtype.kind not in "biufcV":
+        raise TypeError(f"a {type(x).__name__} of {found.dtype} holds no numbers that fit into an array.")
+    return found

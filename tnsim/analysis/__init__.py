@@ -18,6 +18,7 @@ from tnsim.analysis.paths import Paths, paths
 from tnsim.analysis.segment import Phases, segment
 from tnsim.analysis.similarity import cost, inner, moments, similarity
 from tnsim.analysis.spectrum import spectrum
+from tnsim.analysis.stacked import stack
 from tnsim.analysis.tangent import Tangent, entk, kernel_alignment
 from tnsim.analysis.trajectory import Nearest, Trajectory, nearest, trajectory
 from tnsim.analysis.truncate import Truncation, truncate, truncations
@@ -63,6 +64,7 @@ __all__ = [
     "segment",
     "similarity",
     "spectrum",
+    "stack",
     "trajectory",
     "truncate",
     "truncations",

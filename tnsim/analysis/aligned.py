@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from tnsim.algebra.network import Network
 from tnsim.algebra.wires import space
 from tnsim.analysis.problem import Model, comparable
+from tnsim.analysis.question import question
 
 __all__ = ["aligned_weight_cosine"]
 
@@ -18,6 +19,7 @@ Axis = tuple[int, int]  # which array, which of its axes
 _SWEEPS = 100
 
 
+@question
 def aligned_weight_cosine(a: Model, b: Model, *, restarts: int = 1, seed: int = 0) -> torch.Tensor:
     """Cosine of all weights after hidden units of ``b`` are permuted to fit those of ``a``.
 

@@ -10,7 +10,6 @@ import autoray as ar
 import torch
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import check_limits
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.changes import sampled_shares
@@ -18,6 +17,7 @@ from tnsim.analysis.heads import head_gained, heads
 from tnsim.analysis.modes import Modes
 from tnsim.analysis.parts import Shares
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, has_cheaper, law_for, priced
+from tnsim.analysis.question import question
 from tnsim.analysis.sampled import Options
 from tnsim.analysis.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
 from tnsim.analysis.units import in_units
@@ -29,6 +29,7 @@ Array = Any
 To = Literal["outputs", "inputs", "directions", "layers", "hidden", "heads"]
 
 
+@question
 def attribute(
     a: Model,
     b: Model,
@@ -114,7 +115,6 @@ def attribute(
         >>> tnsim.attribute(a, b, to="hidden").shape
         torch.Size([8])
     """
-    check_limits(budget, memory)
     nets = comparable(a, b)
     if any(net.models for net in nets):
         raise ValueError(

@@ -7,6 +7,7 @@ import torch
 
 from tnsim.algebra.network import Network
 from tnsim.analysis.problem import Model
+from tnsim.analysis.question import question
 from tnsim.analysis.tensors import double, tensor
 
 __all__ = ["linear_cka", "output_cosine", "weight_cosine"]
@@ -16,6 +17,7 @@ Array = Any
 _ROUNDING = 16  # units in the last place that a mean may be off by
 
 
+@question
 def weight_cosine(a: Model, b: Model) -> torch.Tensor:
     """Cosine of all weights, flattened and concatenated. Blind to every symmetry of the weights.
 
@@ -42,6 +44,7 @@ def weight_cosine(a: Model, b: Model) -> torch.Tensor:
     return torch.dot(p, q)
 
 
+@question
 def output_cosine(f: Array, g: Array) -> torch.Tensor:
     """Mean over samples of the cosine of two models' output vectors (behavioural similarity).
 
@@ -57,6 +60,7 @@ def output_cosine(f: Array, g: Array) -> torch.Tensor:
     return (p * q).sum(1).mean()
 
 
+@question
 def linear_cka(f: Array, g: Array) -> torch.Tensor:
     """Linear centred kernel alignment ‖XᵀY‖² / (‖XᵀX‖ ‖YᵀY‖) of activations, columns centred.
 

@@ -24,6 +24,7 @@ from tnsim.analysis.cut import mean_and_cov
 from tnsim.analysis.modes import factor_of
 from tnsim.analysis.places import linear_map
 from tnsim.analysis.problem import BUDGET, Model, as_network
+from tnsim.analysis.question import question
 from tnsim.analysis.similarity import inner, similarity
 from tnsim.analysis.tensors import double
 from tnsim.analysis.tied import fit_powers
@@ -74,6 +75,7 @@ class Decomposition:
         )
 
 
+@question
 def decompose(
     model: Model,
     kind: Kind,

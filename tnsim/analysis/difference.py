@@ -3,10 +3,12 @@
 from tnsim.algebra.network import Network
 from tnsim.algebra.subtract import subtract
 from tnsim.analysis.problem import Model, comparable
+from tnsim.analysis.question import question
 
 __all__ = ["difference"]
 
 
+@question
 def difference(a: Model, b: Model) -> Network:
     """The network a − b: both models side by side, and a head that subtracts. Exact.
 

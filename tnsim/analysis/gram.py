@@ -13,7 +13,7 @@ import torch
 from tnsim.algebra.network import Network
 from tnsim.algebra.notes import noted
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Exceeded, check_budget, check_limits
+from tnsim.algebra.price import Exceeded, check_budget
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.stacking import stack
 from tnsim.algebra.tables import in_order
@@ -22,6 +22,7 @@ from tnsim.analysis.fingerprint import fingerprint
 from tnsim.analysis.gramdraws import sampled_gram
 from tnsim.analysis.matrix import Gram
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
+from tnsim.analysis.question import question
 from tnsim.analysis.resume import Layout, Saved
 from tnsim.analysis.sampled import Options, check_error, exactly
 from tnsim.analysis.sizes import check_range, out_of_range
@@ -35,6 +36,7 @@ __all__ = ["Gram", "gram"]
 Array = Any
 
 
+@question
 def gram(
     models: Sequence[Model],
     *,
@@ -88,7 +90,6 @@ def gram(
         >>> tnsim.gram(run).similarity().shape
         torch.Size([5, 5])
     """
-    check_limits(budget, memory)
     given = _unpacked(models)
     asked = Gaussian() if under is None else under
     names = tuple(getattr(models, "labels", range(len(given))) if labels is None else labels)

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 import torch
 
-from tnsim.algebra.price import check_limits
 from tnsim.analysis.covariances import beside, scaled_moments
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, together
+from tnsim.analysis.question import question
 from tnsim.analysis.sampled import Options, answered
 from tnsim.analysis.statistics import index_of
 from tnsim.measure.measure import Measure
@@ -21,6 +21,7 @@ _ROUNDING = 16  # standard deviations of so many units in the last place of the 
 _PAIRS: tuple[tuple[Which, int, int], ...] = (("ab", 0, 1), ("aa", 0, 0), ("bb", 1, 1))
 
 
+@question
 def cka(
     a: Model,
     b: Model,
@@ -76,7 +77,6 @@ def cka(
         >>> bool(0 <= cka(a, tnsim.nn.BilinearLayer(4, 5, 2)) <= 1)
         True
     """
-    check_limits(budget, memory)
     if error is not None:
         asked = index_of("this CKA", _kernels, centred)
         options = Options(under, None, error, seed, budget, memory, progress)
@@ -85,6 +85,7 @@ def cka(
     return _kernels(ab, aa, bb)
 
 
+@question
 def procrustes(
     a: Model,
     b: Model,
@@ -140,7 +141,6 @@ def procrustes(
         >>> round(procrustes(a, b).item(), 6)
         1.0
     """
-    check_limits(budget, memory)
     if error is not None:
         asked = index_of("this Procrustes similarity", _nuclear, centred)
         options = Options(under, None, error, seed, budget, memory, progress)
@@ -150,6 +150,7 @@ def procrustes(
     )
 
 
+@question
 def cca(
     a: Model,
     b: Model,
@@ -208,7 +209,6 @@ def cca(
         >>> [round(value, 4) for value in cca(a, b).tolist()]
         [1.0, 1.0, 1.0]
     """
-    check_limits(budget, memory)
     ab, aa, bb = scaled_moments(a, b, under, method, centred, budget, memory, progress, "CCA")
     if ab.ndim > 2 or aa.ndim > 2 or bb.ndim > 2:
         raise ValueError(

@@ -11,10 +11,10 @@ import torch
 from tqdm.auto import tqdm
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import check_limits
 from tnsim.algebra.shown import Plotted
 from tnsim.analysis.changes import changed
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, comparable, law_for
+from tnsim.analysis.question import question
 from tnsim.analysis.sampled import Options, check_error, exactly
 from tnsim.analysis.shares import gradients
 from tnsim.measure.measure import Measure
@@ -81,6 +81,7 @@ class Localisation(Plotted):
         return f"Nothing localised (most: output {self.output}, {numbers})"
 
 
+@question
 def localise(
     before: Model,
     after: Model,
@@ -143,7 +144,6 @@ def localise(
         >>> localise(before, before * 1.1).localised
         False
     """
-    check_limits(budget, memory)
     run = [*history, before, after]
     nets = [comparable(before, m)[1] for m in run]
     if any(net.models for net in nets):

@@ -5,6 +5,7 @@ from typing import Any
 
 import autoray as ar
 
+from tnsim.algebra.absent import OutputError
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.shown import Plotted
 from tnsim.analysis.keeping import Kept
@@ -160,7 +161,7 @@ class Gram(Plotted, Kept):
             return ar.do("sum", self.mantissas, axis=0)
         self._check_apart()
         if not -len(self.mantissas) <= output < len(self.mantissas):
-            raise IndexError(f"output {output} of {len(self.mantissas)}.")
+            raise OutputError(f"output {output} of {len(self.mantissas)}.")
         return self.mantissas[output]
 
     def _check_apart(self) -> None:

@@ -8,11 +8,11 @@ import autoray as ar
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import Leg
 from tnsim.analysis.problem import BUDGET, MEMORY, Model, Problem, as_network, comparable, priced
+from tnsim.analysis.question import question
 from tnsim.analysis.units import in_units
 from tnsim.measure.expect import Keep, expect
 from tnsim.measure.gaussian import Gaussian
@@ -23,6 +23,7 @@ __all__ = ["orders"]
 Array = Any
 
 
+@question
 def orders(
     a: Model,
     b: Model | None = None,
@@ -79,7 +80,6 @@ def orders(
         >>> orders(tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=one, L=one, R=one)).tolist()
         [1.0, 0.0, 2.0]
     """
-    check_limits(budget, memory)
     nets: tuple[Network, ...] = (as_network(a, "a"),) if b is None else comparable(a, b)
     if under is not None and not isinstance(under, Gaussian):
         raise MeasureError(

@@ -14,6 +14,7 @@ from tnsim.algebra.poly import Poly
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.term import canonical, compose
 from tnsim.analysis.problem import Method, Model, comparable
+from tnsim.analysis.question import question
 from tnsim.analysis.units import in_units
 from tnsim.measure.expect import expect
 from tnsim.measure.linked import has_links
@@ -54,6 +55,7 @@ class Paths:
         return ar.do("stack", tuple(ar.do("stack", tuple(row), axis=0) for row in rows), axis=0)
 
 
+@question
 def paths(
     a: Model,
     b: Model | None = None,

@@ -7,6 +7,7 @@ from typing import Any
 import autoray as ar
 import quimb.tensor as qtn
 
+from tnsim.algebra.absent import PlaceError
 from tnsim.algebra.build import concat, identity
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
@@ -50,18 +51,18 @@ def place_at(net: Network, at: str | int) -> Place:
     A number counts the layers below. A layer that is itself called ``"block.hidden"`` is meant by that name.
 
     Raises:
-        KeyError: if there is no such place, or a layer is called ``"in"`` or ``"out"`` and lies elsewhere.
+        PlaceError: if there is no such place, or a layer is called ``"in"`` or ``"out"`` and lies elsewhere.
     """
     names = list(net.names)
     if isinstance(at, int):
         if not 0 <= at <= len(net):
-            raise KeyError(f"no place {at}; a network of {len(net)} layers has places 0 to {len(net)}.")
+            raise PlaceError(f"no place {at}; a network of {len(net)} layers has places 0 to {len(net)}.")
         return _behind(net, at, "in" if at == 0 else names[at - 1])
     ends = {"in": 0, "out": len(net)}
     if at in names:
         k = names.index(at) + 1
         if ends.get(at, k) != k:
-            raise KeyError(
+            raise PlaceError(
                 f"{at!r} is the name of a layer here; write {k} for the place behind it, {ends[at]} for that end."
             )
         return _behind(net, k, at)
@@ -74,7 +75,7 @@ def place_at(net: Network, at: str | int) -> Place:
         layers = list(net.layers)
         layers[k : k + 1] = [(at, products), (owner, rest)]
         return Place(at, Network(tuple(layers), net.in_shape), k + 1, size)
-    raise KeyError(
+    raise PlaceError(
         f'no place {at!r}; there are "in", "out", the layers {names} and their hidden units, such as '
         f"{names[-1] + HIDDEN!r}."
     )
@@ -82,7 +83,7 @@ def place_at(net: Network, at: str | int) -> Place:
 
 def is_hidden(net: Network, at: str) -> bool:
     """Whether a name is that of the hidden units of a layer, and not of a layer."""
-    return at.endswith(HIDDEN) and at not in net.names
+    return isinstance(at, str) and at.endswith(HIDDEN) and at not in net.names
 
 
 def _behind(net: Network, at: int, name: str) -> Place:

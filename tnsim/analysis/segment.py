@@ -10,6 +10,7 @@ import numpy as np
 from tnsim.algebra.values import numbers
 from tnsim.analysis.gram import Gram, gram
 from tnsim.analysis.problem import Model, is_models
+from tnsim.analysis.question import question
 
 __all__ = ["Phases", "segment"]
 
@@ -43,6 +44,7 @@ class Phases:
         return f"Phases({spans}; cost {self.cost:.4g})"
 
 
+@question
 def segment(run: Gram | Array | Sequence[Model], k: int, *, output: int | None = None) -> Phases:
     """Cut a run into k phases within which the models are most alike. Optimal, by dynamic programming.
 

@@ -9,7 +9,7 @@ import autoray as ar
 
 from tnsim.algebra.network import Network
 from tnsim.algebra.planning import planning
-from tnsim.algebra.price import Cost, CostError, Exceeded, capped, check_limits
+from tnsim.algebra.price import Cost, CostError, Exceeded, capped
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.tables import in_main_memory
 from tnsim.analysis.problem import (
@@ -23,6 +23,7 @@ from tnsim.analysis.problem import (
     priced,
     together,
 )
+from tnsim.analysis.question import question
 from tnsim.analysis.recipe import answer
 from tnsim.analysis.sampled import Options, answered
 from tnsim.analysis.sizes import check_sizes
@@ -38,6 +39,7 @@ Array = Any
 _PATIENCE = 100_000  # operations weighed to say what something costs: some three seconds
 
 
+@question
 def moments(
     a: Model,
     b: Model | None = None,
@@ -74,7 +76,6 @@ def moments(
     References:
         arXiv 2605.15183; Isserlis (1918).
     """
-    check_limits(budget, memory)
     nets = together((a, a if b is None else b))
     if error is not None:
         options = Options(under, None, error, seed, budget, memory, progress)
@@ -82,6 +83,7 @@ def moments(
     return second_moments(nets, under, method, budget, memory, progress).value("E[a bᵀ]")
 
 
+@question
 def inner(
     a: Model,
     b: Model | None = None,
@@ -113,7 +115,6 @@ def inner(
     Returns:
         A differentiable number. Stacked networks give one for every pair of models.
     """
-    check_limits(budget, memory)
     nets = comparable(a, a if b is None else b)
     if error is not None:
         options = Options(under, output, error, seed, budget, memory, progress)
@@ -121,6 +122,7 @@ def inner(
     return product(nets, under, method, output, budget, memory, progress).value("the inner product")
 
 
+@question
 def similarity(
     a: Model,
     b: Model,
@@ -173,7 +175,6 @@ def similarity(
         >>> round(tnsim.similarity(a, a).item(), 6)
         1.0
     """
-    check_limits(budget, memory)
     nets = comparable(a, b)
     if error is not None:
         options = Options(under, output, error, seed, budget, memory, progress)
@@ -189,6 +190,7 @@ def similarity(
     return cosine
 
 
+@question
 def cost(
     a: Model,
     b: Model | None = None,
@@ -225,7 +227,6 @@ def cost(
         >>> tnsim.cost(deep, deep).at_least
         True
     """
-    check_limits(budget, memory)
     nets = comparable(a, a if b is None else b)
     with capped(memory):
         try:

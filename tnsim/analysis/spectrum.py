@@ -12,13 +12,13 @@ import torch
 from tnsim.algebra.derivative import jacobian
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import check_limits
 from tnsim.algebra.rewrite import star
 from tnsim.algebra.subtract import fuse
 from tnsim.analysis.cut import mean_and_cov, modes_of, put_back, sensitivity
 from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import Place, linear_map
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
+from tnsim.analysis.question import question
 from tnsim.analysis.sampled import Models, Options, check_error, exactly
 from tnsim.measure.empirical import Empirical
 from tnsim.measure.gaussian import Gaussian
@@ -31,6 +31,7 @@ Array = Any
 Of = Literal["interaction", "gradient"]
 
 
+@question
 def spectrum(
     model: Model,
     output: int | None = None,
@@ -96,7 +97,6 @@ def spectrum(
         >>> [round(v, 3) for v in sorted(modes.values.tolist())]
         [-0.5, 0.5]
     """
-    check_limits(budget, memory)
     net = as_network(model)
     kind: Of = of or ("interaction" if output is not None and net.degree == 2 else "gradient")
     if kind not in ("interaction", "gradient"):

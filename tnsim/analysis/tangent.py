@@ -11,10 +11,11 @@ from tqdm.auto import tqdm
 
 from tnsim.algebra.dual import pushforward
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import FLOPS_PER_START, Cost, check_budget, check_limits
+from tnsim.algebra.price import FLOPS_PER_START, Cost, check_budget
 from tnsim.algebra.scaled import Scaled, ScaleError
 from tnsim.analysis.modes import applications, leading
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, together
+from tnsim.analysis.question import question
 from tnsim.analysis.similarity import product, product_cost
 from tnsim.convert.errors import unknown_dtype
 from tnsim.measure.measure import Measure
@@ -62,6 +63,7 @@ class Tangent:
         return self._push(self.directions[i])
 
 
+@question
 def entk(
     model: Model,
     *,
@@ -105,7 +107,6 @@ def entk(
         >>> torch.allclose(tnsim.inner(modes.function(0)), modes.values[0])
         True
     """
-    check_limits(budget, memory)
     one, other = _Weights(model), _Weights(model)
     passes = applications(one.size, top)
     operator = _Mixed(one, other, under, method, budget, memory, passes)
@@ -114,6 +115,7 @@ def entk(
     return Tangent(values, vectors.T, one.shapes, one.push)
 
 
+@question
 def kernel_alignment(
     a: Model,
     b: Model,
@@ -157,7 +159,6 @@ def kernel_alignment(
         >>> round(kernel_alignment(a, a).item(), 6)
         1.0
     """
-    check_limits(budget, memory)
     together((a, b))
 
     def norm(x: Model, y: Model) -> Scaled:

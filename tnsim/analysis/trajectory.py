@@ -8,16 +8,17 @@ import torch
 from tqdm.auto import tqdm
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.algebra.shown import Plotted
 from tnsim.analysis.gram import Gram, gram
 from tnsim.analysis.gramdraws import sampled_gram
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, comparable, together
+from tnsim.analysis.question import question
 from tnsim.analysis.sampled import Options, check_error, exactly
 from tnsim.analysis.similarity import product
 from tnsim.analysis.sizes import check_range
 from tnsim.analysis.tensors import tensor
+from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure
 from tnsim.sampling.estimate import Estimate
 
@@ -77,8 +78,9 @@ class Trajectory(Plotted):
         return self.steps / time.diff()
 
 
+@question
 def trajectory(
-    run: Gram | Sequence[Model], output: int | None = None, error: float | None = None, seed: int = 0
+    run: Gram | Array | Sequence[Model], output: int | None = None, error: float | None = None, seed: int = 0
 ) -> Trajectory:
     """A run as a path in function space: principal components, distances, speed. Exact, from inner products.
 
@@ -118,7 +120,7 @@ def trajectory(
         raise ValueError(
             "error= is for models; this Gram matrix is made. Write it there: gram(models, error=...)."
         )
-    run = run if isinstance(run, Gram) else gram(run, slices=output is not None, error=error, seed=seed)
+    run = _compared(run, output, error, seed)
     centred = run.centred(output)
     m = tensor(centred.mantissa).detach()
     values, vectors = torch.linalg.eigh((m + m.T) / 2)
@@ -133,6 +135,21 @@ def trajectory(
     points = Scaled(vectors * values**0.5, centred.exponent / 2).value("a coordinate of the path")
     estimate = run.estimated_distance(output) if run.drawn is not None else None
     return Trajectory(points, explained, distance.diagonal(1), distance[0], run.labels, estimate)
+
+
+def _compared(
+    run: Gram | Array | Sequence[Model], output: int | None, error: float | None, seed: int
+) -> Gram:
+    if isinstance(run, Gram):
+        return run
+    if not hasattr(run, "shape"):
+        return gram(run, slices=output is not None, error=error, seed=seed)
+    if output is not None or error is not None:
+        raise ValueError("a matrix knows no outputs and no models; pass these, or the Gram that it is from.")
+    matrix = tensor(run)
+    if not torch.allclose(matrix, matrix.T):
+        raise ValueError("a matrix of inner products is symmetric; this one is not.")
+    return Gram(matrix[None], tuple(range(len(matrix))), Gaussian(), "exact")
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +174,7 @@ class Nearest:
         )
 
 
+@question
 def nearest(
     model: Model,
     run: Sequence[Model],
@@ -196,7 +214,8 @@ def nearest(
         >>> nearest(run[3], run).index
         3
     """
-    check_limits(budget, memory)
+    if isinstance(run, Gram) or hasattr(run, "shape"):
+        raise TypeError("run holds no models; pass the checkpoints themselves.")
     if not len(run):
         raise ValueError("the run is empty; pass its checkpoints.")
     net = as_network(model)

@@ -9,10 +9,10 @@ import torch
 from tqdm.auto import tqdm
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import check_limits
 from tnsim.algebra.scaled import Scaled
 from tnsim.analysis.places import HIDDEN, is_hidden, products
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, Problem, as_network, has_cheaper, priced
+from tnsim.analysis.question import question
 from tnsim.analysis.shrink import Plan, parameters_of, plan_at, shrunk
 from tnsim.analysis.sizes import check_sizes
 from tnsim.analysis.units import in_units
@@ -56,6 +56,7 @@ class Truncation:
         )
 
 
+@question
 def truncate(
     model: Model,
     *,
@@ -120,7 +121,6 @@ def truncate(
         >>> 0 < small.similarity < 1
         True
     """
-    check_limits(budget, memory)
     net = _checked(model, under)
     given = [x for x in (rank, error, parameters) if x is not None]
     if len(given) != 1:
@@ -140,6 +140,7 @@ def truncate(
     return _within(net, plans, error, bound, options)
 
 
+@question
 def truncations(
     model: Model,
     parameters: Sequence[int],
@@ -168,13 +169,12 @@ def truncations(
     Returns:
         One truncation for every number, in the given order.
     """
-    check_limits(budget, memory)
-    net = _checked(model, under)
+    net, wanted = _checked(model, under), [parameters] if isinstance(parameters, int) else parameters
     plans = _plans(net, _places(net, at, None), under, modes or method, budget, memory, progress)
     options: dict[str, Any] = dict(under=under, method=method, budget=budget, memory=memory)
     return [
         _measured(net, plans, _fitting(net, plans, n), False, options)
-        for n in tqdm(parameters, "truncating", delay=2, leave=False, disable=not progress)
+        for n in tqdm(wanted, "truncating", delay=2, leave=False, disable=not progress)
     ]
 
 
@@ -194,7 +194,7 @@ def _places(net: Network, at: Sequence[str] | None, rank: int | Mapping[str, int
         return list(rank)
     bonds = [name for (name, f), _ in pairwise(net.layers) if len(f.codomain) == 1]
     if at is not None:
-        return list(at)
+        return [at] if isinstance(at, str | int) else list(at)
     units = []
     for name, f in net if rank is None else ():
         if not is_hidden(net, name + HIDDEN):

@@ -1,17 +1,18 @@
 """Unfolding: a model as a matrix, cut in two at one place."""
 
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import check_limits
 from tnsim.analysis.cut import modes_of, put_back, second_moment, sensitivity
 from tnsim.analysis.modes import Modes, of_each
 from tnsim.analysis.places import place_at
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network
+from tnsim.analysis.question import question
 from tnsim.analysis.sizes import check_sizes
 from tnsim.measure.measure import Measure, MeasureError
 
 __all__ = ["unfold"]
 
 
+@question
 def unfold(
     model: Model,
     at: str | int,
@@ -55,7 +56,7 @@ def unfold(
 
     Raises:
         CostError: if it would take more than the budget.
-        KeyError: if there is no such place.
+        ValueError: if there is no such place.
         ScaleError: if singular values do not fit into the dtype.
         ValueError: if the model is the zero function under the law.
         MeasureError: for ``Frobenius()``, under which a function has no derivative.
@@ -69,7 +70,6 @@ def unfold(
         >>> [len(unfold(net, at)) for at in ("in", "embed", "blocks.0", "blocks.1.hidden", "out")]
         [6, 4, 4, 5, 2]
     """
-    check_limits(budget, memory)
     net = as_network(model)
     if under is not None and not under.as_functions:
         raise MeasureError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from tnsim.algebra.poly import Axes, Poly
 from tnsim.algebra.term import Term
+from tnsim.algebra.values import numbers
 from tnsim.measure.expect import expect
 from tnsim.measure.measure import Closure, Keep, Measure, MeasureError
 
@@ -46,10 +47,14 @@ class Mixture(Measure):
     weights: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
-        laws = tuple(self.laws)
+        laws = tuple(self.laws) if isinstance(self.laws, Sequence) else ()
         if not laws or not all(isinstance(law, Measure) for law in laws):
             raise MeasureError("a mixture needs a list of laws, such as [Gaussian(mean=m) for m in means].")
-        given = (1 / len(laws),) * len(laws) if self.weights is None else tuple(map(float, self.weights))
+        given = (
+            (1 / len(laws),) * len(laws)
+            if self.weights is None
+            else tuple(np.ravel(numbers(self.weights)).tolist())
+        )
         if len(given) != len(laws) or not np.isclose(sum(given), 1) or min(given) < 0:
             raise MeasureError(f"{len(laws)} laws need as many weights that add up to 1; got {list(given)}.")
         object.__setattr__(self, "laws", laws)

@@ -23,13 +23,15 @@ def check_gaussian(mean: Array | None, cov: Array | None, across: Array | None =
         MeasureError: if the covariance is not symmetric or not positive semidefinite, or anything is not finite.
     """
     given = {"mean": mean, "cov": cov, "across": across}
-    values = {k: numbers(x).astype(float) for k, x in given.items() if x is not None}
+    values = {k: numbers(x) for k, x in given.items() if x is not None}
     for name, x in values.items():
+        if x.dtype.kind not in "iuf":
+            raise MeasureError(f"{name} holds {x.dtype}; it needs real numbers.")
         if not np.isfinite(x).all():
             raise MeasureError(f"{name} has entries that are not finite.")
     for name in ("cov", "across"):
         if name in values:
-            _check_covariance(values[name], name)
+            _check_covariance(values[name].astype(float), name)
     if across is not None and (values["across"].ndim != 2 or (cov is not None and values["cov"].ndim > 2)):
         raise MeasureError(
             "across has shape (n_ctx, n_ctx) and multiplies the covariance cov of one position, (d, d) or (d,)."

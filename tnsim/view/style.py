@@ -12,6 +12,9 @@ from typing import Any, ParamSpec, TypeVar, cast
 import matplotlib as mpl
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 
+from tnsim.algebra.border import bordered
+from tnsim.view.kinds import KINDS
+
 __all__ = [
     "BLANK",
     "DIVERGING",
@@ -167,11 +170,13 @@ _RC: dict[str, Any] = {
 
 
 def styled(fn: Callable[P, T]) -> Callable[P, T]:
-    """Run a plotting function in the house style; the user's own settings are left as they were.
+    """Run a plotting function in the house style, its arguments checked; the user's own settings are left as they were.
 
     Whether matplotlib is interactive is no matter of style. The first figure of a session loads the backend, and
     backends set that as they are loaded: in a notebook, figures are shown at the end of a cell only where it is so.
     """
+
+    checked = bordered(KINDS)(fn)
 
     @functools.wraps(fn)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -179,7 +184,7 @@ def styled(fn: Callable[P, T]) -> Callable[P, T]:
         try:
             with mpl.rc_context(cast(Any, _RC)):
                 try:
-                    return fn(*args, **kwargs)
+                    return checked(*args, **kwargs)
                 finally:
                     interactive = mpl.is_interactive()
         finally:
