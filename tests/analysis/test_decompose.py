@@ -170,7 +170,7 @@ def test_errors_say_what_to_write():
         tnsim.decompose(f, "svd", 2)
     with pytest.raises(ValueError, match="at most"):
         tnsim.decompose(f, "tucker", 9)
-    with pytest.raises(ValueError, match="one positive number"):
+    with pytest.raises(ValueError, match="at least 1"):
         tnsim.decompose(f, "cp", 0)
     with pytest.raises(ValueError, match="one positive number"):
         tnsim.decompose(f, "symmetric-cp", (2, 2))

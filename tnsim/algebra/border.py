@@ -76,7 +76,8 @@ def whole(least: int, most: int = 2**31 - 1) -> Check:
                 f"{name} is {shown(value)}; write a whole number, such as {name}={max(least, 1)}."
             )
         if not least <= value <= most:
-            raise ValueError(f"{name} is {shown(value)}; write a whole number from {least} to {most}.")
+            limits = f"at least {least}" if value < least else f"at most {most}"
+            raise ValueError(f"{name} is {shown(value)}; write a whole number, {limits}.")
         return int(value)
 
     return check
@@ -116,13 +117,14 @@ def choice(*words: str) -> Check:
         TypeError: for what is no word.
         ValueError: for another word.
     """
-    listed = ", ".join(f'"{word}"' for word in words)
+    *most, last = (f'"{word}"' for word in words)
+    listed = f"{', '.join(most)} or {last}" if most else last
 
     def check(name: str, value: Any) -> str:
         if not isinstance(value, str):
-            raise TypeError(f"{name} is {shown(value)}; write one of {listed}.")
+            raise TypeError(f"{name} is {shown(value)}; write {listed}.")
         if value not in words:
-            raise ValueError(f'{name} is "{value}"; write one of {listed}.')
+            raise ValueError(f'{name} is "{value}"; write {listed}.')
         return value
 
     return check

@@ -55,20 +55,21 @@ def model(name: str, value: Any) -> Any:
     """
     if isinstance(value, Network | Poly | torch.nn.Module):
         return value
-    instead = "pass a torch.nn.Module or a tnsim Network"
+    what, instead = shown(value), "pass a torch.nn.Module or a tnsim Network"
     if isinstance(value, type) and issubclass(value, torch.nn.Module):
         instead = f"pass a module of it, such as {value.__name__}(...)"
     elif isinstance(value, Mapping) and value and all(isinstance(x, torch.Tensor) for x in value.values()):
         instead = "weights alone are no model; tnsim.load(MyModel(), state) puts them into one"
     elif isinstance(value, str | os.PathLike):
-        instead = "tnsim.load(MyModel(), path) reads a checkpoint into a model"
+        what = f"a {type(value).__name__}"
+        instead += "; tnsim.load(MyModel(), path) reads a checkpoint into a module"
     elif isinstance(value, Term):
         instead = "a term is part of a Poly: pass that"
     elif isinstance(value, qtn.Tensor | qtn.TensorNetwork):
         instead = "tnsim.poly(equation, **arrays) makes a model of tensors"
     elif isinstance(value, list | tuple) and value:
         instead = "pass one model; gram, nearest and trajectory take lists"
-    raise TypeError(f"{name} is {shown(value)}; {instead}.")
+    raise TypeError(f"{name} is {what}; {instead}.")
 
 
 def models(name: str, value: Any) -> Any:
@@ -104,8 +105,13 @@ def comparison(name: str, value: Any) -> Any:
     if isinstance(value, torch.Tensor | np.ndarray):
         shape = tuple(ar.shape(value))
         if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
-            raise ValueError(f"{name} has shape {shape}; a matrix between models is (n, n).")
-        return _finite(name, value)
+            raise ValueError(
+                f"{name} has shape {shape}; a matrix between models is square, symmetric and finite."
+            )
+        try:
+            return _finite(name, value)
+        except ValueError as error:
+            raise ValueError(f"{error} A matrix between models is square, symmetric and finite.") from None
     return value if hasattr(value, "similarity") else models(name, value)
 
 
@@ -205,7 +211,7 @@ def _finite(name: str, value: Any) -> Any:
     except TypeError:
         raise TypeError(f"{name} holds {value.dtype}; it needs numbers.") from None
     if not fine:
-        raise ValueError(f"{name} holds NaN or infinite numbers.")
+        raise ValueError(f"{name} is not finite: it holds NaN or infinite numbers.")
     return value
 
 

@@ -153,7 +153,7 @@ KINDS = {
     "colours": colours,
     "groups": groups,
     "highlight": words,
-    "mark": whole(0),
+    "mark": whole(-(2**31)),
     "names": names,
     "origin": choice("lower", "upper"),
     "phases": texts,
