@@ -72,3 +72,18 @@ def test_one_model_of_a_run_is_enough():
     wild.polys[0].like.mul_(2.0**200)
     assert extent(tnsim.stack([calm, calm])).moderate()
     assert not extent(tnsim.stack([calm, wild])).moderate()
+
+
+def test_weights_without_a_version_are_measured_every_time():
+    """Tensors of inference mode do not tell whether they have changed; arrays of numpy do not either."""
+    with torch.inference_mode():
+        net = network()
+        assert extent(net).moderate() and torch.isfinite(tnsim.similarity(net, network(layers=1)))
+        net.polys[1].like.mul_(2.0**200)
+        assert not extent(net).moderate()
+    net = network()
+    layers = tuple((name, f.mapped(lambda x: x.numpy().copy())) for name, f in net)
+    plain = dataclasses.replace(net, layers=layers)
+    assert extent(plain).moderate()
+    plain.polys[1].like[:] *= 2.0**200
+    assert not extent(plain).moderate()

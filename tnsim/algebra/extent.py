@@ -1,10 +1,9 @@
 """Extent: how far the numbers on the way to an inner product may be from 1. Most models need no units at all."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from math import log2
-from typing import Any, TypeVar
+from typing import Any
 from weakref import finalize
 
 import numpy as np
@@ -14,25 +13,13 @@ from tnsim.algebra.ranges import log_sizes, spread
 from tnsim.algebra.scaled import limits
 from tnsim.algebra.values import numbers
 
-__all__ = ["Extent", "extent", "once"]
+__all__ = ["Extent", "extent"]
 
 Array = Any
-T = TypeVar("T")
 
 _ZERO = -5e5  # what is no more than that is the exponent of zero
 
-_KNOWN: dict[tuple[str, int], tuple[Any, Any]] = {}
-
-
-def once(what: str, x: Any, version: Any, measured: Callable[[], T]) -> T:
-    """``measured()``, which is something about x, asked once while x lives and its version stays the same."""
-    key = (what, id(x))
-    known = _KNOWN.get(key)
-    if known is None:
-        finalize(x, _KNOWN.pop, key, None)
-    if known is None or known[0] != version:
-        known = _KNOWN[key] = (version, measured())
-    return known[1]
+_KNOWN: dict[int, tuple[list[int], "Extent"]] = {}  # by the id of a network, with the versions of its weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +56,24 @@ class Extent:
 
 
 def extent(net: Network) -> Extent:
-    """The extent of a network, measured once while its weights stay as they are: they are read for it."""
-    versions = [getattr(x, "_version", 0) for f in net.polys for x in f.arrays()]
-    return once("extent", net, versions, lambda: _extent(net))
+    """The extent of a network: its weights are read for it, once while they say that they stay as they are."""
+    versions = [_version(x) for f in net.polys for x in f.arrays()]
+    if None in versions:
+        return _extent(net)
+    known = _KNOWN.get(id(net))
+    if known is None:
+        finalize(net, _KNOWN.pop, id(net), None)
+    if known is None or known[0] != versions:
+        known = _KNOWN[id(net)] = (versions, _extent(net))
+    return known[1]
+
+
+def _version(x: Array) -> Any:
+    """A number that changes with the values; ``None`` where nothing tells: in other libraries, and in inference mode."""
+    try:
+        return x._version
+    except (AttributeError, RuntimeError):
+        return None
 
 
 def _extent(net: Network) -> Extent:
@@ -85,9 +87,7 @@ def _extent(net: Network) -> Extent:
             at = [where[id(x.data)] for x in t.tensors]
             most, total = table[[2 * k for k in at]], table[[2 * k + 1 for k in at]]
             c = log2(abs(t.coefficient)) if t.coefficient else 0.0
-            norm = (
-                most + total
-            ) / 2  # no smaller than the norm: the sum of squares is at most largest times sum
+            norm = (most + total) / 2  # no smaller: the sum of squares is at most the largest times the sum
             far = np.maximum(np.abs(most), np.abs(norm)) * (most > _ZERO)
             terms.append((far.sum(axis=0) + abs(c), norm.sum(axis=0) + c + spread(t), t.degree))
         layers.append(tuple(terms))

@@ -12,7 +12,7 @@ import autoray as ar
 import networkx as nx
 import quimb.tensor as qtn
 
-from tnsim.algebra.border import bordered, flag, shown
+from tnsim.algebra.border import bordered, flag, instance
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term, canonical, retensor
@@ -23,18 +23,7 @@ __all__ = ["lift", "star", "unwired"]
 Array = Any
 
 
-def polynomial(name: str, value: Any) -> Poly:
-    """A polynomial.
-
-    Raises:
-        TypeError: for anything else.
-    """
-    if not isinstance(value, Poly):
-        raise TypeError(f"{name} is {shown(value)}; pass a Poly, such as a layer of a network, net[0].")
-    return value
-
-
-@bordered({"f": polynomial, "constant_row": flag})
+@bordered({"f": instance(Poly, "pass a Poly, such as a layer of a network, net[0]"), "constant_row": flag})
 def lift(f: Poly, constant_row: bool = True) -> Poly:
     """One term in homogeneous coordinates, equal to the sum of the terms of ``f``.
 

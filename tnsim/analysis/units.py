@@ -6,7 +6,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
-from tnsim.algebra.extent import extent, once
+from tnsim.algebra.extent import extent
 from tnsim.algebra.network import Network
 from tnsim.algebra.ranges import in_range
 from tnsim.algebra.support import over_positions, with_support
@@ -35,7 +35,7 @@ def in_units(
         they are.
     """
     law = law_for(nets, under)
-    if _moderate(nets, law, under, method):
+    if _moderate(nets, law, method):
         return tuple(nets), law, tuple(_zeros(net) for net in nets)
     law, units = law.normalised()
     known = {}
@@ -57,15 +57,12 @@ def _mask(made: Network, net: Network) -> None:
                     with_support(y.data, [x.data], lambda masks: np.broadcast_to(masks[0], shape))  # noqa: B023
 
 
-def _moderate(nets: Sequence[Network], law: Measure, under: Measure | None, method: Method) -> bool:
+def _moderate(nets: Sequence[Network], law: Measure, method: Method) -> bool:
     """Whether networks and a law are best left as they are; only known where values need not be waited for."""
     if not all(getattr(net.polys[0].like, "is_cpu", True) for net in nets):
         return False
-    sizes: Sequence[Any] = ()
-    if under is not None:
-        sizes = once("size", under, (nets[0].domain, nets[0].dtype), lambda: [*map(numbers, law.exponents())])
-    own = np.asarray(0.0) if not sizes else max(sizes, key=lambda x: np.abs(x).max())
-    return all(extent(net).moderate(np.abs(own).max(), method == "layerwise") for net in nets)
+    size = max((float(np.abs(numbers(x)).max()) for x in law.exponents()), default=0.0)
+    return all(extent(net).moderate(size, method == "layerwise") for net in nets)
 
 
 def _zeros(net: Network) -> Any:
