@@ -26,6 +26,8 @@ from tnsim.algebra.wires import rename
 __all__ = ["Contraction", "dtype_bytes", "itemsize", "performed", "zeros"]
 
 Array = Any
+_Structure = tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...]]
+"""Indices of the tensors, indices of the result, sizes."""
 
 _OPTIMAL_UP_TO = 8  # tensors; beyond, an exhaustive path search takes longer than it saves
 _GREEDY_REPEATS = 32
@@ -65,17 +67,19 @@ class Contraction:
         prepared = self._prepared()
         return performed(_contracted, prepared, shape, self.tensors[0].data, self._price(prepared[0]))
 
-    def _prepared(self) -> tuple[Sliced, float, list[Array]]:
+    def _prepared(self) -> tuple[Sliced, float, list[Array], tuple[int, ...]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
-        return self._plan(inputs, output, map(ar.shape, arrays)), self.weight, arrays
+        plan, shape = self._plan(inputs, output, map(ar.shape, arrays))
+        return plan, self.weight, arrays, shape
 
     def _plan(
         self, inputs: Sequence[tuple[str, ...]], output: Sequence[str], shapes: Iterable[Sequence[int]]
-    ) -> Sliced:
-        structure = _canonical(inputs, output, shapes)
+    ) -> tuple[Sliced, tuple[int, ...]]:
+        """What to do, and the shape of the result."""
+        structure, shape = _canonical(inputs, output, shapes)
         plan = _planned(*structure, self._limit)
         weigh_once((structure, self._limit), plan.weighed)
-        return plan.how
+        return plan.how, shape
 
     def _least(self, shape: Sequence[int]) -> Cost:
         """What it takes at least: every entry of the result is written, and computed where tensors meet."""
@@ -92,7 +96,7 @@ class Contraction:
     def cost(self) -> Cost:
         """The price of :meth:`value`, from shapes alone."""
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
-        return self._price(self._plan(inputs, output, [ar.shape(a) for a in shapes]))
+        return self._price(self._plan(inputs, output, [ar.shape(a) for a in shapes])[0])
 
     def _price(self, how: Sliced) -> Cost:
         peak = how.peak * itemsize(self.tensors[0].data)
@@ -126,11 +130,13 @@ class Contraction:
         return inputs, output, arrays
 
 
-def _contracted(how: Sliced, weight: float, arrays: Sequence[Array]) -> Array:
+def _contracted(how: Sliced, weight: float, arrays: Sequence[Array], shape: tuple[int, ...]) -> Array:
+    arrays = [ar.do("squeeze", x) if 1 in ar.shape(x) else x for x in arrays]
     if weight != 1.0:  # on the smallest array: the result may be the largest that there is
         least = min(range(len(arrays)), key=lambda k: ar.size(arrays[k]))
         arrays = [x * weight if k == least else x for k, x in enumerate(arrays)]
-    return how(arrays)
+    value = how(arrays)
+    return ar.do("reshape", value, shape) if 1 in shape else value
 
 
 @dataclass(frozen=True)
@@ -196,24 +202,23 @@ def dtype_bytes(name: str) -> int:
 
 def _canonical(
     inputs: Sequence[tuple[str, ...]], output: Sequence[str], shapes: Iterable[Sequence[int]]
-) -> tuple[tuple[tuple[int, ...], ...], tuple[int, ...], tuple[int, ...]]:
-    """Indices numbered by first appearance, so that equal structures meet in the cache."""
-    number: dict[str, int] = {}
-    sizes: list[int] = []
+) -> tuple[_Structure, tuple[int, ...]]:
+    """Indices numbered by first appearance, so that equal structures meet in the cache; and the shape of the result.
+
+    Those of size one are left out: they cost nothing, and einsum has letters for no more than 52.
+    """
+    sizes: dict[str, int] = {}
     for inds, shape in zip(inputs, shapes, strict=True):
         for ix, size in zip(inds, shape, strict=True):
-            if ix not in number:
-                number[ix] = len(sizes)
-                sizes.append(int(size))
-            elif sizes[number[ix]] != size:
-                raise ValueError(
-                    f"index {ix} has size {sizes[number[ix]]} on one tensor and {size} on another."
-                )
-    return (
-        tuple(tuple(number[ix] for ix in inds) for inds in inputs),
-        tuple(number[ix] for ix in output),
-        tuple(sizes),
+            if sizes.setdefault(ix, int(size)) != size:
+                raise ValueError(f"index {ix} has size {sizes[ix]} on one tensor and {size} on another.")
+    number = {ix: k for k, ix in enumerate(ix for ix, size in sizes.items() if size != 1)}
+    structure = (
+        tuple(tuple(number[ix] for ix in inds if ix in number) for inds in inputs),
+        tuple(number[ix] for ix in output if ix in number),
+        tuple(sizes[ix] for ix in number),
     )
+    return structure, tuple(sizes[ix] for ix in output)
 
 
 @dataclass(frozen=True, eq=False)

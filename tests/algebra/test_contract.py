@@ -1,0 +1,42 @@
+"""Contractions of single networks, against einsum."""
+
+import numpy as np
+import pytest
+import quimb.tensor as qtn
+import torch
+
+from tnsim.algebra.contract import Contraction
+
+
+def test_any_number_of_indices_of_size_one():
+    """einsum has letters for 52 indices; two tensors here share more, beside one that is kept in both."""
+    rng = np.random.default_rng(0)
+    many = [f"i{k}" for k in range(30)]
+    a, b = torch.tensor(rng.normal(size=(3, 2))), torch.tensor(rng.normal(size=(3, 2)))
+    left = qtn.Tensor(a.reshape(3, 2, *[1] * 30), ["run", "kept", *many])
+    right = qtn.Tensor(b.reshape(3, 2, *[1] * 30), ["run", "other", *reversed([f"o{ix}" for ix in many])])
+    got = Contraction((left, right), ("run", *many, "kept", "other")).value()
+    assert got.shape == (3, *[1] * 30, 2, 2)
+    torch.testing.assert_close(got.reshape(3, 2, 2), torch.einsum("ra,rb->rab", a, b))
+
+
+def test_everything_may_be_of_size_one():
+    x = qtn.Tensor(torch.tensor([[2.0]]), ["a", "b"])
+    y = qtn.Tensor(torch.tensor([3.0]), ["b"])
+    assert Contraction((x, y), ("a",), weight=0.5).value().tolist() == [3.0]
+    assert Contraction((x, y), ()).value().shape == ()
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_an_index_has_one_size(size):
+    x = qtn.Tensor(np.ones((size, 3)), ["a", "b"])
+    y = qtn.Tensor(np.ones(4), ["b"])
+    with pytest.raises(ValueError, match="index b has size 3 on one tensor and 4 on another"):
+        Contraction((x, y), ("a",)).value()
+
+
+def test_size_one_does_not_stand_for_another_size():
+    """A sum over an index of size 3 that is 1 elsewhere would be wrong in silence."""
+    x, y = qtn.Tensor(np.ones(1), ["a"]), qtn.Tensor(np.ones(3), ["a"])
+    with pytest.raises(ValueError, match="index a has size 1 on one tensor and 3 on another"):
+        Contraction((x, y), ()).value()
