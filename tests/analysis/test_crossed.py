@@ -85,7 +85,7 @@ def test_two_runs():
         ),
         (lambda: tnsim.null(mlp(), "chance"), 'write "init", "shuffle" or "seeds"'),
         (lambda: tnsim.null([mlp()], "seeds"), "1 are too few"),
-        (lambda: tnsim.null(mlp(), draws=1), "a spread takes at least 2"),
+        (lambda: tnsim.null(mlp(), draws=1), "draws is 1 .* at least 2"),
         (lambda: tnsim.null(tnsim.convert(mlp())), "a Network has no initialisation"),
         (lambda: tnsim.null(Bare(), "init"), "nothing says how w are initialised; write make="),
     ],

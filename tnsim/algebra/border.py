@@ -17,7 +17,19 @@ import numpy as np
 
 from tnsim.algebra.price import check_limits
 
-__all__ = ["bordered", "choice", "file", "flag", "limit", "number", "shown", "text", "whole"]
+__all__ = [
+    "Check",
+    "bordered",
+    "choice",
+    "file",
+    "flag",
+    "instance",
+    "limit",
+    "number",
+    "shown",
+    "text",
+    "whole",
+]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,14 +83,14 @@ def whole(least: int, most: int = 2**31 - 1) -> Check:
 
     def check(name: str, value: Any) -> int:
         value = _scalar(value)
-        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(
                 f"{name} is {shown(value)}; write a whole number, such as {name}={max(least, 1)}."
             )
         if not least <= value <= most:
             limits = f"at least {least}" if value < least else f"at most {most}"
             raise ValueError(f"{name} is {shown(value)}; write a whole number, {limits}.")
-        return int(value)
+        return value
 
     return check
 
@@ -130,44 +142,42 @@ def choice(*words: str) -> Check:
     return check
 
 
-def text(name: str, value: Any) -> str:
-    """A text.
+def instance(types: type | tuple[type, ...], instead: str) -> Check:
+    """What is of certain types.
 
-    Raises:
+    Args:
+        types: these.
+        instead: what to write, where ``{name}`` is the argument.
+
+    Raises (when it checks):
         TypeError: for anything else.
     """
-    if not isinstance(value, str):
-        raise TypeError(f'{name} is {shown(value)}; write a text, such as {name}="...".')
-    return value
+
+    def check(name: str, value: Any) -> Any:
+        if not isinstance(value, types):
+            raise TypeError(f"{name} is {shown(value)}; {instead.format(name=name)}.")
+        return value
+
+    return check
 
 
-def file(name: str, value: Any) -> Any:
-    """A path.
-
-    Raises:
-        TypeError: for anything else.
-    """
-    if not isinstance(value, str | os.PathLike):
-        raise TypeError(f'{name} is {shown(value)}; write a path, such as {name}="run.safetensors".')
-    return value
+text = instance(str, 'write a text, such as {name}="..."')
+file = instance((str, os.PathLike), 'write a path, such as {name}="run.safetensors"')
 
 
 def shown(x: Any) -> str:
     """What something is, for a message: its value if that is short, its kind otherwise."""
-    if x is None or isinstance(x, bool):
-        return repr(x)
-    kind = "class" if isinstance(x, type) else type(x).__name__
     if isinstance(x, type):
         return f"the class {x.__name__}"
+    kind, size = type(x).__name__, getattr(x, "shape", None)
+    if x is None or isinstance(x, bool):
+        return repr(x)
     if isinstance(x, str | Real | complex | bytes) and not (isinstance(x, int) and abs(x) > 10**9):
-        said = repr(x) if not isinstance(x, np.generic) else str(x)
-        return f"{said} ({kind})" if len(said) <= 40 else f"a {kind} of {len(said)} characters"
-    shape = getattr(x, "shape", None)
-    if isinstance(shape, tuple):
-        return f"a {kind} of shape {tuple(shape)}"
-    return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}" + (
-        f" of {len(x)}" if isinstance(x, list | tuple | dict | set) else ""
-    )
+        return f"{x!r} ({kind})" if len(repr(x)) <= 40 else f"a {kind} of {len(repr(x))} characters"
+    article = "an" if kind[0] in "AEIOUaeiou" else "a"
+    if isinstance(size, tuple):
+        return f"{article} {kind} of shape {tuple(size)}"
+    return f"{article} {kind}" + (f" of {len(x)}" if isinstance(x, list | tuple | dict | set) else "")
 
 
 def _scalar(value: Any) -> Any:

@@ -127,9 +127,9 @@ def attribute(
             raise ValueError(
                 'error= goes with the other splits; directions turn with the draws. Write to="inputs".'
             )
-        question = partial(attribute, to=to, output=output, layer=layer, memory=memory)
+        split = partial(attribute, to=to, output=output, layer=layer, memory=memory)
         options = Options(under, output, error, seed, budget, memory)
-        return sampled_shares(question, nets, method, options, to == "outputs")
+        return sampled_shares(split, nets, method, options, to == "outputs")
     law = law_for(nets, under)
     what = f"the split over {to} ({method})"
     if to == "outputs":

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from tnsim.algebra.price import check_limits
+from tnsim.algebra.border import choice, whole
 from tnsim.algebra.shown import Shown
 from tnsim.analysis.baselines import weight_cosine
 from tnsim.analysis.indices import cka
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, is_models
+from tnsim.analysis.question import either, questioning
 from tnsim.analysis.similarity import similarity
 from tnsim.analysis.tensors import tensor
 from tnsim.measure.measure import Measure
@@ -58,6 +59,7 @@ class Null(Shown):
         return f"Null({self.kind}, {len(next(iter(self.values.values())))} pairs: {parts})"
 
 
+@questioning(models=either, kind=choice("init", "shuffle", "seeds"), draws=whole(_FEW))
 def null(
     models: Model | Sequence[Model],
     kind: Kind = "shuffle",
@@ -100,25 +102,23 @@ def null(
         >>> abs(found.mean["similarity"]) < 0.5
         True
     """
-    check_limits(budget, memory)
     given = cast(Sequence[Model], models if is_models(models) else [models])
+    if not len(given):
+        raise ValueError("the list of models is empty.")
     if kind == "seeds":
         several = list(given)
         if len(several) < _FEW:
             raise ValueError(f'kind="seeds" compares models with each other; {len(several)} are too few.')
         pairs = list(combinations(several, 2))
-    elif kind in ("init", "shuffle"):
-        if draws < _FEW:
-            raise ValueError(f"draws is {draws}; a spread takes at least {_FEW}.")
-        pairs = _drawn(given, kind, make, draws, seed)
     else:
-        raise ValueError(f'kind is {kind!r}; write "init", "shuffle" or "seeds".')
+        pairs = _drawn(given, kind, make, draws, seed)
     options: dict[str, Any] = dict(under=under, method=method, budget=budget, memory=memory)
     found: dict[str, list[torch.Tensor]] = {"similarity": [], "cka": [], "weights": []}
-    nets: dict[int, Any] = {}
+    distinct = {id(m): m for pair in pairs for m in pair}
     with torch.no_grad():
+        nets = {key: as_network(m) for key, m in distinct.items()}
         for a, b in tqdm(pairs, "pairs", disable=not progress, leave=False, delay=2):
-            f, g = (nets.setdefault(id(m), as_network(m)) for m in (a, b))
+            f, g = nets[id(a)], nets[id(b)]
             found["similarity"].append(tensor(similarity(f, g, **options)))
             found["cka"].append(cka(f, g, **options))
             found["weights"].append(weight_cosine(a, b))

@@ -7,12 +7,13 @@ from typing import Any, Literal, cast
 import torch
 from tqdm.auto import tqdm
 
+from tnsim.algebra.border import choice
 from tnsim.algebra.build import identity
 from tnsim.algebra.network import Network
-from tnsim.algebra.price import check_limits
 from tnsim.algebra.shown import Plotted
 from tnsim.analysis.indices import cka, procrustes
 from tnsim.analysis.problem import BUDGET, MEMORY, Method, Model, as_network, is_models, together
+from tnsim.analysis.question import either, questioning
 from tnsim.analysis.similarity import similarity
 from tnsim.analysis.tensors import tensor
 from tnsim.measure.gaussian import Gaussian
@@ -52,6 +53,7 @@ class Crossed(Plotted):
         return f"Crossed({self.measure} of {n} × {m} {self.of}, {self.under!r}, {self.method})"
 
 
+@questioning(a=either, b=either, measure=choice(*_INDICES))
 def layers(
     a: Model | Sequence[Model],
     b: Model | Sequence[Model] | None = None,
@@ -103,9 +105,6 @@ def layers(
         >>> found.values.diagonal().round(decimals=6)
         tensor([1., 1., 1., 1.], dtype=torch.float64)
     """
-    check_limits(budget, memory)
-    if measure not in _INDICES:
-        raise ValueError(f'measure is {measure!r}; write "cka", "procrustes" or "similarity".')
     other = a if b is None else b
     if is_models(a) != is_models(other):
         raise ValueError("a run is compared with a run, and a model with a model.")

@@ -5,19 +5,22 @@ from typing import Any
 
 import torch
 
-from tnsim.algebra.price import check_limits
+from tnsim.algebra.border import whole
 from tnsim.algebra.tokens import is_ids
 from tnsim.analysis.problem import BUDGET, MEMORY, Model, together
+from tnsim.analysis.question import questioning
 from tnsim.analysis.sampled import Models, Options, check_error
 from tnsim.analysis.statistics import gram_of
 from tnsim.measure.empirical import Empirical
 from tnsim.measure.measure import Measure
+from tnsim.measure.under import law as law_meant
 
 __all__ = ["draws"]
 
 Array = Any
 
 
+@questioning(law=law_meant, n=whole(1))
 def draws(
     law: Measure | None,
     models: Sequence[Model],
@@ -68,7 +71,6 @@ def draws(
         >>> bool(abs(sampled - tnsim.similarity(a, b)) < 4 * sampled.error)
         True
     """
-    check_limits(budget, memory)
     nets = together(list(models), [f"model {i}" for i in range(len(models))])
     if (n is None) == (error is None):
         raise ValueError(
@@ -81,8 +83,6 @@ def draws(
         options = Options(law, None, error, seed, budget, memory, progress)
         n = several.run(options.asked(*gram_of(False).asked), source=source).seen.count
     assert n is not None
-    if not n > 0:
-        raise ValueError(f"n is {n}; write how many draws there should be.")
     units = -(-n // (source.replicates * source.unit))
     parts = [source.draw(0, units, r) for r in range(source.replicates)]
     x = torch.cat([x for x, _ in parts])

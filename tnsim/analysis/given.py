@@ -39,6 +39,8 @@ def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tupl
     Raises:
         ValueError: if they do not, naming the two that differ.
     """
+    if not names:
+        raise ValueError("the list of models is empty.")
     known: dict[int, tuple[Callable[[], Any], Network]] = {}
     found = []
     for model, name in zip(models, names, strict=True):

@@ -11,9 +11,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
 
+from tnsim.algebra.files import replace_file
 from tnsim.algebra.values import numbers
 from tnsim.disk.tensorfile import check_content
-from tnsim.disk.writing import write
 from tnsim.measure.empirical import Empirical
 from tnsim.measure.gaussian import Gaussian
 from tnsim.measure.measure import Measure, MeasureError
@@ -69,7 +69,7 @@ class Kept:
         for name, x in (("mantissas", self.mantissas), ("units", self.units)):
             tensors[name] = torch.as_tensor(numbers(x))
         held = {name: x.contiguous().clone() for name, x in tensors.items()}
-        write(Path(path), save_tensors(held, {"tnsim": json.dumps(content)}))
+        replace_file(Path(path), save_tensors(held, {"tnsim": json.dumps(content)}))
 
     @classmethod
     def load(cls: type[_OURS], path: str | os.PathLike[str]) -> _OURS:

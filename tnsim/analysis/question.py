@@ -1,50 +1,27 @@
 """Questions: what the arguments of a public question stand for, checked once, at the border."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 import autoray as ar
 import numpy as np
 import quimb.tensor as qtn
 import torch
 
-from tnsim.algebra.border import bordered, choice, file, flag, limit, number, shown, whole
+from tnsim.algebra.border import Check, bordered, choice, file, flag, limit, number, shown, whole
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term
-from tnsim.measure.empirical import Empirical
-from tnsim.measure.measure import Measure
-from tnsim.measure.mixture import Mixture
+from tnsim.algebra.values import numbers
+from tnsim.measure.under import law
 
-__all__ = ["question"]
+__all__ = ["either", "question", "questioning"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
-def law(name: str, value: Any) -> Any:
-    """The law of the input.
-
-    Raises:
-        TypeError: for anything else; it says what to write.
-    """
-    if value is None or isinstance(value, Measure):
-        return value
-    if isinstance(value, type) and issubclass(value, Measure):
-        call = f"tnsim.{value.__name__}({_FIELDS.get(value.__name__, '')})"
-        raise TypeError(f"{name} is the class {value.__name__}; write one of its laws, {name}={call}.")
-    if isinstance(value, torch.Tensor | np.ndarray):
-        raise TypeError(
-            f"{name} is {shown(value)}; for samples of the input write {name}=tnsim.Empirical(x)."
-        )
-    if isinstance(value, list | tuple) and value and all(isinstance(x, Measure) for x in value):
-        raise TypeError(
-            f"{name} is a list of laws; write {name}=tnsim.Mixture([...]) for one of them by chance."
-        )
-    raise TypeError(
-        f"{name} is {shown(value)}; write a law of the input, such as {name}=tnsim.Gaussian(), or leave it out."
-    )
-
-
-_FIELDS = {Empirical.__name__: "x", Mixture.__name__: "[...]", "Tokens": "p", "MarkovChain": "p0, P"}
+_MATRIX = "A matrix between models is square, symmetric and finite."
 
 
 def model(name: str, value: Any) -> Any:
@@ -95,6 +72,16 @@ def models(name: str, value: Any) -> Any:
     return [model(f"{name}[{k}]", x) for k, x in enumerate(value)]
 
 
+def either(name: str, value: Any) -> Any:
+    """A model, or several.
+
+    Raises:
+        TypeError: for anything else; it says what to write.
+    """
+    several = isinstance(value, Iterable) and not isinstance(value, Network | torch.nn.Module | Mapping | str)
+    return models(name, value) if several else model(name, value)
+
+
 def comparison(name: str, value: Any) -> Any:
     """Models that have been compared, or will be: a Gram, a square matrix, or a list of models.
 
@@ -102,16 +89,16 @@ def comparison(name: str, value: Any) -> Any:
         TypeError: for anything else.
         ValueError: for a matrix that is not square, or holds something else than numbers.
     """
+    if isinstance(value, list | tuple) and value and all(isinstance(row, list | tuple) for row in value):
+        value = numbers(value)
     if isinstance(value, torch.Tensor | np.ndarray):
         shape = tuple(ar.shape(value))
         if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
-            raise ValueError(
-                f"{name} has shape {shape}; a matrix between models is square, symmetric and finite."
-            )
-        try:
-            return _finite(name, value)
-        except ValueError as error:
-            raise ValueError(f"{error} A matrix between models is square, symmetric and finite.") from None
+            raise ValueError(f"{name} has shape {shape}. {_MATRIX}")
+        mirror = ar.do("transpose", _finite(name, value, _MATRIX), (1, 0))
+        if not ar.do("allclose", value, mirror, atol=1e-6):
+            raise ValueError(f"{name} is not symmetric. {_MATRIX}")
+        return value
     return value if hasattr(value, "similarity") else models(name, value)
 
 
@@ -205,13 +192,13 @@ def _position(name: str, value: Any) -> int:
     return int(whole(-(2**31))(name, value))
 
 
-def _finite(name: str, value: Any) -> Any:
+def _finite(name: str, value: Any, instead: str = "") -> Any:
     try:
         fine = bool(ar.do("all", ar.do("isfinite", value)))
     except TypeError:
         raise TypeError(f"{name} holds {value.dtype}; it needs numbers.") from None
     if not fine:
-        raise ValueError(f"{name} is not finite: it holds NaN or infinite numbers.")
+        raise ValueError(f"{name} is not finite: it holds NaN or infinite numbers. {instead}".rstrip())
     return value
 
 
@@ -243,5 +230,12 @@ _KINDS = {
     "restarts": whole(1, 10_000),
 }
 
-question = bordered(_KINDS)
-question.__doc__ = """A public question: what its arguments are is checked before anything is computed."""
+
+def questioning(**kinds: Check) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A public question some of whose arguments stand for something else than usual."""
+    return bordered({**_KINDS, **kinds})
+
+
+def question(fn: Callable[P, R]) -> Callable[P, R]:
+    """A public question: what its arguments are is checked before anything is computed."""
+    return questioning()(fn)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, is_color_like
 
-from tnsim.algebra.border import choice, flag, number, shown, text, whole
+from tnsim.algebra.border import choice, flag, instance, number, shown, text, whole
 from tnsim.algebra.values import numbers
 
 __all__ = ["KINDS"]
@@ -131,17 +131,8 @@ def _each(name: str, value: Any) -> Any:
     return found.tolist()
 
 
-def panel(name: str, value: Any) -> Axes:
-    """Axes to draw on."""
-    if not isinstance(value, Axes):
-        raise TypeError(
-            f"{name} is {shown(value)}; pass axes of matplotlib, as of plt.subplots(), or leave it out."
-        )
-    return value
-
-
 KINDS = {
-    "ax": panel,
+    "ax": instance(Axes, "pass axes of matplotlib, as of plt.subplots(), or leave it out"),
     **dict.fromkeys(("title", "xlabel", "ylabel"), text),
     **dict.fromkeys(("vmin", "vmax", "width", "height"), number()),
     **dict.fromkeys(("colorbar", "annotate", "legend", "log", "sizes"), flag),
