@@ -15,13 +15,13 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = {
     "algebra": set(),
     "measure": {"algebra"},
-    "convert": {"measure", "algebra", "nn"},
+    "convert": {"sampling", "measure", "algebra", "nn"},
     "sampling": {"measure", "algebra"},
     "analysis": {"sampling", "measure", "algebra", "convert", "disk"},
     "view": {"analysis", "sampling", "measure", "algebra"},
     "disk": set(),
     "nn": {"disk"},
-    "lab": {"nn", "disk"},
+    "lab": {"nn", "disk", "algebra"},
 }
 ONLY = {  # a library, and where it may be imported
     "matplotlib": {"view"},

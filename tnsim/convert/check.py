@@ -111,8 +111,7 @@ def deviation(net: Network, trace: Trace, fixing: Fixing) -> float:
             f"the converted network differs from {kind} with its norms fixed (relative error {ratio * eps**0.5:.0e}). "
             "Its forward may keep state between calls, be random, or depend on the batch size."
         )
-    generator = torch.Generator().manual_seed(1)
-    x, shares = specimens(fixing.law, net.domain, _DRAWS, generator, net.polys[0].like)
+    x, shares = specimens(fixing.law, net.domain, _DRAWS, 1, net.polys[0].like)
     tensors = weights.replaced(weights.copies())
     given = x.argmax(-1) if tokens is not None else x.reshape(len(x), *net.in_shape)
     want = run(replica(trace.root.module, tensors), tensors, given, trace.selected).reshape(len(x), -1)

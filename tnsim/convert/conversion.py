@@ -12,7 +12,6 @@ from tnsim.convert.assemble import network
 from tnsim.convert.check import check_finite, deviation, verify
 from tnsim.convert.composed import check_composed
 from tnsim.convert.errors import ConvertError
-from tnsim.convert.fixed import check_law
 from tnsim.convert.forward import check_signature
 from tnsim.convert.grouping import Cut
 from tnsim.convert.output import Output
@@ -21,6 +20,7 @@ from tnsim.convert.shape import inferred, traced
 from tnsim.convert.sharing import shared
 from tnsim.convert.weights import Weights
 from tnsim.measure import Measure
+from tnsim.measure.under import law
 
 __all__ = ["convert"]
 
@@ -103,7 +103,7 @@ def convert(
             "such as tnsim.Gaussian(), or leave both out."
         )
     if under is not None:
-        check_law(under)
+        law("under", under)
     devices = {t.device for t in (*module.parameters(), *module.buffers())}
     return undisturbed(lambda: _converted(module, example, dtype, output, cut, under), devices)
 

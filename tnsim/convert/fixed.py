@@ -1,6 +1,7 @@
 """Fixed: norms of data as constants, their root mean square under a law of the input. An approximation, with a name."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -17,9 +18,9 @@ from tnsim.convert.site import Site
 from tnsim.convert.specimens import specimens
 from tnsim.convert.trace import BATCH_SIZE, Node, mapped, members
 from tnsim.convert.value import Value
-from tnsim.measure import Empirical, Measure, MeasureError, expect
+from tnsim.measure import Empirical, Measure, expect
 
-__all__ = ["Fixing", "check_law"]
+__all__ = ["Fixing"]
 
 _DRAWS = 4096
 _MOST_NUMBERS = 2**25  # of all draws together
@@ -58,9 +59,7 @@ class Fixing:
     _behind: int = 0
 
     def __post_init__(self) -> None:
-        specimens(
-            self.law, self.domain, 1, torch.Generator(), self.like
-        )  # raises where inputs cannot be drawn
+        specimens(self.law, self.domain, 1, 0, self.like)  # raises where inputs cannot be drawn
 
     @torch.no_grad()
     def constant(self, site: Site, args: Any, kwargs: Any) -> Tensor:
@@ -104,8 +103,7 @@ class Fixing:
         if self._draws is None:
             size = prod(n for _, n in self.domain)
             n = max(64, min(_DRAWS, _MOST_NUMBERS // size))
-            generator = torch.Generator().manual_seed(0)
-            self._draws = specimens(self.law, self.domain, n, generator, self.like)
+            self._draws = specimens(self.law, self.domain, n, 0, self.like)
         for f in self.layers[self._behind :]:
             x, weights = self._draws
             self._draws = _values(f, x), weights
@@ -140,7 +138,7 @@ class Fixing:
                     return None
             whole = Network(tuple((str(k), g) for k, g in enumerate(layers))).collapse()
             (whole,), law = self.law.bound(self.domain, self.like).centred((whole,))
-            run = lambda: expect((whole,), law, "all", (0,))  # noqa: E731
+            run = partial(expect, (whole,), law, "all", (0,))
             cost = price(run, _MOST_FLOPS)
             if cost.at_least or cost.flops > _MOST_FLOPS or cost.contractions > _MOST_TERMS:
                 return None
@@ -153,14 +151,6 @@ class Fixing:
 def _told(law: Measure) -> str:
     said = repr(law)
     return said if len(said) < _MOST_SAID else type(law).__name__
-
-
-def check_law(law: Any) -> None:
-    """Raise unless it is a law."""
-    if not isinstance(law, Measure):
-        raise MeasureError(
-            f"under={law!r} is no law; write under=tnsim.Gaussian(), or tnsim.Empirical(x) of inputs."
-        )
 
 
 def _values(f: Poly, x: Tensor) -> Tensor:

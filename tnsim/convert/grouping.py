@@ -36,10 +36,8 @@ def grouped(layers: Sequence[Layer], cut: Cut) -> tuple[Layer, ...]:
             raise _not_found(pattern, layers)
     counts: dict[str, int] = {}
     made: list[Layer] = []
-    for _, run in groupby(zip(keys, layers, strict=True), key=lambda pair: pair[0]):
-        key, parts = None, []
-        for key, layer in run:  # noqa: B007
-            parts.append(layer)
+    for key, run in groupby(zip(keys, layers, strict=True), key=lambda pair: pair[0]):
+        parts = [layer for _, layer in run]
         name = key[1] if key else _between(parts, len(made))
         counts[name] = counts.get(name, 0) + 1
         name = name if counts[name] == 1 else f"{name}#{counts[name]}"

@@ -13,9 +13,9 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from tnsim.algebra.files import replace_file
 from tnsim.disk.casting import check_conversion
 from tnsim.disk.tensorfile import check_content, read_tensors
-from tnsim.disk.writing import write
 
 __all__ = ["Run", "pack"]
 
@@ -148,7 +148,7 @@ class Run:
         run = replace(self, steps=(*self.steps, step), metrics=(*self.metrics, row))
         if run.folder is None:
             return replace(run, states={**self.states, step: state})
-        write(run._path(step), pack(state))
+        replace_file(run._path(step), pack(state))
         run._write_index()
         return run
 
@@ -172,7 +172,7 @@ class Run:
         copy = Run.create(folder, self.metadata, overwrite)
         copy = replace(copy, steps=self.steps, metrics=self.metrics)
         for step in self.steps:
-            write(copy._path(step), pack(self.state(step)))
+            replace_file(copy._path(step), pack(self.state(step)))
         copy._write_index()
         return copy
 
@@ -238,7 +238,7 @@ class Run:
     def _write_index(self) -> None:
         assert self.folder is not None
         content = {"steps": self.steps, "metrics": self.metrics, "metadata": self.metadata}
-        write(self.folder / _INDEX, json.dumps(content, indent=1).encode())
+        replace_file(self.folder / _INDEX, json.dumps(content, indent=1).encode())
 
 
 def pack(state: Mapping[str, Tensor]) -> bytes:

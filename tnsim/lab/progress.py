@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tnsim.algebra.files import replace_file
 from tnsim.disk.tensorfile import read_tensors
-from tnsim.disk.writing import write
 from tnsim.lab.checkpoints import pack
 
 __all__ = ["Progress"]
@@ -60,7 +60,7 @@ class Progress:
 
     def save(self, folder: Path) -> None:
         """Keep it in a run's folder, in the place of what was kept before."""
-        write(folder / _NAME, pack({**self.tensors, "step": torch.tensor(self.step)}))
+        replace_file(folder / _NAME, pack({**self.tensors, "step": torch.tensor(self.step)}))
 
     @staticmethod
     def load(folder: Path) -> "Progress | None":

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
 import torch
 
 from tnsim.algebra.network import Network
+from tnsim.algebra.poly import Axes
 from tnsim.algebra.tables import as_like
 from tnsim.algebra.values import numbers
 from tnsim.measure.empirical import Empirical
@@ -21,7 +22,7 @@ from tnsim.sampling.points import generator, uniform
 from tnsim.sampling.proposal import UNIT, Proposal
 from tnsim.sampling.rows import directions
 
-__all__ = ["Draw", "GivenSource", "Source", "source_of"]
+__all__ = ["Draw", "GivenSource", "Source", "plain_source", "source_of"]
 
 Array = Any
 Draw = tuple[torch.Tensor, torch.Tensor]
@@ -187,15 +188,51 @@ def source_of(
     Raises:
         MeasureError: for what is no law of inputs, or one that nobody has said how to draw from.
     """
-    net = nets[0]
-    like, domain = net.polys[0].like, net.domain
+
+    def suited(plain: NormalSource) -> NormalSource:
+        count = plain.proposal.size
+        basis = directions(nets, plain.placed, count, plain.key)
+        read = count if basis is None else basis.shape[1]
+
+        def of_coordinates(z: torch.Tensor) -> torch.Tensor:
+            y = z if basis is None else z @ basis.T
+            return _double(norms(plain.placed(y)))
+
+        return replace(plain, basis=basis, proposal=Proposal.fitted(of_coordinates, read, plain.key))
+
+    return _source(given, law, nets[0].domain, nets[0].polys[0].like, key, suited)
+
+
+def plain_source(given: Measure, domain: Axes, like: Array, key: tuple[int, ...]) -> Source:
+    """Draws of a law as it is; arguments as of :func:`source_of`.
+
+    Args:
+        given: the law.
+        domain: the axes of an input.
+        like: a tensor of the dtype and device to use.
+        key: of the random numbers.
+
+    Raises:
+        MeasureError: as :func:`source_of`, and if the law does not fit the domain.
+    """
+    return _source(given, given.bound(domain, like), domain, like, key, lambda plain: plain)
+
+
+def _source(
+    given: Measure,
+    law: Measure,
+    domain: Axes,
+    like: Array,
+    key: tuple[int, ...],
+    suited: "Callable[[NormalSource], NormalSource]",
+) -> Source:
     if isinstance(given, Mixture) and isinstance(law, Mixture):
         assert given.weights is not None
         pairs = enumerate(zip(given.laws, law.laws, strict=True))
-        parts = [source_of(one, bound, nets, norms, (*key, k)) for k, (one, bound) in pairs]
+        parts = [_source(one, bound, domain, like, (*key, k), suited) for k, (one, bound) in pairs]
         return MixedSource(tuple(parts), tuple(given.weights))
     if isinstance(law, Gaussian):
-        return _normal(law, nets, norms, key)
+        return suited(_normal(law, domain, like, key))
     if isinstance(given, Tokens | MarkovChain):
         return TokenSource(_tables(given, domain[0][1]), key, like)
     if isinstance(given, Symmetric | Frobenius):
@@ -219,29 +256,19 @@ def _tables(law: Tokens | MarkovChain, n_ctx: int) -> tuple[torch.Tensor, ...]:
     return (summed(law.p0), *(summed(law.P),) * (n_ctx - 1))
 
 
-def _normal(law: Gaussian, nets: Sequence[Network], norms: Norms, key: tuple[int, ...]) -> NormalSource:
-    like, shape = nets[0].polys[0].like, nets[0].polys[0].in_shape
+def _double(x: Array) -> torch.Tensor:
+    return torch.tensor(numbers(x), dtype=torch.float64, device="cpu")
+
+
+def _normal(law: Gaussian, domain: Axes, like: Array, key: tuple[int, ...]) -> NormalSource:
+    """The law as it is."""
+    shape = tuple(n for _, n in domain)
     size = prod(shape)
-
-    def double(x: Array) -> torch.Tensor:
-        return torch.tensor(numbers(x), dtype=torch.float64, device="cpu")
-
-    mean = (
-        torch.zeros(size, dtype=torch.float64, device="cpu")
-        if law.mean is None
-        else double(law.mean).reshape(size)
-    )
-    factor = None if law.cov is None else _factor(double(law.cov), size)
+    nothing = torch.zeros(size, dtype=torch.float64, device="cpu")
+    mean = nothing if law.mean is None else _double(law.mean).reshape(size)
+    factor = None if law.cov is None else _factor(_double(law.cov), size)
     count = size if factor is None else factor.shape[1]
-    plain = NormalSource(mean, factor, None, Proposal(count), shape, key, like)
-    basis = directions(nets, plain.placed, count, key)
-    read = count if basis is None else basis.shape[1]
-
-    def of_coordinates(z: torch.Tensor) -> torch.Tensor:
-        y = z if basis is None else z @ basis.T
-        return double(norms(plain.placed(y)))
-
-    return NormalSource(mean, factor, basis, Proposal.fitted(of_coordinates, read, key), shape, key, like)
+    return NormalSource(mean, factor, None, Proposal(count), shape, key, like)
 
 
 def _factor(cov: torch.Tensor, size: int) -> torch.Tensor:
