@@ -275,9 +275,9 @@ def localise(run):
     t = run.truth
     if run.law == tnsim.Frobenius() or run.case.a.vocab or len(t.moments[0][0]) < 3:
         return None
+    found = tnsim.localise(*run.nets, **run.options)
     moved = sum(s * t.moments[i][j].diagonal() for i, j, s in ((0, 0, 1), (0, 1, -2), (1, 1, 1)))
     bound = sum(m.diagonal() for row in t.bounds for m in row)
-    found = tnsim.localise(*run.nets, **run.options)
     if bool((moved < 1e-4 * bound).any()):
         return False
     want = torch.stack([m / _middle(moved, k) for k, m in enumerate(moved)])
