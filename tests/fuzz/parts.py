@@ -161,16 +161,20 @@ def _plain(run):
     return not run.truth.tensors and len(run.nets[0]) == len(run.nets[1])
 
 
+def _as_read(poly, points):
+    """Points in a row each, as a polynomial reads them."""
+    return points.reshape(-1, *poly.in_shape)
+
+
 def attribute_inputs_layerwise(run):
     if not _plain(run) or run.case.a.vocab:
         return None
-    shape = run.nets[0].polys[0].in_shape
 
     def gained(gains):
-        g = gains.reshape(shape)
-        return [[lambda h, f=net.polys[0]: f(h.reshape(-1, *shape) * g), *net.polys[1:]] for net in run.nets]
+        return [[lambda h, f=net.polys[0]: f(_as_read(f, h * gains)), *net.polys[1:]] for net in run.nets]
 
-    return _layerwise(run, "inputs", int(np.prod(shape)), gained, 2 * max(net.degree for net in run.nets))
+    count = int(np.prod(run.nets[0].polys[0].in_shape))
+    return _layerwise(run, "inputs", count, gained, 2 * max(net.degree for net in run.nets))
 
 
 def attribute_layers_layerwise(run):
@@ -180,9 +184,7 @@ def attribute_layers_layerwise(run):
 
     def gained(gains):
         way = [
-            lambda h, g=g, f=f, o=o: (
-                (1 - g) * f(h.reshape(-1, *f.in_shape)) + g * o(h.reshape(-1, *f.in_shape))
-            )
+            lambda h, g=g, f=f, o=o: (1 - g) * f(_as_read(f, h)) + g * o(_as_read(o, h))
             for g, f, o in zip(gains, a.polys, b.polys, strict=True)
         ]
         return [way, list(a.polys)]
