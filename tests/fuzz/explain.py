@@ -47,15 +47,15 @@ def _covariance(run):
 
 
 def values_close(what, got, want, size):
-    """Values of modes from large to small; what is missing is zero. ``size`` bounds the sum of all.
+    """Values of modes, sorted; what is missing is zero. ``size`` bounds the sum of all.
 
     Where it is zero, a factor is; polarised, that is a difference of equal squares, and what is left is rounding.
     """
     if not size > 0:
         return False
-    got, want = got.flatten().sort(descending=True).values, want.flatten().sort(descending=True).values
+    got, want = got.flatten(), want.flatten()
     n = max(len(got), len(want))
-    got, want = (torch.nn.functional.pad(v, (0, n - len(v))) for v in (got, want))
+    got, want = (torch.nn.functional.pad(v, (0, n - len(v))).sort().values for v in (got, want))
     return close(what, got, want, size)
 
 
