@@ -11,7 +11,6 @@ import os
 import sys
 import warnings
 from collections import Counter, defaultdict
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -44,6 +43,10 @@ def batch(seed, start, stop):
     return stop - start, found, laws
 
 
+def batch_of(job):
+    return batch(*job)
+
+
 def _kind(case):
     law = case.law
     parts = [law.kind, "with a mean" * law.mean, f"{law.cov} covariance" * bool(law.cov)]
@@ -56,10 +59,9 @@ def main():
     log = Path(os.environ.get("FAILURES", "fuzz-failures.txt"))
     tally, refusals, laws, failures, done = Counter(), Counter(), Counter(), defaultdict(list), 0
     stop = first + draws
-    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=20) as pool:
-        jobs = [pool.submit(batch, seed, k, min(k + BATCH, stop)) for k in range(first, stop, BATCH)]
-        for job in as_completed(jobs):
-            count, rows, drawn = job.result()
+    jobs = [(seed, k, min(k + BATCH, stop)) for k in range(first, stop, BATCH)]
+    with get_context("spawn").Pool(processes, maxtasksperchild=20) as pool:
+        for count, rows, drawn in pool.imap_unordered(batch_of, jobs):
             done, laws = done + count, laws + drawn
             for number, name, outcome, text, code in rows:
                 if name == "shrunk":

@@ -126,6 +126,56 @@ FOUND = {
         Law("chain"),
         ("layers",),
     ),
+    "a network rounds where the module is zero": Case(
+        *[
+            Model(
+                2,
+                (
+                    ("fixed", "pool", X),
+                    ("fixed", "pool", ("fixed", "centre", ("linear", "in0", 2, True, "full", 1.0, X))),
+                ),
+                seed=s,
+                n_ctx=3,
+                vocab=2,
+            )
+            for s in (78, 79)
+        ],
+        Law("chain"),
+        ("inner",),
+    ),
+    "a mode of either sign, and a missing one": Case(
+        *[
+            Model(
+                4,
+                (("times", *[("fixed", "sum", x) for x in (("linear", "0", 3, False, "full", 1.0, X), X)]),),
+                seed=s,
+            )
+            for s in (0, 1)
+        ],
+        Law("gaussian", True, "singular", 98),
+        ("spectrum",),
+    ),
+    "indices of size one beyond the letters of einsum": Case(
+        *[
+            Model(
+                2,
+                (
+                    ("power", 4, ("linear", "w", 3, True, "full", 1e3, X)),
+                    (
+                        "bilinear",
+                        "w",
+                        3,
+                        True,
+                        X,
+                        ("join", "cat", ("xb",), ("linear", "hidden", 1, False, "nested", 1.0, X)),
+                    ),
+                ),
+                seed=s,
+            )
+            for s in (34, 35)
+        ],
+        ask=("lift",),
+    ),
     "layers are called as places are": Case(
         *[
             Model(

@@ -1,6 +1,7 @@
 """What a model is: terms, polynomials, networks."""
 
 from tnsim.algebra.build import concat, constant, identity, poly
+from tnsim.algebra.caches import clear_cache
 from tnsim.algebra.contract import Contraction
 from tnsim.algebra.network import Network
 from tnsim.algebra.poly import ComposeError, Poly
@@ -21,6 +22,7 @@ __all__ = [
     "ScaleError",
     "Term",
     "WireError",
+    "clear_cache",
     "concat",
     "constant",
     "identity",

@@ -7,7 +7,6 @@ pattern of indices and their sizes) and kept; index *names* do not matter. With 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import inf, prod
 from typing import Any
 
@@ -15,6 +14,7 @@ import autoray as ar
 import cotengra as ctg
 import quimb.tensor as qtn
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.figures import rounded
 from tnsim.algebra.paths import kept_path
 from tnsim.algebra.planning import MOST_SEARCHED, weigh, weigh_once, worth
@@ -229,7 +229,7 @@ class _Plan:
     weighed: float
 
 
-@lru_cache(maxsize=65536)
+@cached(65536)
 def _planned(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...], limit: float = inf
 ) -> _Plan:
@@ -239,7 +239,7 @@ def _planned(
     return _Plan(how, weighed + len(how.blocks) * len(sizes) * len(inputs))
 
 
-@lru_cache(maxsize=65536)
+@cached(65536)
 def _searched(
     inputs: tuple[tuple[int, ...], ...], output: tuple[int, ...], sizes: tuple[int, ...]
 ) -> tuple[ctg.ContractionTree, float]:

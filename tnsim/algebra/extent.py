@@ -8,6 +8,7 @@ from weakref import finalize
 
 import numpy as np
 
+from tnsim.algebra.caches import cleared_by
 from tnsim.algebra.network import Network
 from tnsim.algebra.ranges import log_sizes, spread
 from tnsim.algebra.scaled import limits
@@ -20,6 +21,7 @@ Array = Any
 _ZERO = -5e5  # what is no more than that is the exponent of zero
 
 _KNOWN: dict[int, tuple[list[int], "Extent"]] = {}  # by the id of a network, with the versions of its weights
+cleared_by(_KNOWN.clear)
 
 
 @dataclass(frozen=True, eq=False)

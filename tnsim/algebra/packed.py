@@ -7,7 +7,7 @@ numbers below d. They stand on one axis, the multisets in colexicographic order.
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, reduce
+from functools import cached_property, reduce
 from itertools import combinations
 from math import comb, factorial, prod
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.contract import itemsize, performed
 from tnsim.algebra.figures import rounded
 from tnsim.algebra.price import Cost
@@ -118,7 +119,7 @@ def scale(x: Array, groups: Sequence[tuple[int, int] | None]) -> Array:
     return performed(_scaled, (x, sizes), ar.shape(x), x, Cost(size, 0.0, 0, size))
 
 
-@lru_cache(maxsize=256)
+@cached(256)
 def multiplicity(d: int, k: int) -> np.ndarray:
     """How often every packed entry occurs in the full tensor.
 
@@ -186,7 +187,7 @@ def _looked_up(x: Array, at: int, shape: tuple[int, ...], numbers: Table) -> Arr
     return ar.do("reshape", ar.do("take", x, numbers.index(x), axis=at), shape)
 
 
-@lru_cache(maxsize=256)
+@cached(256)
 def _multisets(d: int, k: int) -> np.ndarray:
     """All multisets of k numbers below d, sorted, one for every row, in colexicographic order."""
     if k == 0:
@@ -207,7 +208,7 @@ def _rank(rows: np.ndarray, d: int) -> np.ndarray:
     return position
 
 
-@lru_cache(maxsize=64)
+@cached(64)
 def _joined(d: int, a: int, b: int) -> np.ndarray:
     """Where the union of two multisets stands, shape ``(entries(d, a), entries(d, b))``."""
     first, second = _multisets(d, a), _multisets(d, b)
@@ -218,7 +219,7 @@ def _joined(d: int, a: int, b: int) -> np.ndarray:
     return _rank(np.sort(rows, axis=-1), d)
 
 
-@lru_cache(maxsize=512)
+@cached(512)
 def _chosen(d: int, k: int, way: tuple[int, ...]) -> np.ndarray:
     """For every multiset, where its split stands: the members ``way`` on one axis, the others on the next."""
     rows = _multisets(d, k)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import median
 from time import perf_counter
 from typing import Any
 
 import autoray as ar
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.values import numbers
 
 __all__ = ["Machine", "Speed", "speed"]
@@ -44,7 +44,7 @@ class Speed:
         return flops / self.flops + writes / self.writes + starts / self.starts
 
 
-@lru_cache(maxsize=64)
+@cached(64)
 def speed(machine: Machine) -> Speed:
     """Measured now: less than a fifth of a second.
 

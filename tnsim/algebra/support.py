@@ -9,6 +9,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
+from tnsim.algebra.caches import cleared_by
 from tnsim.algebra.values import numbers
 from tnsim.algebra.wires import space
 
@@ -20,6 +21,7 @@ _KNOWN: ContextVar[Mapping[int, np.ndarray]] = ContextVar("support")
 _READ: dict[
     int, tuple[weakref.ref[Any], Any, np.ndarray]
 ] = {}  # what was read from devices, as long as it holds
+cleared_by(_READ.clear)
 
 
 def support(x: Array) -> np.ndarray:

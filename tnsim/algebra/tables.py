@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 import autoray as ar
 import numpy as np
 
+from tnsim.algebra.caches import cleared_by
 from tnsim.algebra.contract import dtype_bytes, itemsize
 from tnsim.algebra.values import numbers
 
@@ -54,6 +55,7 @@ class Table:
 
 
 _SHARED: WeakValueDictionary[Any, Table] = WeakValueDictionary()
+cleared_by(_SHARED.clear)
 
 
 def table(make: Callable[..., np.ndarray], *key: Any) -> Table:

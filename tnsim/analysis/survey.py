@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import quimb.tensor as qtn
 import torch
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.support import over_positions, support
 from tnsim.algebra.tape import UntapedError
 from tnsim.measure.measure import Measure
@@ -106,7 +106,7 @@ def _is_open(x: Any) -> bool:
     return not isinstance(x, type) and _has_open(kind)
 
 
-@cache
+@cached(4096)
 def _has_open(kind: type) -> bool:
     return issubclass(kind, Measure) or is_dataclass(kind)
 
@@ -118,6 +118,6 @@ def _state(x: Any) -> dict[str, Any]:
     return {k: v for k, v in vars(x).items() if k not in beside} if beside else vars(x)
 
 
-@cache
+@cached(4096)
 def _beside(kind: type) -> frozenset[str]:
     return frozenset(f.name for f in fields(kind) if not f.compare) if is_dataclass(kind) else frozenset()

@@ -1,5 +1,6 @@
 """Check: a converted network computes what its module computes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -33,7 +34,7 @@ def check_finite(net: Network) -> None:
 
 
 @torch.no_grad()
-def verify(net: Network, trace: Trace) -> None:
+def verify(net: Network, trace: Trace, coarse: Callable[[], Network]) -> None:
     """Compare network and module on a small random batch.
 
     First in the module's own dtype; if its rounding hides the answer, in the dtype of the conversion. What runs is a
@@ -42,6 +43,7 @@ def verify(net: Network, trace: Trace) -> None:
     Args:
         net: the network.
         trace: the forward pass that it was made from.
+        coarse: makes the network in float32; asked where nothing else tells rounding from a mistake.
 
     Raises:
         ConvertError: if they differ.
@@ -71,10 +73,9 @@ def verify(net: Network, trace: Trace) -> None:
                     _SAMPLES, -1
                 )
                 ratio = _ratio(got, want, bound, eps)
-                if (
-                    ratio > 1 and eps < _FINE
-                ):  # or the module rounds where the network has nothing, as in x − x
-                    bound = bound + _rounding(trace, x, tokens is not None)
+                if ratio > 1 and eps < _FINE:  # or one rounds where the other has nothing, as in x − x
+                    given = _points(x, tokens is not None)
+                    bound = bound + _module_rounding(trace, given) + _rounding(net, coarse, given)
                     ratio = _ratio(got, want, bound, eps)
                 if ratio <= 1:
                     return
@@ -132,23 +133,38 @@ def _replayed(trace: Trace, x: Tensor, constants: dict[Node, Tensor]) -> Tensor:
     return known[trace.output]
 
 
-def _rounding(trace: Trace, x: Tensor, tokens: bool) -> Tensor:
-    """How far rounding takes a module's output, in units of the precision: by how much it is another in float32.
+def _points(x: Tensor, tokens: bool) -> Tensor:
+    """More points: of single values rounding may be zero by chance, so it is the largest of many."""
+    return x if tokens else torch.cat([x * (1 - k / 16) for k in range(8)]).to(torch.float32)
 
-    Of single values rounding may be zero by chance, so it is the largest of many.
-    """
-    weights, dtype = trace.weights, torch.float32
-    x = x if tokens else torch.cat([x * (1 - k / 16) for k in range(8)])
-    values = []
-    for kind in (dtype, weights.dtype):
+
+def _module_rounding(trace: Trace, x: Tensor) -> Tensor:
+    """How far rounding takes a module's output, in units of the precision: by how much it is another in float32."""
+    weights, values = trace.weights, []
+    for kind in (torch.float32, weights.dtype):
         copies = {name: t.to(_rounded(t.dtype, kind)) for name, t in weights.copies().items()}
         tensors = weights.replaced(copies)
-        given = x if tokens else x.to(dtype).to(kind)
+        given = x.to(kind) if x.is_floating_point() else x
         try:
             values.append(run(replica(trace.root.module, tensors), tensors, given, trace.selected))
         except RuntimeError:  # an operation that this dtype does not have on this device
             return torch.zeros((), dtype=weights.dtype, device=x.device)
-    apart = (values[0].to(values[1].dtype) - values[1]).abs() / torch.finfo(dtype).eps
+    return _apart(*values)
+
+
+def _rounding(net: Network, coarse: Callable[[], Network], x: Tensor) -> Tensor:
+    """How far rounding takes a network's output: also that of its weights, where fixed matrices cancel in them."""
+    try:
+        other = coarse()
+    except ConvertError:  # what is too large for float32
+        return torch.zeros((), dtype=net.polys[0].like.dtype, device=x.device)
+    floating = x.is_floating_point()
+    return _apart(*(f(x.to(f.polys[0].like.dtype) if floating else x) for f in (other, net)))
+
+
+def _apart(coarse: Tensor, fine: Tensor) -> Tensor:
+    """The largest difference of values computed in float32, in units of its precision."""
+    apart = (coarse.to(fine.dtype) - fine).abs() / torch.finfo(torch.float32).eps
     return torch.where(apart.isfinite(), apart, torch.zeros_like(apart)).max()
 
 

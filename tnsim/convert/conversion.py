@@ -12,12 +12,14 @@ from tnsim.convert.assemble import network
 from tnsim.convert.check import check_finite, deviation, verify
 from tnsim.convert.composed import check_composed
 from tnsim.convert.errors import ConvertError
+from tnsim.convert.fixed import Fixing
 from tnsim.convert.forward import check_signature
 from tnsim.convert.grouping import Cut
 from tnsim.convert.output import Output
 from tnsim.convert.rules import register
 from tnsim.convert.shape import inferred, traced
 from tnsim.convert.sharing import shared
+from tnsim.convert.trace import Trace
 from tnsim.convert.weights import Weights
 from tnsim.measure import Measure
 from tnsim.measure.under import law
@@ -112,9 +114,15 @@ def _converted(
     module: nn.Module, example: Any, dtype: torch.dtype, output: Output, cut: Cut, law: Measure | None
 ) -> Network:
     check_signature(module)
-    weights = Weights.of(module, dtype)
-    trace = inferred(module, weights, output) if example is None else traced(module, example, weights, output)
-    net, fixing = network(trace, trace.weights, law, cut)
+
+    def in_dtype(dtype: torch.dtype) -> tuple[Trace, Network, Fixing | None]:
+        weights = Weights.of(module, dtype)
+        trace = (
+            inferred(module, weights, output) if example is None else traced(module, example, weights, output)
+        )
+        return trace, *network(trace, trace.weights, law, cut)
+
+    trace, net, fixing = in_dtype(dtype)
     net = shared(net, trace.weights)
     if not torch.is_grad_enabled():
         net = replace(net, layers=tuple((name, f.mapped(lambda a: a.detach())) for name, f in net))
@@ -122,7 +130,7 @@ def _converted(
     if fixing is not None and fixing.constants:
         net = replace(net, notes=(fixing.note(deviation(net, trace, fixing)),))
     else:
-        verify(net, trace)
+        verify(net, trace, lambda: in_dtype(torch.float32)[1])
     check_composed(net)
     return net
 

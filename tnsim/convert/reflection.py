@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterator
-from functools import lru_cache
 from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from tnsim.algebra.caches import cached
 
 __all__ = [
     "ATOMS",
@@ -55,7 +56,7 @@ def named_globals(f: FunctionType) -> Iterator[tuple[str, Any]]:
                 yield name, f.__globals__[name]
 
 
-@lru_cache(4096)
+@cached(4096)
 def _names(code: CodeType) -> frozenset[str]:
     inner = (_names(c) for c in code.co_consts if isinstance(c, CodeType))
     return frozenset(code.co_names).union(*inner)

@@ -7,9 +7,9 @@ of other parts.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.planning import weigh
 from tnsim.algebra.symmetry import Tree, exchanges, leaves, orbit_key
 from tnsim.measure.orbits import orbits
@@ -38,7 +38,7 @@ class Diagram:
     crossings: int
 
 
-@lru_cache(maxsize=4096)
+@cached(4096)
 def diagrams(
     trees: tuple[Tree | None, ...],
     parts: tuple[tuple[int, ...], ...],

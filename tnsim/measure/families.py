@@ -7,7 +7,6 @@ the sum has not (terms that were merged with others) is subtracted again, so not
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import combinations, permutations
 from typing import Any
 
@@ -15,6 +14,7 @@ import networkx as nx
 import quimb.tensor as qtn
 from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.poly import Poly
 from tnsim.algebra.term import Term
 from tnsim.algebra.wires import Leg
@@ -93,7 +93,7 @@ def families_of(f: Poly) -> list[Family]:
     ]
 
 
-@lru_cache(maxsize=1024)
+@cached(1024)
 def families(sheets: tuple[Sheet, ...], sizes: tuple[tuple[tuple[str, int], ...], ...]) -> tuple[Sheet, ...]:
     """The same sum with every family as one product of affine forms.
 
@@ -168,12 +168,12 @@ def _same(a: Sheet, b: Sheet) -> bool:
     return GraphMatcher(_graph(a), _graph(b), node_match=categorical_node_match("kind", None)).is_isomorphic()
 
 
-@lru_cache(maxsize=65536)
+@cached(65536)
 def _print(s: Sheet) -> str:
     return str(nx.weisfeiler_lehman_graph_hash(_graph(s), node_attr="kind", iterations=3))
 
 
-@lru_cache(maxsize=65536)
+@cached(65536)
 def _graph(s: Sheet) -> nx.Graph:
     """Tensors, their axes, indices and legs as nodes; array numbers and axis positions as their kinds."""
     graph = nx.Graph()

@@ -6,9 +6,9 @@ positions and hidden units number such products; they are the *batch* of the ter
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from math import prod
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.wires import Leg, space
 
 __all__ = ["End", "Product", "Wiring", "entries", "product_of"]
@@ -59,7 +59,7 @@ class Product:
         return next((self.ends[e].inner for e in self.singles if self.ends[e].inner), None)
 
 
-@lru_cache(maxsize=4096)
+@cached(4096)
 def product_of(wiring: Wiring, sizes: tuple[tuple[str, int], ...]) -> Product:
     """The links of a term.
 

@@ -6,11 +6,11 @@ They are counted without being listed, so that what is too much is known at once
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from math import factorial, prod
 
 import numpy as np
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.planning import weigh
 
 __all__ = ["MOST_GRAPHS", "count_multigraphs", "multigraphs"]
@@ -77,7 +77,7 @@ def count_multigraphs(sizes: Sequence[int], sides: Sequence[int] | None = None, 
     return _number(tuple(sorted(zip(owners, sizes, strict=True))), sides is None, leave)
 
 
-@lru_cache(maxsize=2**16)
+@cached(2**16)
 def _number(blocks: tuple[tuple[int, int], ...], within: bool, leave: bool) -> int:
     """Multigraphs on blocks, each given by its side and size; only the sizes of blocks that are left matter."""
     if not blocks:

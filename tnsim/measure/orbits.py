@@ -8,13 +8,13 @@ exchanges of whole blocks.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import factorial, inf, prod
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tnsim.algebra.caches import cached
 from tnsim.algebra.figures import rounded
 from tnsim.algebra.planning import weigh
 from tnsim.algebra.price import Cost, CostError
@@ -115,7 +115,7 @@ class Orbit:
     alone: tuple[int, ...]
 
 
-@lru_cache(maxsize=4096)
+@cached(4096)
 def orbits(
     sizes: tuple[int, ...],
     generators: tuple[tuple[int, ...], ...] = (),

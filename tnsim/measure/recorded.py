@@ -1,8 +1,8 @@
 """What is done to products of links, recorded for a structure and a pattern of zeros."""
 
-from functools import lru_cache
 from typing import Any
 
+from tnsim.algebra.caches import cached
 from tnsim.measure.asked import Asked
 from tnsim.measure.chains import Chains
 from tnsim.measure.grid import Grid, Whole, wholes
@@ -27,7 +27,7 @@ def structure(one: Asked) -> Any:
     return tuple(sides), tuple(pairs), tuple(singles), tuple(sizes), tuple(stacks)
 
 
-@lru_cache(maxsize=4096)
+@cached(4096)
 def recorded(wiring: Any, alive: frozenset[Any], connected: bool) -> Program | None:
     """What to do where some means and covariances are not zero; ``None`` if the result is zero."""
     sides, pairs, singles, sizes, stacks = wiring

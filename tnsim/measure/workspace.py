@@ -8,9 +8,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 import torch
 
+from tnsim.algebra.caches import cleared_by
 from tnsim.measure.program import DO, VIEWS, Program
 
 __all__ = ["Workspace", "fits", "workspace"]
@@ -96,16 +98,37 @@ def _prepared(program: Program, count: int, memory: torch.Tensor) -> tuple[list[
     return steps, held[program.result]
 
 
-_OWN = threading.local()
+class _Spaces:
+    """The workspaces of one thread, by dtype."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, Workspace] = {}
+        _ALL.add(self)
+
+
+class _Own(threading.local):
+    def __init__(self) -> None:
+        self.spaces = _Spaces()
+
+
+def _clear() -> None:
+    for spaces in list(_ALL):
+        spaces.held.clear()
+
+
+_ALL: WeakSet[_Spaces] = WeakSet()
+_OWN = _Own()
+cleared_by(_clear)
 
 
 def workspace(like: torch.Tensor, size: float) -> Workspace:
     """This thread's workspace for a dtype."""
-    spaces: dict[Any, Workspace] = _OWN.__dict__
+    held = _OWN.spaces.held
     key = f"{like.dtype}, {size}, {torch.is_inference_mode_enabled()}"
-    if key not in spaces:
-        spaces[key] = Workspace(like, size)
-    return spaces[key]
+    found = held.get(key)
+    if found is None:
+        found = held[key] = Workspace(like, size)
+    return found
 
 
 def fits(arrays: Sequence[Array]) -> bool:

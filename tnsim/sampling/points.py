@@ -1,11 +1,12 @@
 """Points that fill a cube evenly, in independent replicates."""
 
 import math
-from functools import lru_cache
 
 import numpy as np
 import torch
 from torch.quasirandom import SobolEngine
+
+from tnsim.algebra.caches import cached
 
 __all__ = ["generator", "normal", "uniform"]
 
@@ -55,7 +56,7 @@ def generator(*key: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(int(seed >> np.uint64(1)))
 
 
-@lru_cache(maxsize=64)
+@cached(64)
 def _digits(start: int, stop: int, size: int, key: tuple[int, ...]) -> torch.Tensor:
     """The points as whole numbers; replicates share them."""
     engine = SobolEngine(size, scramble=True, seed=int(generator(*key).initial_seed() % 2**31))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from matplotlib import patheffects
@@ -10,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
+from tnsim.algebra.caches import cached
 from tnsim.view.style import FONT, PAPER
 
 __all__ = ["READABLE", "Board", "Spot", "extent", "room"]
@@ -26,7 +26,7 @@ def extent(text: str, size: float) -> tuple[float, float]:
     return width * size, height * size
 
 
-@lru_cache(maxsize=4096)
+@cached(4096)
 def _unit_extent(text: str) -> tuple[float, float]:
     if not text.strip():
         return 0.0, 0.0
