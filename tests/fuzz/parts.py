@@ -171,7 +171,10 @@ def attribute_inputs_layerwise(run):
         return None
 
     def gained(gains):
-        return [[lambda h, f=net.polys[0]: f(_as_read(f, h * gains)), *net.polys[1:]] for net in run.nets]
+        return [
+            [lambda h, f=net.polys[0]: f(_as_read(f, h) * gains.reshape(f.in_shape)), *net.polys[1:]]
+            for net in run.nets
+        ]
 
     count = int(np.prod(run.nets[0].polys[0].in_shape))
     return _layerwise(run, "inputs", count, gained, 2 * max(net.degree for net in run.nets))
