@@ -176,6 +176,30 @@ FOUND = {
         ],
         ask=("lift",),
     ),
+    "a state without dimensions": Case(
+        Model(
+            2,
+            (X, ("linear", "0", 3, False, "nested", 1.0, X), ("linear", "w", 3, True, "zero", 1.0, ("xb",))),
+            order=(0, 1, 2, 2),
+            seed=4,
+        ),
+        Model(2, (("linear", "w", 3, True, "zero", 1.0, ("xb",)),), seed=46),
+        Law("mixture", True, "", 96),
+        ("truncate_layerwise",),
+    ),
+    "too many contractions to plan": Case(
+        Model(3, (X,)),
+        Model(
+            3,
+            (
+                ("power", 2, LINEAR),
+                ("power", 2, ("linear", "v", 3, True, "full", 1.0, X)),
+                ("power", 2, ("xb",)),
+            ),
+        ),
+        Law("symmetric", False, "", 32),
+        ("cost",),
+    ),
     "layers are called as places are": Case(
         *[
             Model(

@@ -92,10 +92,12 @@ class Cost(Shown):
 
     def told(self, flops: float = math.inf, nbytes: float = math.inf) -> str:
         """The price in words, with as many digits as tell it from a limit that it is beyond."""
+        least, count = "at least " * self.at_least, count_in_words(self.contractions)
+        if self.flops == math.inf:  # it was not planned further: they are too many
+            return f"{least}{count} contractions"
         work, room = apart(flops_in_words, self.flops, flops)[0], apart(bytes_in_words, self.bytes, nbytes)[0]
-        least = "at least " * self.at_least
         time = f"{least or 'about '}{time_in_words(self.seconds)} here"
-        return f"{least}{count_in_words(self.contractions)} contractions, {work} and {room}: {time}"
+        return f"{least}{count} contractions, {work} and {room}: {time}"
 
 
 class CostError(RuntimeError):

@@ -196,7 +196,9 @@ def log_sizes(net: Network) -> tuple[list[int], Array]:
     found = []
     for x in arrays.values():
         data = ar.stop_gradient(x.data)
-        flat = ar.do("reshape", data, (ar.shape(data)[0] if MODEL in x.inds else 1, -1))
+        rows = ar.shape(data)[0] if MODEL in x.inds else 1
+        size = ar.size(data) // rows  # of a bond without dimensions, as that of a zero is, nothing
+        flat = ar.do("reshape", data, (rows, size)) if size else ar.do("zeros", (rows, 1), like=data)
         ends = ar.do("linalg.norm", flat, inf, 1), ar.do("linalg.norm", flat, 1, 1)
         found += [ar.do("broadcast_to", y, (runs,)) if runs else y[0] for y in ends]
     table = ar.do("stack", found, axis=0)
@@ -208,7 +210,7 @@ def log_sizes(net: Network) -> tuple[list[int], Array]:
 def spread(t: Term) -> float:
     """log2 of the root mean square output over the product of the norms, for random weights and inputs of size one."""
     held = Counter(ix for x in t.tensors for ix in x.inds)
-    return sum((1 - held[ix] - (ix in t.out)) * log2(n) for ix, n in t.sizes.items() if ix != MODEL) / 2
+    return sum((1 - held[ix] - (ix in t.out)) * log2(n) for ix, n in t.sizes.items() if n and ix != MODEL) / 2
 
 
 def _at_least(norm: Array) -> Array:
