@@ -61,6 +61,54 @@ def folded_heads(s, x):
     return s.o(torch.bmm(torch.bmm(q, k.mT).tril(), v).view(b, 2, n, 2).transpose(1, 2).reshape(b, n, d))
 
 
+def llama_heads(s, x):
+    """Rotary embedding by complex numbers on heads, as published with LLaMA."""
+
+    def turn(y):
+        z = torch.view_as_complex(y.reshape(*y.shape[:-1], -1, 2))
+        shape = [n if k in (1, z.ndim - 1) else 1 for k, n in enumerate(z.shape)]
+        return torch.view_as_real(z * turns().view(*shape)).flatten(3).type_as(y)
+
+    q, k, v = (f(x).view(*x.shape[:2], 2, 2) for f in (s.q, s.k, s.v))
+    q, k, v = (y.transpose(1, 2) for y in (turn(q), turn(k), v))
+    return ((q @ k.mT).tril() @ v).transpose(1, 2).reshape(x.shape)
+
+
+def heads_after_each_other(s, x):
+    b = x.shape[0]
+    q, k, v = (torch.cat(f(x).split(2, 2), 0) for f in (s.q, s.k, s.v))
+    return torch.cat(torch.bmm(torch.bmm(q, k.mT), v).split(b, 0), 2)
+
+
+def heads_positions_first(s, x):
+    y = x.permute(1, 0, 2)
+    n, b, d = y.shape
+    q, k, v = (f(y).contiguous().view(n, b * 2, 2).transpose(0, 1) for f in (s.q, s.k, s.v))
+    return torch.bmm(torch.bmm(q, k.mT), v).transpose(0, 1).contiguous().view(n, b, d).permute(1, 0, 2)
+
+
+def second_order(s, x):
+    h = torch.ones(x.shape[0], 2, dtype=x.dtype)
+    for t in range(x.shape[1]):
+        h = torch.einsum("bi,ijd,bd->bj", h, s.a, x[:, t])
+    return h
+
+
+def spectral(s, x):
+    """A Fourier layer: modes are kept, mixed, and written into zeros."""
+    modes = torch.fft.rfft(x)
+    out = torch.zeros_like(modes)
+    out[..., :2] = modes[..., :2] * torch.view_as_complex(s.w)
+    return torch.fft.irfft(out, n=D) * s.l(x)
+
+
+def product_by_matrices(s, t):
+    h = s.h.expand(t.shape[0], 2).unsqueeze(1)
+    for k in range(t.shape[1]):
+        h = torch.bmm(h, s.w[t[:, k]])
+    return h.squeeze(1)
+
+
 # on the last axis, so for one vector as well as for a sequence of them
 ANYWHERE = {
     "einsum, a weight and two copies": (
@@ -241,6 +289,96 @@ ANYWHERE = {
         lambda s, x: (s.l(x).unflatten(-1, (2, 2)) @ x[..., :2, None]).squeeze(-1),
         dict(l=lin()),
     ),
+    "numpy's names": (
+        lambda s, x: s.l(x) * torch.sum(x * x, axis=-1, keepdims=True),
+        dict(l=lin()),
+    ),
+    "product of a stack": (lambda s, x: torch.stack([s.l(x), s.r(x), x]).prod(0), dict(l=lin(), r=lin())),
+    "det of three rows": (
+        lambda s, x: torch.linalg.det(s.l(x).unflatten(-1, (3, 3)))[..., None] * x,
+        dict(l=lin(D, 9)),
+    ),
+    "powers of a matrix and of weights": (
+        lambda s, x: (
+            torch.linalg.matrix_power(s.l(x).view(*x.shape[:-1], 2, 2), 2) @ torch.matrix_power(s.m, 3)
+        ),
+        dict(l=lin(), m=p(2, 2)),
+    ),
+    "Vandermonde": (lambda s, x: torch.linalg.vander(s.l(x), N=3).flatten(-2), dict(l=lin())),
+    "Horner": (lambda s, x: ((s.c[0] * x + s.c[1]) * x + s.c[2]) * x, dict(c=p(3))),
+    "float_power": (lambda s, x: torch.float_power(s.l(x), 2) * x, dict(l=lin())),
+    "index_copy": (
+        lambda s, x: x.index_copy(-1, torch.tensor([0, 2]), s.l(x)[..., :2]) * x,
+        dict(l=lin()),
+    ),
+    "index_add_ into zeros": (
+        lambda s, x: torch.zeros_like(x).index_add_(-1, torch.tensor([0, 2, 2, 1]), s.l(x) ** 2),
+        dict(l=lin()),
+    ),
+    "scatter": (
+        lambda s, x: x.new_zeros(x.shape).scatter(-1, torch.tensor([1, 2, 0, 3]).expand_as(x), s.l(x)) * x,
+        dict(l=lin()),
+    ),
+    "scatter_add_ of products": (
+        lambda s, x: torch.zeros_like(x).scatter_add_(
+            -1, torch.tensor([1, 1, 0, 3]).expand_as(x), s.l(x) * x
+        ),
+        dict(l=lin()),
+    ),
+    "gather": (
+        lambda s, x: s.l(x).gather(-1, torch.tensor([1, 1, 0]).expand(*x.shape[:-1], 3)) ** 2,
+        dict(l=lin()),
+    ),
+    "unsqueeze_ and squeeze_ of a view": (
+        lambda s, x: (s.l(x)[..., :2].unsqueeze_(-1) * 2).squeeze_(-1) * x[..., 2:],
+        dict(l=lin()),
+    ),
+    "transpose_": (
+        lambda s, x: s.l(x).unflatten(-1, (2, 2)).clone().transpose_(-1, -2).flatten(-2) * x,
+        dict(l=lin()),
+    ),
+    "expand_as of data": (lambda s, x: s.l(x).sum(-1, keepdim=True).expand_as(x) * x, dict(l=lin())),
+    "the imaginary unit": (lambda s, x: (lambda z: (z * z).imag)(s.l(x) + 1j * x), dict(l=lin())),
+    "complex phases": (lambda s, x: (x * torch.exp(1j * s.t)).imag * s.l(x), dict(l=lin(), t=p(D))),
+    "einsum of complex numbers": (
+        lambda s, x: torch.einsum("...i,ij->...j", torch.complex(x, s.l(x)), s.w).abs().pow(2),
+        dict(l=lin(), w=nn.Parameter(torch.randn(D, 3, dtype=torch.complex128))),
+    ),
+    "fft2 and irfft2": (
+        lambda s, x: (
+            torch.fft.irfft2(torch.fft.rfft2(s.l(x).unflatten(-1, (2, 2))) * s.k, s=(2, 2)).flatten(-2) * x
+        ),
+        dict(l=lin(), k=p(2, 2)),
+    ),
+    "a Fourier layer": (spectral, dict(w=p(2, 2), l=lin())),
+    "a linear system of weights": (
+        lambda s, x: torch.linalg.solve(s.w, x.unsqueeze(-1)).squeeze(-1) * (x @ torch.linalg.inv(s.w)),
+        dict(w=p(D, D)),
+    ),
+    "orthogonal weights": (
+        lambda s, x: s.l(x) * x,
+        dict(l=nn.utils.parametrizations.orthogonal(lin())),
+    ),
+    "a diagonal matrix of data": (
+        lambda s, x: (torch.diag_embed(s.l(x)) @ x.unsqueeze(-1)).squeeze(-1),
+        dict(l=lin()),
+    ),
+    "trace": (
+        lambda s, x: torch.einsum("...ii", s.l(x).unflatten(-1, (2, 2)))[..., None] * x,
+        dict(l=lin()),
+    ),
+    "pairs by number": (
+        lambda s, x: (lambda i: x[..., i[0]] * s.l(x)[..., i[1]])(torch.tril_indices(D, D, -1)),
+        dict(l=lin()),
+    ),
+    "a matrix made of data": (
+        lambda s, x: torch.einsum("...ij,...j->...i", s.l(x).unflatten(-1, (D, D)), x),
+        dict(l=lin(D, D * D)),
+    ),
+    "averages of rows of their own": (
+        lambda s, x: F.avg_pool1d(s.l(x).reshape(-1, 1, D), 2).reshape(*x.shape[:-1], 2) ** 2,
+        dict(l=lin()),
+    ),
 }
 
 FLAT_ONLY = {
@@ -345,6 +483,95 @@ SEQUENCES = {
         lambda s, x: torch.einsum("bqi,hij,bkj,bkd->bqd", x, s.w, x, x),
         dict(w=p(2, D, D)),
     ),
+    "heads after each other in the batch": (heads_after_each_other, dict(q=lin(), k=lin(), v=lin())),
+    "heads folded, positions first": (heads_positions_first, dict(q=lin(), k=lin(), v=lin())),
+    "heads flattened into the batch": (
+        lambda s, x: (
+            (lambda q, k, v: torch.bmm(torch.bmm(q, k.mT), v))(
+                *(f(x).unflatten(-1, (2, 2)).transpose(1, 2).flatten(0, 1) for f in (s.q, s.k, s.v))
+            )
+            .unflatten(0, (-1, 2))
+            .transpose(1, 2)
+            .flatten(2)
+        ),
+        dict(q=lin(), k=lin(), v=lin()),
+    ),
+    "features folded into the batch": (
+        lambda s, x: s.t(x.transpose(1, 2).reshape(-1, N)).view(-1, D, N).transpose(1, 2) * x,
+        dict(t=lin(N, N)),
+    ),
+    "rotary by complex numbers, on heads": (llama_heads, dict(q=lin(), k=lin(), v=lin())),
+    "batch norm of channels behind positions": (
+        lambda s, x: s.n(s.l(x).transpose(1, 2)).transpose(1, 2) * x,
+        dict(l=lin(), n=nn.BatchNorm1d(D)),
+    ),
+    "batch norm of heads": (
+        lambda s, x: s.n(s.l(x).unflatten(-1, (2, 2)).permute(0, 2, 1, 3)).permute(0, 2, 1, 3).flatten(2) * x,
+        dict(l=lin(), n=nn.BatchNorm2d(2)),
+    ),
+    "one number by a head": (
+        lambda s, x: s.h((s.l(x) * x).mean(1)).squeeze(-1),
+        dict(l=lin(), h=lin(D, 1)),
+    ),
+    "one number by einsum": (lambda s, x: torch.einsum("bsd,bsd->b", s.l(x), x), dict(l=lin())),
+    "one number, a trace of scores": (lambda s, x: torch.einsum("bss->b", x @ s.l(x).mT), dict(l=lin())),
+    "powers of scores": (lambda s, x: torch.linalg.matrix_power(x @ s.l(x).mT, 2) @ x, dict(l=lin())),
+    "cumulative products over positions": (lambda s, x: s.l(x).cumprod(1), dict(l=lin())),
+    "cross products of positions": (
+        lambda s, x: torch.linalg.cross(x[:, 0, :3], s.l(x)[:, 1, :3]),
+        dict(l=lin()),
+    ),
+    "scatter_add over positions": (
+        lambda s, x: (
+            torch.zeros_like(x).scatter_add(1, torch.tensor([1, 1, 0])[None, :, None].expand(x.shape), s.l(x))
+            * x
+        ),
+        dict(l=lin()),
+    ),
+    "messages along edges": (
+        lambda s, x: (
+            torch.zeros_like(x).index_add(1, torch.tensor([0, 1, 2, 2]), s.l(x)[:, [1, 2, 0, 1]]) * x
+        ),
+        dict(l=lin()),
+    ),
+    "stft of a row": (
+        lambda s, x: (
+            torch.stft(
+                s.l(x).flatten(1), 4, 4, window=torch.hann_window(4, dtype=x.dtype), return_complex=True
+            )
+            .abs()
+            .pow(2)
+            .flatten(1)
+        ),
+        dict(l=lin()),
+    ),
+    "long convolution by fft": (
+        lambda s, x: (
+            (
+                torch.fft.irfft(
+                    torch.fft.rfft(x, n=2 * N, dim=1) * torch.fft.rfft(s.k, n=2 * N, dim=0), n=2 * N, dim=1
+                )
+            )[:, :N]
+            * s.l(x)
+        ),
+        dict(k=p(N, D), l=lin()),
+    ),
+    "a recurrence of second order": (second_order, dict(a=p(2, 2, D))),
+    "weights for every position": (
+        lambda s, x: torch.baddbmm(s.b.unsqueeze(1), x.transpose(0, 1), s.w).transpose(0, 1) * x,
+        dict(b=p(N, D), w=p(N, D, D)),
+    ),
+    "windows of positions": (lambda s, x: s.l(x.unfold(1, 2, 1).prod(-1)), dict(l=lin())),
+    "linear attention, causal": (
+        lambda s, x: (s.q(x).unsqueeze(-2) @ (s.k(x).unsqueeze(-1) * s.v(x).unsqueeze(-2)).cumsum(1)).squeeze(
+            -2
+        ),
+        dict(q=lin(), k=lin(), v=lin()),
+    ),
+    "a position of its own in front": (
+        lambda s, x: (lambda y: (s.q(y) @ y.mT @ y)[:, 0])(torch.cat([s.c.expand(x.shape[0], -1, -1), x], 1)),
+        dict(q=lin(), c=p(1, 1, D)),
+    ),
 }
 
 TOKENS = {  # the module, and ids of every field
@@ -397,6 +624,72 @@ TOKENS = {  # the module, and ids of every field
         dict(e=nn.Embedding(6, 3), g=p(3)),
         (6, 6),
     ),
+    "padding chosen": (
+        lambda s, t: torch.where((t != 0)[..., None], s.e(t), s.g).sum(1) ** 2,
+        dict(e=nn.Embedding(6, 3), g=p(3)),
+        (6, 6),
+    ),
+    "padding filled": (
+        lambda s, t: s.e(t).masked_fill(~((t > 0) & (t < 5) | (t == 5)).unsqueeze(-1), 0.5).sum(1),
+        dict(e=nn.Embedding(6, 3)),
+        (6, 6),
+    ),
+    "padding counted": (
+        lambda s, t: s.e(t).sum(1) * (t != 0).long().sum(1, keepdim=True),
+        dict(e=nn.Embedding(6, 3)),
+        (6, 6),
+    ),
+    "one hot by scatter": (
+        lambda s, t: torch.zeros(*t.shape, 6, dtype=s.w.dtype).scatter_(-1, t.unsqueeze(-1), 1.0) @ s.w,
+        dict(w=p(6, 3)),
+        (6, 6),
+    ),
+    "many hot by scatter_add": (
+        lambda s, t: torch.zeros(len(t), 6, dtype=s.w.dtype).scatter_add(1, t, s.g.expand(len(t), -1)) @ s.w,
+        dict(w=p(6, 3), g=p(2)),
+        (6, 6),
+    ),
+    "scattered over numbers": (
+        lambda s, t: s.g.expand(len(t), -1).scatter(1, t[:, :1], 2.0) * s.e(t[:, 1]),
+        dict(g=p(6), e=nn.Embedding(6, 6)),
+        (6, 6),
+    ),
+    "one hot by comparison": (
+        lambda s, t: s.l((t[..., None] == torch.arange(6)).to(s.l.weight.dtype)) ** 2,
+        dict(l=lin(6, 3)),
+        (6, 6),
+    ),
+    "a table of ids": (
+        lambda s, t: s.e(s.m[t]) ** 2,
+        dict(e=nn.Embedding(3, 2), m=torch.tensor([0, 1, 2, 2, 1, 0])),
+        (6, 6),
+    ),
+    "bits": (
+        lambda s, t: s.a(t & 1) * s.b(t >> 1),
+        dict(a=nn.Embedding(2, 3), b=nn.Embedding(3, 3)),
+        (6, 6),
+    ),
+    "embedding bag with weights": (
+        lambda s, t: F.embedding_bag(t, s.w, mode="sum", per_sample_weights=s.g.expand(len(t), -1)) ** 2,
+        dict(w=p(6, 3), g=p(2)),
+        (6, 6),
+    ),
+    "embedding bag with padding": (
+        lambda s, t: s.e(t) ** 2,
+        dict(e=nn.EmbeddingBag(6, 3, mode="sum", padding_idx=0)),
+        (6, 6),
+    ),
+    "a sum over fields": (
+        lambda s, t: sum(e(t.select(1, k)) for k, e in enumerate(s.es)) ** 2,
+        dict(es=nn.ModuleList([nn.Embedding(5, 3), nn.Embedding(7, 3)])),
+        (5, 7),
+    ),
+    "one number of three fields": (
+        lambda s, t: torch.einsum("bi,bij,bj->b", s.e(t[:, 0]), s.r(t[:, 1]).view(-1, 3, 3), s.e(t[:, 2])),
+        dict(e=nn.Embedding(6, 3), r=nn.Embedding(4, 9)),
+        (6, 4, 6),
+    ),
+    "a product of matrices": (product_by_matrices, dict(w=p(6, 2, 2), h=p(2)), (6, 6, 6)),
     "reversed": (lambda s, t: s.e(t.flip(1)) * s.e(t), dict(e=nn.Embedding(6, 3)), (6, 6)),
 }
 

@@ -303,6 +303,12 @@ def test_roots_and_reciprocals():
     fails(Forward(lambda s, x: s.w(x) * x.norm(dim=-1, keepdim=True), w=nn.Linear(4, 4)), "norm of the data")
 
 
+def test_only_masks_of_token_ids_are_negated_and_joined():
+    for fn in (lambda h: ~h, lambda h: h & 1, lambda h: 1 | h):
+        model = Forward(lambda s, t, f=fn: s.w(f(F.one_hot(t, 4)).double()), w=nn.Linear(4, 4))
+        fails(model, "Only what is said of token ids", example=torch.zeros(1, 2, dtype=torch.long))
+
+
 def test_torchscript():
     fails(torch.jit.script(nn.Linear(2, 2)), "TorchScript")
     fails(nn.Sequential(nn.Linear(2, 2), torch.jit.script(nn.Linear(2, 2))), '"1" is a TorchScript module')

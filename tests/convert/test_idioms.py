@@ -14,7 +14,15 @@ CASES = {
     **{f"{name}, flat": (entry, FLAT) for name, entry in {**ANYWHERE, **FLAT_ONLY}.items()},
     **{f"{name}, sequence": (entry, SEQUENCE) for name, entry in {**ANYWHERE, **SEQUENCES}.items()},
 }
-SPREAD = {"conv over positions", "FNet"}  # entries of positions and features are mixed at once
+SPREAD = {  # entries of positions and features are mixed at once
+    *(
+        "conv over positions",
+        "FNet",
+        "long convolution by fft",
+        "weights for every position",
+        "windows of positions",
+    ),
+}
 
 
 def check(net, model, x):

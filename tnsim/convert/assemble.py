@@ -12,9 +12,10 @@ from tnsim.convert.exponents import Roots, is_norm, roots
 from tnsim.convert.fixed import Fixing
 from tnsim.convert.grouping import Cut, grouped
 from tnsim.convert.layout import Misfit, factors, is_position, permuted, refined
-from tnsim.convert.tokens import Tokens, vocabulary
+from tnsim.convert.tokens import Tokens
 from tnsim.convert.trace import Trace
 from tnsim.convert.value import Value, start
+from tnsim.convert.vocabulary import vocabulary
 from tnsim.convert.weights import Weights
 from tnsim.measure import Measure
 

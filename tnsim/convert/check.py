@@ -12,8 +12,8 @@ from tnsim.convert.fixed import Fixing
 from tnsim.convert.forward import run, sample
 from tnsim.convert.replica import replica
 from tnsim.convert.specimens import specimens
-from tnsim.convert.tokens import vocabulary
 from tnsim.convert.trace import BATCH_SIZE, Node, Trace, mapped
+from tnsim.convert.vocabulary import vocabulary
 
 __all__ = ["absolute", "check_finite", "deviation", "verify"]
 

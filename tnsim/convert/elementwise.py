@@ -71,7 +71,7 @@ def _neg(site: Site, input: Any) -> Any:
     return times(site, input, -1.0)
 
 
-def _same(site: Site, input: Any, **_: Any) -> Any:
+def _same(site: Site, input: Any, *_: Any, **__: Any) -> Any:
     return input
 
 
@@ -155,8 +155,9 @@ def _where(site: Site, condition: Any, input: Any, other: Any) -> Any:
 
 
 def _chosen(site: Site, condition: Any, input: Any, other: Any) -> Any:
-    if isinstance(condition, Value):
-        raise Refusal("no polynomial form for a choice by data", "Use a constant mask.")
+    if isinstance(condition, Value):  # of zeros and ones: what is true of token ids
+        rest = plus(site, 1.0, _neg(site, condition))
+        return plus(site, times(site, condition, input), times(site, rest, other))
     condition = condition.bool()
     like = members((input, other), Value)[0].poly.like
     parts: list[Any] = []
@@ -167,6 +168,29 @@ def _chosen(site: Site, condition: Any, input: Any, other: Any) -> Any:
         elif bool((torch.as_tensor(v).detach() != 0).any()) or members(v, Tensor):
             parts.append(torch.where(mask, torch.as_tensor(v, dtype=like.dtype, device=like.device), 0.0))
     return reduce(lambda a, b: plus(site, a, b), parts)
+
+
+def _not(site: Site, input: Any) -> Any:
+    _check_bools(site)
+    return plus(site, 1.0, _neg(site, input))
+
+
+def _and(site: Site, input: Any, other: Any) -> Any:
+    _check_bools(site)
+    return times(site, input, other)
+
+
+def _or(site: Site, input: Any, other: Any) -> Any:
+    _check_bools(site)
+    return plus(site, plus(site, input, other), _neg(site, times(site, input, other)))
+
+
+def _check_bools(site: Site) -> None:
+    if not all(node.is_bool for node in site.step.inputs):
+        raise Refusal(
+            "no polynomial form for {name} of data",
+            "Only what is said of token ids, such as ids != 0, can be negated and joined.",
+        )
 
 
 def _batch_norm(
@@ -222,6 +246,9 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("tril", "triu"), _tri),
     "masked_fill": _masked_fill,
     "where": _where,
+    **dict.fromkeys(("invert", "bitwise_not", "logical_not"), _not),
+    **dict.fromkeys(("and", "rand", "bitwise_and", "logical_and"), _and),
+    **dict.fromkeys(("or", "ror", "bitwise_or", "logical_or"), _or),
     "batch_norm": _batch_norm,
     **dict.fromkeys(_DROPOUTS, _dropout),
 }

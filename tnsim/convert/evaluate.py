@@ -14,10 +14,11 @@ from tnsim.convert.fixed import Fixing
 from tnsim.convert.general import operated
 from tnsim.convert.layout import Misfit
 from tnsim.convert.maps import along_one_axis
+from tnsim.convert.readers import looked_up
 from tnsim.convert.regions import Region, regions
 from tnsim.convert.roots import Root, carried, made
 from tnsim.convert.site import Site
-from tnsim.convert.tokens import Tokens, looked_up
+from tnsim.convert.tokens import Tokens
 from tnsim.convert.trace import Node, Step, Trace, mapped, members
 from tnsim.convert.value import Value
 from tnsim.convert.weights import Weights

@@ -18,6 +18,7 @@ __all__ = [
     "READ_IDS",
     "functional",
     "operation",
+    "spelled",
 ]
 
 FACTS = words("""
@@ -28,11 +29,12 @@ FACTS = words("""
 """)
 
 FRESH = words("zeros_like ones_like full_like empty_like new_zeros new_ones new_full new_tensor new_empty")
-CASTS = words("to float double half bfloat16 type type_as cpu cuda long int")
+CASTS = words("to float double half bfloat16 type type_as cpu cuda long int bool")
 EMPTY = words("empty empty_like new_empty empty_strided")
 READ_IDS = words("embedding embedding_bag one_hot getitem index_select")
 LIKE = words("expand_as view_as reshape_as type_as to")  # only shape and kind of the second argument are read
 DETACHED = words("detach data")
+_NUMPY = {"axis": "dim", "keepdims": "keepdim"}
 
 
 def operation(func: Any) -> tuple[str, bool]:
@@ -50,6 +52,13 @@ def operation(func: Any) -> tuple[str, bool]:
             return plain[1:].replace("truediv", "div"), True
         return plain, False
     return (name[:-1], True) if name.endswith("_") and not name.startswith("_") else (name, False)
+
+
+def spelled(func: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments as torch calls them: its built-in functions also take numpy's names."""
+    if not kwargs or hasattr(func, "__code__"):
+        return kwargs
+    return {_NUMPY.get(name, name): value for name, value in kwargs.items()}
 
 
 def functional(op: str) -> Callable[..., Tensor] | None:

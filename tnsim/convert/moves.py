@@ -52,13 +52,12 @@ def _broadcast(site: Site, *tensors: Any) -> tuple[Any, ...]:
     return tuple(v.broadcast(shape) if isinstance(v, Value) else v.expand(shape) for v in given)
 
 
-def _cat(site: Site, tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Value:
-    dim = dim if axis is None else axis
+def _cat(site: Site, tensors: Sequence[Any], dim: int = 0) -> Value:
     return join(site, list(tensors), dim % len(tensors[0].shape))
 
 
-def _stack(site: Site, tensors: Sequence[Any], dim: int = 0, *, axis: int | None = None) -> Value:
-    dim = (dim if axis is None else axis) % (len(tensors[0].shape) + 1)
+def _stack(site: Site, tensors: Sequence[Any], dim: int = 0) -> Value:
+    dim = dim % (len(tensors[0].shape) + 1)
     parts = [
         move(lambda t: t.unsqueeze(dim), v) if isinstance(v, Value) else v.unsqueeze(dim) for v in tensors
     ]
@@ -68,6 +67,9 @@ def _stack(site: Site, tensors: Sequence[Any], dim: int = 0, *, axis: int | None
 def join(site: Site, parts: Sequence[Any], axis: int) -> Value:
     """Values and constants one after the other along an axis."""
     data = [v for v in parts if isinstance(v, Value)]
+    if axis == data[0].batch and len(data) == len(parts):  # folded into the batch, one part after the other
+        opened = [move(lambda t, n=v.fold[0]: t.unflatten(axis, (n, -1)), v) for v in data]  # type: ignore[misc]
+        return move(lambda t: t.flatten(axis, axis + 1), join(site, opened, axis))
     if any(apart(v, data[0]) for v in data) or axis == data[0].batch:
         raise Refusal(*APART)
     if not any(v.has_axes for v in data):

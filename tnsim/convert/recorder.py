@@ -23,6 +23,7 @@ from tnsim.convert.functions import (
     READ_IDS,
     functional,
     operation,
+    spelled,
 )
 from tnsim.convert.norms import WRITTEN_OUT
 from tnsim.convert.trace import Call, Node, Step, mapped, members
@@ -111,7 +112,7 @@ class Recorder(Mode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by torch instead of ``func``."""
-        kwargs = kwargs or {}
+        kwargs = spelled(func, kwargs or {})
         if self.silent:
             return func(*args, **kwargs)
         op, same_place = operation(func)
@@ -145,15 +146,19 @@ class Recorder(Mode):
             node = self.nodes[id(args[0])]
             if node.is_tokens and not out.is_floating_point():
                 return args[0]
+            if node.is_bool:
+                return (
+                    args[0]
+                    if out.dtype == torch.bool
+                    else self._data(func, "alias", False, args, kwargs, data)
+                )
             if out.is_floating_point() and not (args[0].is_floating_point() or node.is_tokens):
                 out = out.to(self.weights.dtype)  # one-hot vectors
                 self.nodes[id(out)] = node
                 return self._fresh(out)
             if out.is_floating_point():  # rounding is no part of the polynomial
                 self.precision = max(self.precision, torch.finfo(out.dtype).eps)
-                same = (
-                    out.dtype == self.weights.own_dtype
-                )  # then the module's own tensor is returned as it is
+                same = out.dtype == self.weights.own_dtype  # the module's own tensor is returned as it is
                 if same or torch.is_grad_enabled() or not self.with_grad:
                     return args[0]
                 return self._data(torch.Tensor.detach, "detach", False, (args[0],), {}, data)
@@ -272,7 +277,7 @@ class Recorder(Mode):
 
     def _know(self, t: Tensor, is_tokens: bool = False) -> Node:
         self.alive.append(t)
-        self.nodes[id(t)] = Node(tuple(t.shape), is_tokens, t.is_complex())
+        self.nodes[id(t)] = Node(tuple(t.shape), is_tokens, t.is_complex(), t.dtype == torch.bool)
         return self.nodes[id(t)]
 
     def _fresh(self, t: Any) -> Any:

@@ -17,8 +17,7 @@ __all__ = ["SUMS"]
 _MOST_ROWS = 5  # of a determinant, which has so many factorial products
 
 
-def _dims(input: Value, dim: Any, axis: Any = None) -> tuple[int, ...]:
-    dim = axis if dim is None else dim
+def _dims(input: Value, dim: Any) -> tuple[int, ...]:
     every = range(len(input.shape))
     return (
         tuple(every)
@@ -29,16 +28,12 @@ def _dims(input: Value, dim: Any, axis: Any = None) -> tuple[int, ...]:
     )
 
 
-def _sum(
-    site: Site, input: Value, dim: Any = None, keepdim: bool = False, *, axis: Any = None, dtype: Any = None
-) -> Value:
-    return reduced(input, _dims(input, dim, axis), keepdim)
+def _sum(site: Site, input: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    return reduced(input, _dims(input, dim), keepdim)
 
 
-def _mean(
-    site: Site, input: Value, dim: Any = None, keepdim: bool = False, *, axis: Any = None, dtype: Any = None
-) -> Value:
-    total = reduced(input, _dims(input, dim, axis), keepdim)
+def _mean(site: Site, input: Value, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    total = reduced(input, _dims(input, dim), keepdim)
     return times(site, total, total.size / input.size)
 
 
@@ -49,13 +44,12 @@ def _var(
     unbiased: bool = True,
     keepdim: bool = False,
     *,
-    axis: Any = None,
     correction: float | None = None,
 ) -> Value:
     """Σ (x - mean)² / (n - correction)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    dims = _dims(input, dim, axis)
+    dims = _dims(input, dim)
     around = plus(site, input, times(site, _mean(site, input, dims, True), -1.0))
     total = reduced(multiply(around, around), dims, keepdim)
     n = input.size // total.size

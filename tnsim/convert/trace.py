@@ -37,11 +37,13 @@ class Node:
         shape: its shape in the traced batch, batch axis included.
         is_tokens: whether it holds token ids, which stand for one-hot vectors.
         is_complex: whether its numbers are complex, which stand for pairs of real ones.
+        is_bool: whether it says what is true of token ids, in zeros and ones.
     """
 
     shape: tuple[int, ...]
     is_tokens: bool = False
     is_complex: bool = False
+    is_bool: bool = False
 
 
 @dataclass(frozen=True, eq=False)
