@@ -24,9 +24,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 import tnsim
-from tnsim.analysis.localise import judge
-from tnsim.analysis.problem import law_for
-from tnsim.analysis.shares import gradients
+from tnsim.analysis.asking.problem import law_for
+from tnsim.analysis.change.localisation import judge
+from tnsim.analysis.explain.shares import gradients
 
 KEPT = Path(__file__).with_suffix(".json")
 CLEAN, EARLIER, MORE, BATCH, NOISE = 2000, (1000, 1500), 500, 512, 0.05

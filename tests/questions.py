@@ -14,7 +14,7 @@ import quimb.tensor as qtn
 import torch
 
 import tnsim
-from tnsim.measure.measure import as_like, unchecked
+from tnsim.measure.pairings.measure import as_like, unchecked
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ def written(at):
 
 def few_paths(at):
     """Three of the 34 paths, whose products take seconds and not minutes."""
-    module = import_module("tnsim.analysis.paths")
+    module = import_module("tnsim.analysis.compare.compositions")
     parts = module._parts
     with patch.object(module, "_parts", lambda net: (*parts(net)[:2], parts(net)[2][:3])):
         return tnsim.paths(sequences(at, ("attn", "attn"))[0], method="layerwise", progress=False)

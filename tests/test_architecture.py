@@ -11,26 +11,43 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tnsim"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# A room may import the rooms named here, and itself.
+# A room may import the rooms named here with all that is in them, rooms within its own that stand before it, and itself.
 ROOMS = {
-    "algebra": set(),
-    "measure": {"algebra"},
-    "convert": {"sampling", "measure", "algebra", "nn"},
-    "sampling": {"measure", "algebra"},
-    "analysis": {"sampling", "measure", "algebra", "convert", "disk"},
-    "view": {"analysis", "sampling", "measure", "algebra"},
+    "common": set(),
+    "engine": {"common"},
+    "algebra": {"engine", "common"},
+    "measure": {"algebra", "engine", "common"},
+    "sampling": {"measure", "algebra", "engine", "common"},
     "disk": set(),
     "nn": {"disk"},
-    "lab": {"nn", "disk", "algebra"},
+    "convert": {"sampling", "measure", "algebra", "engine", "common", "nn"},
+    "analysis": {"sampling", "measure", "algebra", "engine", "common", "convert", "disk"},
+    "view": {"analysis", "sampling", "measure", "algebra", "engine", "common"},
+    "lab": {"nn", "disk", "common"},
 }
+WITHIN = {  # rooms within a room, in order: each may import those before it
+    "algebra": ["terms", "polys", "networks"],
+    "measure": ["pairings", "chaos", "attention/links", "attention/programs", "attention/products", "laws"],
+    "convert": ["module", "record", "values", "operations", "powers", "layers"],
+    "analysis": ["tracing", "asking", "compare", "grams", "explain", "change"],
+}
+MOST = 12  # files of a room, besides what it offers
 ONLY = {  # a library, and where it may be imported
     "matplotlib": {"view"},
-    "cotengra": {"algebra/contract.py"},
-    "tensorly": {"analysis/decompose.py"},
-    "torch": {"disk", "nn", "lab", "convert", "sampling", "analysis", "measure/workspace.py"},
+    "cotengra": {"engine/contract.py"},
+    "tensorly": {"analysis/explain/decompositions.py"},
+    "torch": {
+        "disk",
+        "nn",
+        "lab",
+        "convert",
+        "sampling",
+        "analysis",
+        "measure/attention/programs/workspaces.py",
+    },
     "sklearn": {"lab"},
 }
-LONGEST = 320
+LONGEST = 400
 
 
 def imports(path):
@@ -59,6 +76,45 @@ def test_rooms_import_one_way(path):
         for library, places in ONLY.items():
             if parts[0] == library and room in ROOMS:
                 assert {room, inside(path)} & places, f"{inside(path)} may not import {module}"
+
+
+def within(module):
+    """The room of a module, and the number of the room within it; ``None`` for what the room itself offers."""
+    room, _, rest = module.partition("/")
+    return room, next((k for k, name in enumerate(WITHIN.get(room, [])) if rest.startswith(f"{name}/")), None)
+
+
+@pytest.mark.parametrize("path", [f for f in FILES if f.name != "__init__.py"], ids=inside)
+def test_rooms_within_a_room_import_one_way(path):
+    room, number = within(inside(path))
+    if room not in WITHIN:
+        return
+    assert number is not None, f"{inside(path)} stands in no room within {room}"
+    for module, _ in imports(path):
+        other, before = within(module.removeprefix("tnsim.").replace(".", "/") + "/")
+        if module.startswith("tnsim.") and other == room:
+            assert before is not None and before <= number, f"{inside(path)} may not import {module}"
+
+
+def test_rooms_are_small():
+    for folder in {p.parent for p in FILES}:
+        files = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
+        assert len(files) <= MOST or folder.name == "view", f"{inside(folder)} has {len(files)} files"
+
+
+def test_names_tell_modules_apart():
+    """No two modules of one name in the rooms of an inner product, and none that what it offers hides."""
+    rooms = ("common", "engine", "algebra", "measure", "convert", "analysis")
+    files = [p for p in FILES if inside(p).startswith(rooms) and p.name != "__init__.py"]
+    names = [p.stem for p in files]
+    assert len(set(names)) == len(names), sorted({n for n in names if names.count(n) > 1})
+    for path in files:
+        offered = next(
+            ast.literal_eval(node.value)
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        )
+        assert path.stem not in offered, f"{inside(path)} is hidden by what it offers"
 
 
 @pytest.mark.parametrize("path", FILES, ids=inside)

@@ -146,7 +146,7 @@ def test_a_mask_that_is_changed_in_place_is_read_again():
 def test_a_fit_of_powers_waits_once_an_iteration():
     net = HERE.net(0, tnsim.nn.BilinearLayer, 3, 4, 2)
     calls = []
-    tied = __import__("tnsim.analysis.tied", fromlist=["minimize"])
+    tied = __import__("tnsim.analysis.explain.symmetric_cp", fromlist=["minimize"])
     real = tied.minimize
 
     def watched(loss, *args, **options):

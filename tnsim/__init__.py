@@ -24,7 +24,6 @@ from tnsim.algebra import (
     lift,
     poly,
 )
-from tnsim.algebra.shown import shown_by
 
 # what we ask
 from tnsim.analysis import (
@@ -74,6 +73,7 @@ from tnsim.analysis import (
     unfold,
     weight_cosine,
 )
+from tnsim.common.notebook import shown_by
 
 # where models come from
 from tnsim.convert import ConvertError, convert

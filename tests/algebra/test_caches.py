@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tnsim
-from tnsim.algebra import caches
+from tnsim.common import caches
 from tnsim.nn import BilinearMLP
 
 PACKAGE = Path(tnsim.__file__).parent

@@ -5,7 +5,7 @@ import pytest
 import quimb.tensor as qtn
 import torch
 
-from tnsim.algebra.contract import Contraction
+from tnsim.engine.contract import Contraction
 
 
 def test_any_number_of_indices_of_size_one():

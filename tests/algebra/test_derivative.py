@@ -3,10 +3,10 @@ import torch
 from zoo import KINDS, network, rand
 
 from tnsim.algebra import Network, identity, poly, stack
-from tnsim.algebra.derivative import jacobian, openings
-from tnsim.algebra.subtract import fuse, subtract
-from tnsim.algebra.symmetrise import check_symmetry, symmetrise
-from tnsim.algebra.symmetry import Branch, free
+from tnsim.algebra.networks.subtraction import fuse, subtract
+from tnsim.algebra.polys.derivative import jacobian, openings
+from tnsim.algebra.polys.symmetrising import check_symmetry, symmetrise
+from tnsim.algebra.terms.symmetry import Branch, free
 
 
 def by_autodiff(f, x):

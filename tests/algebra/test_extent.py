@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import tnsim
-from tnsim.algebra.extent import extent
-from tnsim.analysis.units import in_units
+from tnsim.algebra.networks.extents import extent
+from tnsim.analysis.asking.units import in_units
 
 
 def network(layers=2, gain=1.0, width=4):

@@ -4,7 +4,7 @@ import quimb.tensor as qtn
 from drawings import rand
 
 from tnsim.algebra import poly
-from tnsim.algebra.graph import to_graph
+from tnsim.algebra.networks.graph import to_graph
 
 
 def test_two_indices_between_two_tensors_are_two_edges():

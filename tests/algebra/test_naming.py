@@ -9,11 +9,11 @@ from zoo import rand
 
 import tnsim
 from tnsim.algebra import Network, Poly, WireError, identity, poly
-from tnsim.algebra.axes import tie
-from tnsim.algebra.derivative import jacobian
-from tnsim.algebra.rewrite import lift
-from tnsim.algebra.term import Term, canonical, compose, multiply
-from tnsim.algebra.wires import avoiding, rename
+from tnsim.algebra.polys.axes import tie
+from tnsim.algebra.polys.derivative import jacobian
+from tnsim.algebra.polys.rewriting import lift
+from tnsim.algebra.terms.term import Term, canonical, compose, multiply
+from tnsim.common.wires import avoiding, rename
 
 HOSTILE = (
     "hid:h",

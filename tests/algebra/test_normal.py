@@ -5,7 +5,7 @@ import torch
 from zoo import KINDS, linear, network, rand
 
 from tnsim.algebra import Network, identity, poly, stack
-from tnsim.algebra.normal import absorbed, folded
+from tnsim.algebra.networks.normal import absorbed, folded
 
 
 def same(layers, x, want):

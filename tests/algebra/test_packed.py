@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tnsim.algebra.packed import entries, fold, merge, multiplicity, scale, unfold
+from tnsim.algebra.polys.packed import entries, fold, merge, multiplicity, scale, unfold
 
 RNG = np.random.default_rng(0)
 

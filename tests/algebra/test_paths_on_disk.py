@@ -12,9 +12,10 @@ import quimb.tensor as qtn
 import torch
 from zoo import rand
 
-from tnsim.algebra import contract, paths
-from tnsim.algebra.contract import Contraction
-from tnsim.algebra.paths import FOLDER, kept_path
+from tnsim.engine import contract
+from tnsim.engine import path_files as paths
+from tnsim.engine.contract import Contraction
+from tnsim.engine.path_files import FOLDER, kept_path
 
 RING = ((0, 1), (1, 2), (2, 3), (3, 0))
 

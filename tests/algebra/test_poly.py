@@ -7,7 +7,7 @@ import torch
 from zoo import KINDS, bilinear, linear, network, rand, space
 
 from tnsim.algebra import ComposeError, Poly, Term, concat, constant, identity, poly
-from tnsim.algebra.collect import collect
+from tnsim.algebra.terms.collecting import collect
 
 PAIRS = [(False, 0.0), (True, 0.0), (True, 0.5)]
 close = torch.testing.assert_close

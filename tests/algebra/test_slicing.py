@@ -7,8 +7,8 @@ import cotengra as ctg
 import numpy as np
 import pytest
 
-from tnsim.algebra.loops import Loop, Nest
-from tnsim.algebra.slicing import Sliced, sliced
+from tnsim.engine.loops import Loop, Nest
+from tnsim.engine.slicing import Sliced, sliced
 
 
 def network(seed, tensors=9, kept=2):

@@ -5,8 +5,8 @@ import operator
 import numpy as np
 import pytest
 
-from tnsim.algebra.price import Cost
-from tnsim.algebra.tape import Tape
+from tnsim.engine.costs import Cost
+from tnsim.engine.tapes import Tape
 
 
 class Bench:

@@ -8,8 +8,8 @@ import torch
 from zoo import KINDS, bilinear, network, rand
 
 from tnsim.algebra import poly, stack
-from tnsim.algebra.symmetrise import SymmetryError, check_symmetry, symmetrise
-from tnsim.algebra.symmetry import free
+from tnsim.algebra.polys.symmetrising import SymmetryError, check_symmetry, symmetrise
+from tnsim.algebra.terms.symmetry import free
 
 close = torch.testing.assert_close
 

@@ -6,8 +6,8 @@ import weakref
 import numpy as np
 import pytest
 
-from tnsim.algebra.price import Cost
-from tnsim.algebra.tape import Tape, UntapedError
+from tnsim.engine.costs import Cost
+from tnsim.engine.tapes import Tape, UntapedError
 
 
 def is_array(x):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tnsim.algebra import WireError, poly
-from tnsim.algebra.wires import identify, index, nest, parse, place, side_of, space
+from tnsim.common.wires import identify, index, nest, parse, place, side_of, space
 
 
 def test_names_are_taken_apart_as_they_were_put_together():

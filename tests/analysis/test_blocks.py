@@ -14,10 +14,11 @@ import torch
 from zoo import network
 
 import tnsim
-from tnsim.algebra import CostError, Network, price, stack
-from tnsim.analysis import blocks
-from tnsim.analysis.problem import law_for
-from tnsim.analysis.recipe import Stages
+from tnsim.algebra import CostError, Network, stack
+from tnsim.analysis.asking.problem import law_for
+from tnsim.analysis.grams import blocks
+from tnsim.analysis.tracing.recipes import Stages
+from tnsim.engine import costs as price
 from tnsim.measure import Gaussian
 
 TIGHT = dict(rtol=1e-10, atol=1e-12)
@@ -156,8 +157,8 @@ def test_memory_of_a_matrix_is_within_a_factor_of_three():
         import torch
         from zoo import network
         from tnsim.algebra import stack
-        from tnsim.analysis import blocks
-        from tnsim.analysis.problem import law_for
+        from tnsim.analysis.grams import blocks
+        from tnsim.analysis.asking.problem import law_for
         from tnsim.measure import Gaussian
 
         def peak():
@@ -208,7 +209,7 @@ def test_pieces_are_made_once_and_only_for_blocks_that_are_missing(monkeypatch):
 def test_a_resumed_matrix_makes_no_pieces_of_rows_that_are_there(tmp_path, monkeypatch):
     nets = [network(2, d=6, width=5, hidden=5) for _ in range(5)]
     whole = tnsim.gram(nets, checkpoint=tmp_path / "g").products
-    module = import_module("tnsim.analysis.resume")
+    module = import_module("tnsim.analysis.grams.resume")
     get = module.Saved.get
     monkeypatch.setattr(module.Saved, "get", lambda self, name: None if name == "3-4" else get(self, name))
     calls, piece = [], Stages.piece
@@ -219,7 +220,7 @@ def test_a_resumed_matrix_makes_no_pieces_of_rows_that_are_there(tmp_path, monke
 
 @pytest.mark.parametrize("method", ["exact", "layerwise"])
 def test_gradients_flow_through_what_is_shared(method, monkeypatch):
-    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "best_size", lambda *a: 1)
+    monkeypatch.setattr(import_module("tnsim.analysis.grams.grams"), "best_size", lambda *a: 1)
     modules = [tnsim.nn.BilinearMLP(3, 4, 4, 2, 2, residual="add").double() for _ in range(4)]
     parameters = [p for module in modules for p in module.parameters()]
     weights = torch.rand(4, 4, dtype=torch.float64)
@@ -250,7 +251,7 @@ def test_where_gradients_are_to_come_all_that_is_made_is_said_to_be_held():
 @pytest.mark.parametrize("method", ["exact", "layerwise"])
 @pytest.mark.parametrize("size", [1, 2])
 def test_numpy_models(size, method, monkeypatch):
-    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "best_size", lambda *a: size)
+    monkeypatch.setattr(import_module("tnsim.analysis.grams.grams"), "best_size", lambda *a: size)
     nets = [network(2, bias=True) for _ in range(3)]
     arrays = [Network(tuple((n, f.mapped(lambda x: x.numpy())) for n, f in net)) for net in nets]
     found = tnsim.gram(arrays, method=method).products
@@ -301,7 +302,7 @@ def test_models_are_taken_as_they_cost_least(monkeypatch):
 def test_what_is_too_dear_is_refused_before_anything_is_done(monkeypatch):
     nets = [network(2, d=6, width=5, hidden=5) for _ in range(4)]
     monkeypatch.setattr(Stages, "piece", lambda *a: pytest.fail("computed"))
-    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "best_size", lambda *a: 1)
+    monkeypatch.setattr(import_module("tnsim.analysis.grams.grams"), "best_size", lambda *a: 1)
     plan = blocks.planned(*parts_of("exact", 4), math.inf)
     for limit in (dict(budget=0.9 * plan.cost.flops), dict(memory=1000)):
         with pytest.raises(CostError, match="this Gram matrix"):

@@ -16,11 +16,11 @@ from zoo import linear, network, rand
 
 import tnsim
 from tnsim.algebra import CostError, Network
-from tnsim.algebra.contract import Contraction
-from tnsim.algebra.price import capped, pricing
-from tnsim.analysis.problem import Problem
+from tnsim.analysis.asking.problem import Problem
+from tnsim.engine.contract import Contraction
+from tnsim.engine.costs import capped, pricing
 from tnsim.measure import Gaussian, Symmetric
-from tnsim.measure.graded import Graded
+from tnsim.measure.chaos.graded import Graded
 
 MODELS = {
     "one layer": dict(depth=1, d=40, hidden=48, out=24),

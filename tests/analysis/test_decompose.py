@@ -11,7 +11,7 @@ from zoo import network, rand
 
 import tnsim
 from tnsim.algebra import CostError, poly, stack
-from tnsim.algebra.symmetrise import check_symmetry
+from tnsim.algebra.polys.symmetrising import check_symmetry
 from tnsim.measure import Gaussian, Symmetric
 
 KINDS = ("cp", "tucker", "hosvd", "symmetric-cp")

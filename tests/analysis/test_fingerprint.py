@@ -14,7 +14,7 @@ import torch
 from zoo import network
 
 import tnsim
-from tnsim.analysis.fingerprint import fingerprint
+from tnsim.analysis.grams.fingerprints import fingerprint
 from tnsim.measure import Empirical, Frobenius, Gaussian, MarkovChain, Mixture, Symmetric, Tokens
 
 ROOT = Path(__file__).parent.parent
@@ -225,7 +225,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import torch
 from zoo import network
-from tnsim.analysis.fingerprint import fingerprint
+from tnsim.analysis.grams.fingerprints import fingerprint
 from tnsim.measure import Gaussian, Mixture
 
 torch.manual_seed(0)

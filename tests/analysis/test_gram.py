@@ -7,8 +7,8 @@ from zoo import KINDS, network, rand
 
 import tnsim
 from tnsim.algebra import CostError, stack
-from tnsim.analysis.blocks import planned
-from tnsim.analysis.problem import law_for
+from tnsim.analysis.asking.problem import law_for
+from tnsim.analysis.grams.blocks import planned
 from tnsim.measure import Empirical, Frobenius, Gaussian, Symmetric
 
 TIGHT = dict(rtol=1e-10, atol=1e-10)
@@ -50,7 +50,7 @@ def test_layer_by_layer(kind):
 @pytest.mark.parametrize("method", ["exact", "layerwise"])
 @pytest.mark.parametrize("size", [1, 3, 17])
 def test_every_pair_whatever_the_chunks(size, method, monkeypatch):
-    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "best_size", lambda *a: size)
+    monkeypatch.setattr(import_module("tnsim.analysis.grams.grams"), "best_size", lambda *a: size)
     nets = [network(2, bias=True) for _ in range(17)]
     gram = tnsim.gram(nets, method=method)
     for i, j in [(0, 0), (1, 0), (0, 16), (16, 16), (9, 4), (4, 9)]:
@@ -63,7 +63,7 @@ def test_every_pair_whatever_the_chunks(size, method, monkeypatch):
 )
 @pytest.mark.parametrize("size", [1, 2])
 def test_outputs_together(size, method, law, monkeypatch):
-    monkeypatch.setattr(import_module("tnsim.analysis.gram"), "best_size", lambda *a: size)
+    monkeypatch.setattr(import_module("tnsim.analysis.grams.grams"), "best_size", lambda *a: size)
     nets = [network(2, bias=True) for _ in range(3)]
     apart, whole = (tnsim.gram(nets, under=law, method=method, slices=x) for x in (True, False))
     assert whole.products.shape == (1, 3, 3) and "outputs together" in repr(whole)

@@ -8,7 +8,7 @@ from zoo import network, rand
 
 import tnsim
 from tnsim.algebra import Network, poly
-from tnsim.analysis.heads import head_gained, heads
+from tnsim.analysis.change.head_gains import head_gained, heads
 
 HEADS = {
     "plain": dict(),

@@ -9,7 +9,7 @@ from zoo import KINDS, linear, network, rand
 
 import tnsim
 from tnsim.algebra import CostError, Network, poly, stack
-from tnsim.analysis.indices import cca, cka, procrustes
+from tnsim.analysis.compare.indices import cca, cka, procrustes
 from tnsim.measure import Empirical, Frobenius, Gaussian, MeasureError, Symmetric
 
 CLOSE = dict(rtol=1e-9, atol=1e-9)

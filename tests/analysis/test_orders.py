@@ -10,7 +10,7 @@ from zoo import KINDS, bilinear, network, rand
 
 import tnsim
 from tnsim.algebra import CostError, Network, stack
-from tnsim.analysis.orders import orders
+from tnsim.analysis.compare.degrees import orders
 from tnsim.measure import Empirical, Gaussian, MeasureError, Symmetric
 
 CLOSE = dict(rtol=1e-9, atol=1e-9)

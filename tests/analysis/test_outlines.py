@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from tnsim.analysis.outlines import outlined
+from tnsim.analysis.tracing.outlines import outlined
 
 
 def empty(*shape, dtype=torch.float64):

@@ -5,9 +5,9 @@ import torch
 from zoo import network, rand
 
 import tnsim
-from tnsim.algebra.price import CostError
+from tnsim.engine.costs import CostError
 from tnsim.measure import Gaussian
-from tnsim.measure.measure import Block
+from tnsim.measure.pairings.measure import Block
 
 
 class Tagged(Gaussian):

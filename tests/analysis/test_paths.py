@@ -11,7 +11,7 @@ import tnsim
 from tnsim.algebra import Network, identity, poly
 from tnsim.measure import Gaussian, expect
 
-module = import_module("tnsim.analysis.paths")
+module = import_module("tnsim.analysis.compare.compositions")
 
 
 def model(seed, **kw):

@@ -14,12 +14,13 @@ from zoo import KINDS, network
 
 import tnsim
 from tnsim.algebra import CostError, identity
-from tnsim.algebra.figures import apart, flops_in_words
-from tnsim.algebra.planning import Overplanned, allowance, planning, room, weigh, weigh_once, worth
-from tnsim.algebra.price import check_limits, price
-from tnsim.algebra.speed import speed
-from tnsim.algebra.waiting import waiting
-from tnsim.analysis import forms, recipe
+from tnsim.analysis.tracing import forms
+from tnsim.analysis.tracing import recipes as recipe
+from tnsim.common.delay import waiting
+from tnsim.common.digits import apart, flops_in_words
+from tnsim.engine.costs import price
+from tnsim.engine.effort import Overplanned, allowance, planning, room, weigh, weigh_once, worth
+from tnsim.engine.machine import speed
 
 FEW = 40_000  # operations weighed that are enough to answer or refuse what is small, with slack
 
@@ -127,7 +128,7 @@ def test_what_is_no_limit_is_refused(name, value):
         args = ([a, a],) if question is tnsim.gram else (a, a)
         with pytest.raises((TypeError, ValueError), match=f"{name} is "):
             question(*args, **{name: value})
-    check_limits(math.inf, math.inf)
+    assert tnsim.similarity(a, a, budget=math.inf, memory=math.inf) == 1
 
 
 def test_numbers_that_look_equal_get_the_digits_that_differ():
@@ -154,7 +155,7 @@ def test_a_price_is_said_in_seconds_of_this_machine():
 
 
 def test_a_bar_shows_itself_while_a_single_step_goes_on(monkeypatch, capsys):
-    monkeypatch.setattr(import_module("tnsim.algebra.waiting"), "_SECONDS", 0.05)
+    monkeypatch.setattr(import_module("tnsim.common.delay"), "_SECONDS", 0.05)
     for progress, shown in ((True, True), (False, False)):
         with waiting("one long step", progress=progress):
             sleep(0.2)

@@ -6,7 +6,7 @@ from zoo import network, rand
 
 import tnsim
 from tnsim.algebra import Network, poly, stack
-from tnsim.algebra.rescale import rescale
+from tnsim.algebra.networks.rescaling import rescale
 
 
 def model(depth, seed):

@@ -8,12 +8,13 @@ import torch
 from zoo import KINDS, network, rand
 
 import tnsim
-from tnsim.algebra.network import Network
-from tnsim.analysis import problem, recipe
-from tnsim.analysis.similarity import _products
-from tnsim.analysis.units import in_units
+from tnsim.algebra.networks.network import Network
+from tnsim.analysis.asking import problem
+from tnsim.analysis.asking.units import in_units
+from tnsim.analysis.compare.similarities import _products
+from tnsim.analysis.tracing import recipes as recipe
 from tnsim.measure import Empirical, Frobenius, Gaussian, Symmetric
-from tnsim.measure.measure import Closure, Measure
+from tnsim.measure.pairings.measure import Closure, Measure
 
 LAWS = [
     Gaussian(),

@@ -15,11 +15,11 @@ import torch
 from zoo import network
 
 import tnsim
-from tnsim.analysis.blocks import Plan
-from tnsim.analysis.resume import Saved
+from tnsim.analysis.grams.blocks import Plan
+from tnsim.analysis.grams.resume import Saved
 from tnsim.measure import Empirical, Gaussian
 
-resume = import_module("tnsim.analysis.resume")
+resume = import_module("tnsim.analysis.grams.resume")
 ROOT = Path(__file__).parent.parent
 
 KILLED = """
@@ -28,7 +28,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from zoo import network
 import tnsim
-from tnsim.analysis.resume import Saved
+from tnsim.analysis.grams.resume import Saved
 
 torch.manual_seed(7)
 torch.set_num_threads(1)

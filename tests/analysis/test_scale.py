@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import tnsim
-from tnsim.algebra.ranges import in_range
-from tnsim.algebra.scaled import Scaled, ScaleError
-from tnsim.algebra.stacking import stack
-from tnsim.analysis.tangent import kernel_alignment
+from tnsim.algebra.networks.ranges import in_range
+from tnsim.algebra.networks.stacking import stack
+from tnsim.analysis.explain.tangent import kernel_alignment
+from tnsim.common.scaled import Scaled, ScaleError
 
 TIGHT = dict(rtol=1e-10, atol=1e-12)
 

@@ -7,7 +7,7 @@ from zoo import network, rand
 
 import tnsim
 from tnsim.algebra import stack
-from tnsim.algebra.dual import pushforward
+from tnsim.algebra.networks.dual import pushforward
 from tnsim.measure import Empirical, Gaussian
 
 MODELS = {

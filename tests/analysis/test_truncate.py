@@ -7,7 +7,7 @@ from zoo import KINDS, network, rand
 
 import tnsim
 from tnsim.algebra import poly, stack
-from tnsim.analysis.shrink import parameters_of
+from tnsim.analysis.explain.shrinking import parameters_of
 from tnsim.measure import Frobenius, Gaussian, Symmetric
 
 

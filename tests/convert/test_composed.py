@@ -9,7 +9,7 @@ from zoo import network, rand
 import tnsim
 from tnsim.algebra import Network, identity, poly
 from tnsim.convert import ConvertError
-from tnsim.convert.composed import check_composed
+from tnsim.convert.layers.composed import check_composed
 
 
 def wrong(f):

@@ -185,7 +185,9 @@ def scripted(x: torch.Tensor) -> torch.Tensor:
 
 def test_refusals_come_before_matrices_are_built(monkeypatch):
     monkeypatch.setattr(
-        sys.modules["tnsim.convert.general"], "affine_in_all", lambda *_: pytest.fail("a matrix was built")
+        sys.modules["tnsim.convert.operations.general"],
+        "affine_in_all",
+        lambda *_: pytest.fail("a matrix was built"),
     )
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3), nn.ReLU())
     fails(model, "ReLU", example=torch.zeros(1, 1, 8, 8))

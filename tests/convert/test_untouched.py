@@ -11,7 +11,7 @@ from modules import Forward, assert_close
 from torch import nn
 
 from tnsim.convert import ConvertError, convert
-from tnsim.convert.replica import replica
+from tnsim.convert.module.replicas import replica
 
 KINDS = {**CONVERTED, **REFUSED}
 

@@ -17,9 +17,10 @@ from fuzz.draws import rolled  # noqa: E402
 from fuzz.questions import QUESTIONS  # noqa: E402
 from fuzz.shrink import WRONG  # noqa: E402
 
-from tnsim.algebra import term  # noqa: E402
-from tnsim.algebra.wires import place, space, unused  # noqa: E402
-from tnsim.convert import conversion, value  # noqa: E402
+from tnsim.algebra.terms import term  # noqa: E402
+from tnsim.common.wires import place, space, unused  # noqa: E402
+from tnsim.convert.layers import conversion  # noqa: E402
+from tnsim.convert.values import value  # noqa: E402
 
 __all__ = ["FAULTS", "found"]
 

@@ -9,9 +9,9 @@ from zoo import rand
 import tnsim
 from tnsim.algebra import Network, poly, stack
 from tnsim.measure import Gaussian, MeasureError, expect, plan
-from tnsim.measure.families import Sheet, families
-from tnsim.measure.gaussian import JointGaussian
-from tnsim.measure.measure import Block
+from tnsim.measure.attention.links.family import Sheet, families
+from tnsim.measure.laws.gaussian import JointGaussian
+from tnsim.measure.pairings.measure import Block
 
 ALL = ("V", "Q1", "K1", "Q2", "K2")
 KINDS = {

@@ -10,10 +10,10 @@ from oracle import matchings, nodes, second_moment
 from zoo import KINDS, network, rand
 
 from tnsim.algebra import Network, poly, stack
-from tnsim.algebra.symmetry import fixed, free
+from tnsim.algebra.terms.symmetry import fixed, free
 from tnsim.measure import Gaussian, Symmetric, expect
-from tnsim.measure.diagrams import diagrams
-from tnsim.measure.graded import Graded
+from tnsim.measure.chaos.diagram import diagrams
+from tnsim.measure.chaos.graded import Graded
 
 DEEP = {
     **{kind: KINDS[kind] for kind in KINDS if kind.startswith("two")},

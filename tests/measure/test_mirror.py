@@ -8,10 +8,11 @@ import torch
 from oracle import second_moment
 from zoo import network, rand
 
-from tnsim.algebra.contract import Contraction
-from tnsim.analysis.problem import Problem
-from tnsim.measure import Symmetric, expect, mirror
-from tnsim.measure.expect import plan
+from tnsim.analysis.asking.problem import Problem
+from tnsim.engine.contract import Contraction
+from tnsim.measure import Symmetric, expect
+from tnsim.measure.pairings import mirrors as mirror
+from tnsim.measure.pairings.expectation import plan
 
 
 @pytest.fixture

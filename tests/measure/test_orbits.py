@@ -5,10 +5,10 @@ from oracle import matchings, partial_matchings
 from zoo import bilinear, network
 
 from tnsim.algebra import identity, poly
-from tnsim.algebra.symmetrise import symmetrise
-from tnsim.algebra.symmetry import Branch, exchanges, free, graft, leaves, swaps
-from tnsim.measure.multigraphs import count_multigraphs, multigraphs
-from tnsim.measure.orbits import TooManyPairings, count_matchings, orbits, pairings_of
+from tnsim.algebra.polys.symmetrising import symmetrise
+from tnsim.algebra.terms.symmetry import Branch, exchanges, free, graft, leaves, swaps
+from tnsim.measure.pairings.multigraph import count_multigraphs, multigraphs
+from tnsim.measure.pairings.orbit import TooManyPairings, count_matchings, orbits, pairings_of
 
 
 def tree_term(depth):

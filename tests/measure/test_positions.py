@@ -6,10 +6,10 @@ from zoo import rand
 
 import tnsim
 from tnsim.algebra import Network, identity
-from tnsim.algebra.axes import is_local
-from tnsim.analysis.problem import Problem, hidden_laws, law_for
+from tnsim.algebra.polys.axes import is_local
+from tnsim.analysis.asking.problem import Problem, hidden_laws, law_for
 from tnsim.measure import Gaussian, expect
-from tnsim.measure.block import Block
+from tnsim.measure.pairings.arrays import Block
 
 KINDS = {
     "attention only": dict(blocks=("attn", "attn")),

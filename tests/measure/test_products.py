@@ -10,13 +10,15 @@ from zoo import rand
 
 import tnsim
 from tnsim.algebra import CostError, Network
-from tnsim.algebra.support import support, supported
-from tnsim.measure import Gaussian, expect, plans, products
-from tnsim.measure.batch import Linked
-from tnsim.measure.block import Block
-from tnsim.measure.links import product_of
-from tnsim.measure.program import Recorder
-from tnsim.measure.wick import JointGaussian
+from tnsim.engine.sparsity import support, supported
+from tnsim.measure import Gaussian, expect
+from tnsim.measure.attention.links.batch import Linked
+from tnsim.measure.attention.links.link import product_of
+from tnsim.measure.attention.products import plans
+from tnsim.measure.attention.products import product_moments as products
+from tnsim.measure.attention.programs.program import Recorder
+from tnsim.measure.laws.wick import JointGaussian
+from tnsim.measure.pairings.arrays import Block
 
 KINDS = {
     "causal": dict(n=2, residual=0.5),
@@ -138,7 +140,7 @@ def test_what_a_chunk_makes_is_made_again_for_its_gradient(monkeypatch):
     monkeypatch.setattr(plans, "CACHE", 2.0**14)
     monkeypatch.setattr(products, "CACHE", 2.0**14)
     found, held = gradients(models)
-    tnsim.analysis.recipe._ANSWERS.clear()
+    tnsim.analysis.tracing.recipes._ANSWERS.clear()
     monkeypatch.setattr(products, "_again", lambda fn, like, *args: fn(*args))
     expected, more = gradients(models)
     for one, other in zip(found, expected, strict=True):
@@ -196,7 +198,7 @@ def test_small_plans_keep_where_everything_is_found(limit, monkeypatch):
     seen = []
     chunks = plans.Plan.chunks
     monkeypatch.setattr(plans.Plan, "chunks", lambda plan, n: seen.append([*chunks(plan, n)]) or seen[-1])
-    tnsim.analysis.recipe._ANSWERS.clear()
+    tnsim.analysis.tracing.recipes._ANSWERS.clear()
     values = []
     for _ in range(2):
         a, b = (tnsim.convert(m, IDS) for m in language_models(2))

@@ -8,9 +8,9 @@ import pytest
 import torch
 from zoo import rand
 
-from tnsim.measure.layout import laid_out
-from tnsim.measure.program import Recorder
-from tnsim.measure.workspace import Workspace, fits, workspace
+from tnsim.measure.attention.programs.liveness import laid_out
+from tnsim.measure.attention.programs.program import Recorder
+from tnsim.measure.attention.programs.workspaces import Workspace, fits, workspace
 
 SHAPES = {"x": (2, 3), "y": (3, 4), "z": (2, 4)}
 

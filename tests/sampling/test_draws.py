@@ -8,7 +8,7 @@ from oracle import nodes
 from zoo import KINDS, network, rand
 
 import tnsim
-from tnsim.analysis import sampled
+from tnsim.analysis.asking import sampled
 from tnsim.measure import (
     Empirical,
     Frobenius,

@@ -7,7 +7,7 @@ import torch
 from zoo import network, rand
 
 import tnsim
-from tnsim.analysis import sampled
+from tnsim.analysis.asking import sampled
 from tnsim.measure import Empirical, Gaussian
 
 F64 = torch.float64

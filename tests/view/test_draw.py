@@ -10,7 +10,7 @@ import quimb.tensor as qtn
 from drawings import STANDARD, bilinear, deep, rand, with_residual
 
 from tnsim.algebra import identity, poly, stack
-from tnsim.algebra.graph import to_graph
+from tnsim.algebra.networks.graph import to_graph
 from tnsim.view import draw, role_colour
 from tnsim.view.scene import scene_of
 from tnsim.view.style import role_colours

@@ -1,16 +1,16 @@
 """What a model is: terms, polynomials, networks."""
 
-from tnsim.algebra.build import concat, constant, identity, poly
-from tnsim.algebra.caches import clear_cache
-from tnsim.algebra.contract import Contraction
-from tnsim.algebra.network import Network
-from tnsim.algebra.poly import ComposeError, Poly
-from tnsim.algebra.price import Cost, CostError
-from tnsim.algebra.rewrite import lift
-from tnsim.algebra.scaled import ScaleError
-from tnsim.algebra.stacking import stack
-from tnsim.algebra.term import Term
-from tnsim.algebra.wires import WireError
+from tnsim.algebra.networks.network import Network
+from tnsim.algebra.networks.stacking import stack
+from tnsim.algebra.polys.poly import ComposeError, Poly
+from tnsim.algebra.polys.rewriting import lift
+from tnsim.algebra.polys.writing import concat, constant, identity, poly
+from tnsim.algebra.terms.term import Term
+from tnsim.common.caches import clear_cache
+from tnsim.common.scaled import ScaleError
+from tnsim.common.wires import WireError
+from tnsim.engine.contract import Contraction
+from tnsim.engine.costs import Cost, CostError
 
 __all__ = [
     "ComposeError",

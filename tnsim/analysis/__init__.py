@@ -1,28 +1,28 @@
 """What we ask: similarity, Gram matrices, attribution, and the baselines people use today."""
 
-from tnsim.analysis.aligned import aligned_weight_cosine
-from tnsim.analysis.attribution import attribute
-from tnsim.analysis.baselines import linear_cka, output_cosine, weight_cosine
-from tnsim.analysis.chance import Null, null
-from tnsim.analysis.crossed import Crossed, layers
-from tnsim.analysis.decompose import Decomposition, decompose
-from tnsim.analysis.difference import difference
-from tnsim.analysis.draws import draws
-from tnsim.analysis.gram import Gram, gram
-from tnsim.analysis.indices import cca, cka, procrustes
-from tnsim.analysis.localise import Localisation, localise
-from tnsim.analysis.modes import Group, Modes
-from tnsim.analysis.orders import orders
-from tnsim.analysis.parts import Shares
-from tnsim.analysis.paths import Paths, paths
-from tnsim.analysis.segment import Phases, segment
-from tnsim.analysis.similarity import cost, inner, moments, similarity
-from tnsim.analysis.spectrum import spectrum
-from tnsim.analysis.stacked import stack
-from tnsim.analysis.tangent import Tangent, entk, kernel_alignment
-from tnsim.analysis.trajectory import Nearest, Trajectory, nearest, trajectory
-from tnsim.analysis.truncate import Truncation, truncate, truncations
-from tnsim.analysis.unfold import unfold
+from tnsim.analysis.asking.common_draws import draws
+from tnsim.analysis.asking.stacked import stack
+from tnsim.analysis.change.attribution import attribute
+from tnsim.analysis.change.localisation import Localisation, localise
+from tnsim.analysis.change.phases import Phases, segment
+from tnsim.analysis.change.trajectories import Nearest, Trajectory, nearest, trajectory
+from tnsim.analysis.compare.aligned import aligned_weight_cosine
+from tnsim.analysis.compare.baselines import linear_cka, output_cosine, weight_cosine
+from tnsim.analysis.compare.chance import Null, null
+from tnsim.analysis.compare.compositions import Paths, paths
+from tnsim.analysis.compare.crossed import Crossed, layers
+from tnsim.analysis.compare.degrees import orders
+from tnsim.analysis.compare.differences import difference
+from tnsim.analysis.compare.indices import cca, cka, procrustes
+from tnsim.analysis.compare.similarities import cost, inner, moments, similarity
+from tnsim.analysis.explain.decompositions import Decomposition, decompose
+from tnsim.analysis.explain.modes import Group, Modes
+from tnsim.analysis.explain.named_shares import Shares
+from tnsim.analysis.explain.spectra import spectrum
+from tnsim.analysis.explain.tangent import Tangent, entk, kernel_alignment
+from tnsim.analysis.explain.truncation import Truncation, truncate, truncations
+from tnsim.analysis.explain.unfolding import unfold
+from tnsim.analysis.grams.grams import Gram, gram
 
 __all__ = [
     "Crossed",

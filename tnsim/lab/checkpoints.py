@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from tnsim.algebra.files import replace_file
+from tnsim.common.files import replace_file
 from tnsim.disk.casting import check_conversion
 from tnsim.disk.tensorfile import check_content, read_tensors
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tnsim.algebra.files import replace_file
+from tnsim.common.files import replace_file
 from tnsim.disk.tensorfile import read_tensors
 from tnsim.lab.checkpoints import pack
 

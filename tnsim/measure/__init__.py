@@ -1,12 +1,12 @@
 """What the input is: laws, as rules for closing input legs."""
 
-from tnsim.measure.empirical import Empirical
-from tnsim.measure.expect import expect, plan
-from tnsim.measure.gaussian import Gaussian
-from tnsim.measure.measure import Measure, MeasureError
-from tnsim.measure.mixture import Mixture
-from tnsim.measure.tensorial import Frobenius, Symmetric
-from tnsim.measure.tokens import MarkovChain, Tokens
+from tnsim.measure.laws.empirical import Empirical
+from tnsim.measure.laws.gaussian import Gaussian
+from tnsim.measure.laws.mixture import Mixture
+from tnsim.measure.laws.tensorial import Frobenius, Symmetric
+from tnsim.measure.laws.token_laws import MarkovChain, Tokens
+from tnsim.measure.pairings.expectation import expect, plan
+from tnsim.measure.pairings.measure import Measure, MeasureError
 
 __all__ = [
     "Empirical",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import autoray as ar
 
-from tnsim.algebra.shown import Shown
+from tnsim.common.notebook import Shown
 
 __all__ = ["Estimate", "How", "SamplingError"]
 

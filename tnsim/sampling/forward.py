@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from tnsim.algebra.axes import is_local
-from tnsim.algebra.network import Network
-from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import paying
-from tnsim.algebra.tokens import is_ids, one_hot
+from tnsim.algebra.networks.network import Network
+from tnsim.algebra.networks.onehot_ids import is_ids, one_hot
+from tnsim.algebra.polys.axes import is_local
+from tnsim.algebra.polys.poly import Poly
+from tnsim.engine.costs import paying
 
 __all__ = ["Affine", "Forward", "affine"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.quasirandom import SobolEngine
 
-from tnsim.algebra.caches import cached
+from tnsim.common.caches import cached
 
 __all__ = ["generator", "normal", "uniform"]
 

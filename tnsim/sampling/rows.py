@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from tnsim.algebra.network import Network
-from tnsim.algebra.tables import as_like
+from tnsim.algebra.networks.network import Network
+from tnsim.engine.constants import as_like
 from tnsim.sampling.points import generator
 
 __all__ = ["directions"]

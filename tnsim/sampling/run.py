@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from tnsim.measure.empirical import Empirical
+from tnsim.measure.laws.empirical import Empirical
 from tnsim.sampling.estimate import Estimate, SamplingError
 from tnsim.sampling.forward import Forward
 from tnsim.sampling.jackknife import Replicates, jackknifed

@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from tnsim.algebra.network import Network
-from tnsim.algebra.poly import Axes
-from tnsim.algebra.tables import as_like
-from tnsim.algebra.values import numbers
-from tnsim.measure.empirical import Empirical
-from tnsim.measure.gaussian import Gaussian
-from tnsim.measure.measure import Measure, MeasureError
-from tnsim.measure.mixture import Mixture
-from tnsim.measure.tensorial import Frobenius, Symmetric
-from tnsim.measure.tokens import MarkovChain, Tokens
+from tnsim.algebra.networks.network import Network
+from tnsim.algebra.polys.poly import Axes
+from tnsim.common.values import numbers
+from tnsim.engine.constants import as_like
+from tnsim.measure.laws.empirical import Empirical
+from tnsim.measure.laws.gaussian import Gaussian
+from tnsim.measure.laws.mixture import Mixture
+from tnsim.measure.laws.tensorial import Frobenius, Symmetric
+from tnsim.measure.laws.token_laws import MarkovChain, Tokens
+from tnsim.measure.pairings.measure import Measure, MeasureError
 from tnsim.sampling.points import generator, uniform
 from tnsim.sampling.proposal import UNIT, Proposal
 from tnsim.sampling.rows import directions

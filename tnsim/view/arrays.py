@@ -5,7 +5,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
-from tnsim.algebra.values import numbers
+from tnsim.common.values import numbers
 
 __all__ = ["checked", "to_numpy"]
 

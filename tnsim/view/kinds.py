@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, is_color_like
 
-from tnsim.algebra.border import choice, flag, instance, number, shown, text, whole
-from tnsim.algebra.values import numbers
+from tnsim.common.border import choice, flag, instance, number, shown, text, whole
+from tnsim.common.values import numbers
 
 __all__ = ["KINDS"]
 

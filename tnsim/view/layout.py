@@ -10,7 +10,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from tnsim.algebra.wires import place
+from tnsim.common.wires import place
 from tnsim.view.scene import OUT
 
 __all__ = ["WIDTH", "depths", "place_nodes", "spread"]

@@ -12,8 +12,8 @@ from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from tnsim.analysis.gram import Gram, gram
-from tnsim.analysis.problem import is_models
+from tnsim.analysis.asking.problem import is_models
+from tnsim.analysis.grams.grams import Gram, gram
 from tnsim.view.arrays import checked
 from tnsim.view.phases import LabelTicks, check_phases, name_phases
 from tnsim.view.scale import SLIGHT, Scale, add_colorbar, axes_or_new, scale_of

@@ -11,11 +11,11 @@ import quimb.tensor as qtn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tnsim.algebra.network import Network
-from tnsim.algebra.poly import Poly
-from tnsim.algebra.term import Term, retensor
-from tnsim.algebra.wires import MODEL, Leg
-from tnsim.analysis.given import Model, as_network, is_models
+from tnsim.algebra.networks.network import Network
+from tnsim.algebra.polys.poly import Poly
+from tnsim.algebra.terms.term import Term, retensor
+from tnsim.analysis.asking.given import Model, as_network, is_models
+from tnsim.common.wires import MODEL, Leg
 from tnsim.view.layout import WIDTH, Point, depths, place_nodes
 from tnsim.view.paint import paint
 from tnsim.view.scene import OUT, scene_of
@@ -55,7 +55,7 @@ def draw(
     three or more tensors is a dot. Layers are outlined. Positions (in attention) are wires to the left of the inputs:
     a dot joins the copies of the input that are read at one position.
 
-    A ``Network`` is drawn as :meth:`~tnsim.algebra.network.Network.to_quimb` writes it; of a stacked network, the
+    A ``Network`` is drawn as :meth:`~tnsim.algebra.networks.network.Network.to_quimb` writes it; of a stacked network, the
     first model. Networks of sequences with several terms in a layer have no such form yet and are drawn layer by
     layer. A ``Poly`` is drawn as the sum of its terms. The vector of ones in an identity is left out.
 

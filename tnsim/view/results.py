@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tnsim.analysis.crossed import Crossed
-from tnsim.analysis.gram import Gram
-from tnsim.analysis.localise import Localisation
-from tnsim.analysis.modes import Modes
-from tnsim.analysis.parts import Shares
-from tnsim.analysis.trajectory import Trajectory
+from tnsim.analysis.change.localisation import Localisation
+from tnsim.analysis.change.trajectories import Trajectory
+from tnsim.analysis.compare.crossed import Crossed
+from tnsim.analysis.explain.modes import Modes
+from tnsim.analysis.explain.named_shares import Shares
+from tnsim.analysis.grams.grams import Gram
 from tnsim.view.arrays import to_numpy
 from tnsim.view.bars import bars
 from tnsim.view.images import image

@@ -15,8 +15,8 @@ from typing import Any
 import networkx as nx
 import quimb.tensor as qtn
 
-from tnsim.algebra.graph import to_graph
-from tnsim.algebra.wires import SIDES, Leg, place, space
+from tnsim.algebra.networks.graph import to_graph
+from tnsim.common.wires import SIDES, Leg, place, space
 
 __all__ = ["OUT", "ROLES_OF_ONES", "scene_of"]
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import matplotlib as mpl
 from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
 
-from tnsim.algebra.border import bordered
+from tnsim.common.border import bordered
 from tnsim.view.kinds import KINDS
 
 __all__ = [

@@ -11,17 +11,17 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
-from tnsim.algebra.network import Network
-from tnsim.algebra.poly import Poly
-from tnsim.algebra.price import Cost
-from tnsim.algebra.term import Term
-from tnsim.analysis.chance import Null
-from tnsim.analysis.crossed import Crossed
-from tnsim.analysis.gram import Gram
-from tnsim.analysis.localise import Localisation
-from tnsim.analysis.modes import Modes
-from tnsim.analysis.parts import Shares
-from tnsim.analysis.trajectory import Trajectory
+from tnsim.algebra.networks.network import Network
+from tnsim.algebra.polys.poly import Poly
+from tnsim.algebra.terms.term import Term
+from tnsim.analysis.change.localisation import Localisation
+from tnsim.analysis.change.trajectories import Trajectory
+from tnsim.analysis.compare.chance import Null
+from tnsim.analysis.compare.crossed import Crossed
+from tnsim.analysis.explain.modes import Modes
+from tnsim.analysis.explain.named_shares import Shares
+from tnsim.analysis.grams.grams import Gram
+from tnsim.engine.costs import Cost
 from tnsim.sampling.estimate import Estimate
 from tnsim.view.arrays import to_numpy
 

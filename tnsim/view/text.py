@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
-from tnsim.algebra.caches import cached
+from tnsim.common.caches import cached
 from tnsim.view.style import FONT, PAPER
 
 __all__ = ["READABLE", "Board", "Spot", "extent", "room"]

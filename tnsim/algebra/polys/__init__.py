@@ -1,0 +1,3 @@
+"""A layer: a polynomial, and what polynomials are made of one another."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""One multilinear map, and sums of them."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""What every question starts from: arguments, networks brought together, sizes, draws."""
+
+__all__ = ()

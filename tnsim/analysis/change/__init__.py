@@ -1,0 +1,3 @@
+"""What changed between models: shares, places, phases of a run."""
+
+__all__ = ()

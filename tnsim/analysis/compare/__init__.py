@@ -1,0 +1,3 @@
+"""How alike models are."""
+
+__all__ = ()

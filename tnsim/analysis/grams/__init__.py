@@ -1,0 +1,3 @@
+"""Many models: their matrix of inner products, and the file it is kept in."""
+
+__all__ = ()

@@ -1,0 +1,152 @@
+"""Assemble: the layers of a trace, evaluated one after the other, as a Network."""
+
+import torch
+from torch import Tensor
+
+from tnsim.algebra import Network, Poly
+from tnsim.algebra.polys.axes import fuse, rename, tidy
+from tnsim.convert.layers.cuts import cut as layers_of
+from tnsim.convert.layers.evaluation import evaluate
+from tnsim.convert.layers.grouping import Cut, grouped
+from tnsim.convert.module.errors import NEVER, ConvertError, unsupported
+from tnsim.convert.module.weights import Weights
+from tnsim.convert.operations.token_ids import Tokens
+from tnsim.convert.operations.vocabulary import vocabulary
+from tnsim.convert.powers.exponents import Roots, is_norm, roots
+from tnsim.convert.powers.fixed import Fixing
+from tnsim.convert.record.trace import Trace
+from tnsim.convert.values.layout import Misfit, factors, is_position, permuted, refined
+from tnsim.convert.values.value import Value, start
+from tnsim.measure import Measure
+
+__all__ = ["network"]
+
+
+def network(
+    trace: Trace, weights: Weights, law: Measure | None = None, cut: Cut = None
+) -> tuple[Network, Fixing | None]:
+    """The network of a forward pass, and which norms were fixed for it if a law is given.
+
+    An input of two axes is a sequence if the first layer treats it as one: nothing in it reads position and feature of
+    one copy of the input together. Otherwise the input is one flat vector.
+
+    Raises:
+        ConvertError: if an operation has no polynomial form.
+    """
+    fixes = lambda step: law is not None and is_norm(step, trace.steps)  # noqa: E731
+    found = roots(trace.steps, trace.output, fixes)
+    _check(trace, found)
+    sequence = trace.source.is_tokens or len(trace.source.shape) == 3
+    if not sequence:
+        return _network(trace, weights, None, found, law, cut)
+    failure: ConvertError | None = None
+    try:
+        net, fixing = _network(trace, weights, 1, found, law, cut)
+        if trace.source.is_tokens or _keeps_positions(net.polys[0]):
+            return net, fixing
+    except ConvertError as error:
+        if trace.source.is_tokens:
+            raise
+        failure = error
+    try:
+        return _network(trace, weights, None, found, law, cut)
+    except ConvertError as error:
+        raise failure or error from None
+
+
+def _check(trace: Trace, found: Roots) -> None:
+    """Refuse what is never polynomial, before the first matrix is built."""
+    for step in trace.steps:
+        if step.rule is not None or set(step.outputs) <= found.constants:
+            continue
+        if step in found.open and is_norm(step, trace.steps):
+            raise unsupported("norm", step.name, step.where)
+        if step.op in NEVER and not any(node.is_tokens for node in step.inputs):
+            raise unsupported(step.op, step.name, step.where)
+
+
+def _network(
+    trace: Trace, weights: Weights, positions: int | None, found: Roots, law: Measure | None, cut: Cut
+) -> tuple[Network, Fixing | None]:
+    if trace.output.is_complex or trace.output.is_tokens:
+        kind = "complex numbers" if trace.output.is_complex else "token ids"
+        raise ConvertError(
+            f"forward returns {kind}; return real numbers, such as torch.view_as_real(y).flatten(-2)."
+        )
+    like = torch.empty((), dtype=weights.dtype, device=weights.device)
+    shape: tuple[int, ...] = trace.source.shape
+    ids: tuple[range, ...] = ()
+    if trace.source.is_tokens:
+        legal = vocabulary(trace)
+        shape, ids = (*shape, legal.shape[-1]), _ids(legal)
+    domain = shape[1:]
+    layers = []
+    parts = grouped(layers_of(trace, found.held), cut)
+    value = start(like, shape, 0, (1, 1), positions)
+    source: Value | Tokens = Tokens.one_hot(value) if trace.source.is_tokens else value
+    fixing = None if law is None else Fixing(law, value.domain, like)
+    for layer in parts:
+        value = evaluate(layer, source, trace, weights, found, fixing)
+        poly, positions = _boundary(value, last=layer is parts[-1])
+        layers.append((layer.name, poly))
+        if fixing is not None:
+            fixing.layers.append(poly)
+        source = start(like, value.shape, value.batch, value.fold, positions)
+    if value.batch != 0 or value.fold != (1, 1):
+        raise ConvertError(
+            f"the output has its batch on axis {value.batch}; return it with the batch axis first."
+            if value.fold == (1, 1)
+            else "the output has positions folded into its batch; return it with one row for every sample."
+        )
+    if len(value.shape) == 1:
+        layers[-1] = (layers[-1][0], poly[0])  # one number for every sample is an output without axes
+    return Network(tuple(layers), domain, ids=ids), fixing
+
+
+def _ids(legal: Tensor) -> tuple[range, ...]:
+    """Between which ids there are rows, for every position; nothing where there always are."""
+    if bool(legal.all()):
+        return ()
+    found = (row.nonzero().flatten().tolist() for row in legal)
+    return tuple(range(ids[0], ids[-1] + 1) if ids else range(0) for ids in found)
+
+
+def _boundary(value: Value, last: bool) -> tuple[Poly, int | None]:
+    """The polynomial over ``(s, d)`` or ``(d,)``, and which axis of the tensor counts the positions.
+
+    The last layer's output keeps the order of its entries; elsewhere the positions may come from any axis.
+    """
+    if not value.has_axes:
+        return value.flattened().poly, None
+    try:
+        parts = factors(value.poly, value.item)
+        poly = refined(value.poly, [n for part in parts for n in part])
+    except Misfit:
+        return tidy(value.flattened().poly), None
+    ends = [sum(map(len, parts[:k])) for k in range(len(parts))]
+    places = [
+        (axis, at)
+        for axis, (at, part) in enumerate(zip(ends, parts, strict=True))
+        if len(part) == 1 and is_position(poly.codomain[at][0])
+    ]
+    in_order = len(value.shape) == 3 and value.batch == 0 and places[:1] and places[0][0] == 1
+    if last and len(places) != 1 and len(value.shape) == 3 and value.batch == 0 and parts[1] and parts[2]:
+        table = fuse(fuse(poly, ends[2], len(parts[2]), "y"), 0, ends[2], "x")
+        return tidy(rename(table, ["s", "d"])), None
+    if len(places) != 1 or len(poly.codomain) < 2 or (last and not in_order):
+        return tidy(rename(value.flattened().poly, ["d"])), None
+    ((axis, at),) = places
+    rest = [k for k in range(len(poly.codomain)) if k != at]
+    poly = permuted(poly, [at, *rest])
+    poly = fuse(poly, 1, len(rest), "x")
+    return tidy(rename(poly, ["s", "d"])), axis
+
+
+def _keeps_positions(poly: Poly) -> bool:
+    """Whether no tensor reads position and feature of one copy of the input together, other than entry by entry."""
+    return not any(
+        set(leg) <= set(x.inds) and not set(leg) <= set(t.out)
+        for t in poly.terms
+        for leg in t.legs
+        for x in t.tensors
+    )

@@ -1,0 +1,3 @@
+"""What every operation does to values."""
+
+__all__ = ()

@@ -1,0 +1,3 @@
+"""A forward pass, written down operation by operation."""
+
+__all__ = ()

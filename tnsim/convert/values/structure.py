@@ -1,0 +1,201 @@
+"""Structure: operations on values of several axes, done on the axes and not on the entries."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+
+from tnsim.algebra import Poly
+from tnsim.algebra.polys.axes import attach, fuse, repeat, sum_out, tie
+from tnsim.algebra.polys.writing import constant
+from tnsim.convert.values.layout import Misfit, factors, is_position, named, permuted, refined, unified
+
+__all__ = ["counts_positions", "moved", "operator", "plus_constant", "positioned", "scaled", "summed"]
+
+Sizes = tuple[int, ...]
+
+
+def moved(poly: Poly, item: Sizes, entries: Tensor) -> Poly:
+    """The polynomial whose entries are those that ``entries`` numbers, where that permutes, picks or repeats axes.
+
+    Args:
+        poly: a polynomial with several output axes.
+        item: the shape they make up.
+        entries: numbers of entries, in the new shape.
+
+    Raises:
+        Misfit: if entries move in another way.
+    """
+    flat = entries.flatten()
+    if flat.numel() == prod(item) and bool((flat == torch.arange(len(flat), device=flat.device)).all()):
+        return poly
+    parts = factors(poly, item)
+    poly = refined(poly, [n for part in parts for n in part])
+    kinds = [is_position(s) for s, _ in poly.codomain]
+    coordinates = torch.unravel_index(entries, item)
+    reads: list[list[int]] = [[] for _ in entries.shape]  # for every new axis, the old ones along it
+    at = 0
+    for old, part in enumerate(parts):
+        if not part:
+            continue
+        along = _along(coordinates[old])
+        numbers = (
+            coordinates[old].movedim(along[0], 0).reshape(entries.shape[along[0]], -1)[:, 0]
+            if along
+            else None
+        )
+        if len(along) > 1:
+            raise Misfit
+        index = [int(coordinates[old].flatten()[0])] if numbers is None else numbers.tolist()
+        if index != list(range(item[old])):
+            poly = fuse(poly, at, len(part), f"picked{at}")
+            kinds[at : at + len(part)] = [kinds[at] if len(part) == 1 else False]
+            poly = _picked(poly, at, index, keep=bool(along))
+            if not along:
+                del kinds[at]
+                continue
+            part = (len(index),)
+        if along:
+            reads[along[0]] += range(at, at + len(part))
+        at += len(part)
+    return _laid(poly, kinds, reads, tuple(entries.shape))
+
+
+def _laid(poly: Poly, kinds: list[bool], reads: list[list[int]], shape: Sizes) -> Poly:
+    """The axes in the order of the new ones: two along one new axis are tied, and where there is none it repeats."""
+    poly = named(poly, kinds)
+    order = [k for mine in reads for k in mine]
+    poly = permuted(poly, order)
+    kinds = [kinds[k] for k in order]
+    at = 0
+    for n, mine in zip(shape, reads, strict=True):
+        sizes = [size for _, size in poly.codomain[at : at + len(mine)]]
+        while prod(sizes) > n:  # several old axes along one new one
+            if sizes[0] != n or sizes[1] != n:
+                raise Misfit
+            poly = tie(poly, at, at + 1)
+            second = kinds.pop(at + 1)
+            kinds[at] = kinds[at] and second
+            sizes.pop()
+        if not mine and n > 1:
+            poly = repeat(poly, at, f"new{at}", n)
+            kinds.insert(at, False)
+            sizes = [n]
+        at += len(sizes)
+    return named(poly, kinds)
+
+
+def _along(coordinate: Tensor) -> list[int]:
+    """The axes along which a coordinate changes."""
+    return [
+        k
+        for k, n in enumerate(coordinate.shape)
+        if n > 1 and not bool((coordinate == coordinate.select(k, 0).unsqueeze(k)).all())
+    ]
+
+
+def _picked(poly: Poly, at: int, index: list[int], keep: bool) -> Poly:
+    before = (slice(None),) * at
+    if not keep:
+        return poly[(*before, index[0])]
+    step = index[1] - index[0] if len(index) > 1 else 1
+    if step > 0 and index == list(range(index[0], index[-1] + 1, step)):
+        return poly[(*before, slice(index[0], index[-1] + 1, step))]
+    return poly[(*before, index)]
+
+
+def scaled(poly: Poly, item: Sizes, c: Tensor, shape: Sizes, role: str) -> Poly:
+    """The polynomial times a constant that broadcasts to ``shape``."""
+    (f,), ((array, axes),) = unified([(poly, item)], [c], shape)
+    return attach(f, array, axes, role)
+
+
+def plus_constant(poly: Poly, item: Sizes, c: Tensor, shape: Sizes) -> Poly:
+    """The polynomial plus a constant that broadcasts to ``shape``."""
+    (f,), ((array, axes),) = unified([(poly, item)], [c], shape)
+    spaces = [f.codomain[k][0] for k in axes]
+    term = constant(array, f.domain, spaces)
+    for at, (name, n) in enumerate(f.codomain):
+        if at not in axes:
+            term = repeat(term, at, name, n)
+    return f + term
+
+
+def summed(poly: Poly, item: Sizes, axes: Sequence[int]) -> Poly:
+    """The sum over axes of the tensor."""
+    parts = factors(poly, item)
+    poly = refined(poly, [n for part in parts for n in part])
+    ends = [sum(map(len, parts[:k])) for k in range(len(parts) + 1)]
+    return sum_out(poly, [k for axis in axes for k in range(ends[axis], ends[axis + 1])])
+
+
+def counts_positions(poly: Poly, item: Sizes, axis: int) -> bool:
+    """Whether an axis of the tensor is the positions of a sequence."""
+    parts = factors(poly, item)
+    poly = refined(poly, [n for part in parts for n in part])
+    at = sum(map(len, parts[:axis]))
+    return len(parts[axis]) == 1 and is_position(poly.codomain[at][0])
+
+
+def positioned(poly: Poly, item: Sizes, axis: int) -> Poly:
+    """The polynomial with an axis of the tensor named as positions: what is made from positions counts positions."""
+    parts = factors(poly, item)
+    if len(parts[axis]) != 1:
+        return poly
+    poly = refined(poly, [n for part in parts for n in part])
+    kinds = [is_position(s) for s, _ in poly.codomain]
+    kinds[sum(map(len, parts[:axis]))] = True
+    return named(poly, kinds)
+
+
+def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes, role: str) -> Poly:
+    """An affine operation that mixes the entries along one axis only, as one tensor.
+
+    The tensor has an axis for the entries it reads, one for those it gives, and one for each other axis that it
+    depends on: a rotary embedding depends on the position and not on the head.
+
+    Args:
+        poly: a polynomial with several output axes.
+        item: the shape they make up.
+        fn: the operation on one sample of that shape.
+        out: the shape of its result.
+        role: the tag of the tensor.
+
+    Raises:
+        Misfit: if it mixes more.
+    """
+    if len(out) != len(item) or sum(a != b for a, b in zip(item, out, strict=True)) > 1:
+        raise Misfit
+    like = poly.like
+    zero = fn(torch.zeros(item, dtype=like.dtype, device=like.device))
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(item, generator=generator, dtype=torch.float64, device="cpu").to(like.device, like.dtype)
+    want = fn(x) - zero
+    changed = [k for k, (a, b) in enumerate(zip(item, out, strict=True)) if a != b]
+    for axis in changed or reversed(range(len(item))):
+        columns = []
+        for entry in range(item[axis]):
+            unit = torch.zeros(item, dtype=like.dtype, device=like.device)
+            unit.select(axis, entry).fill_(1.0)
+            columns.append(fn(unit) - zero)
+        matrix = torch.stack(columns)  # (read, *out)
+        got = (matrix * x.movedim(axis, 0).unsqueeze(axis + 1)).sum(0)
+        rtol = torch.finfo(like.dtype).eps ** 0.5
+        if torch.allclose(got, want, rtol=rtol, atol=rtol * float(want.detach().abs().max())):
+            break
+    else:
+        raise Misfit
+    for k in range(len(out)):
+        if k != axis:
+            first = matrix.select(k + 1, 0).unsqueeze(k + 1)
+            if bool((matrix == first).all()):
+                matrix = first
+    read = matrix.movedim(0, axis + 1)  # (…, given, read, …)
+    wide = (*item[:axis], 1, *item[axis:])
+    shape = (*out[: axis + 1], *item[axis:])
+    f = scaled(poly, wide, read, shape, role)
+    f = summed(f, shape, [axis + 1])
+    if counts_positions(poly, item, axis):
+        f = positioned(f, out, axis)
+    return plus_constant(f, out, zero, out) if bool(zero.any()) else f

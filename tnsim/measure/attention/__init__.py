@@ -1,0 +1,3 @@
+"""Rule three: terms that are products of small links, summed over all closures at once."""
+
+__all__ = ()

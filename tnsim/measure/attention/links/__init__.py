@@ -1,0 +1,3 @@
+"""Terms as products of links, and the moments of their ends."""
+
+__all__ = ()

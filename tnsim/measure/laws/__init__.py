@@ -1,0 +1,3 @@
+"""The laws of the input, one file each, and what their parameters are made from."""
+
+__all__ = ()

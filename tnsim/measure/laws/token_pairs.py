@@ -1,0 +1,108 @@
+"""Sequences of one-hot tokens as two models see them behind linear layers."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import autoray as ar
+
+from tnsim.algebra.polys.poly import Poly
+from tnsim.algebra.terms.term import Term
+from tnsim.measure.attention.links.onehot import front_of, read_behind
+from tnsim.measure.laws.gaussian import JointGaussian
+from tnsim.measure.pairings.expectation import expect
+from tnsim.measure.pairings.measure import Block, Closure, Keep, Measure, unchecked
+
+__all__ = ["JointTokens"]
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class JointTokens(Measure):
+    """Tokens as two models see them behind linear layers, which are composed with whatever reads them.
+
+    Attributes:
+        base: the law of the tokens.
+        fronts: for every side the layers so far; none at the input.
+    """
+
+    base: Measure
+    fronts: tuple[Poly, ...] = ()
+
+    def closures(
+        self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
+    ) -> Iterator[Closure]:
+        """As those of the tokens, at the input."""
+        return self.base.closures(factors, sides, exchange)
+
+    def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
+        """As that of the tokens, at the input."""
+        return self.base.count(factors, sides, exchange)
+
+    def at_once(
+        self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
+    ) -> Array | None:
+        """Behind layers: these are composed with the factors."""
+        made: dict[tuple[int, int], Poly] = {}
+        for f, side in zip(factors, sides, strict=False):
+            if (id(f), side) not in made:
+                made[id(f), side] = self._behind(f, side)
+        whole = tuple(made[id(f), side] for f, side in zip(factors, sides, strict=False))
+        return expect(whole, self.base, keep, sides, connected)
+
+    def _behind(self, f: Poly, side: int) -> Poly:
+        """A layer of one side as a polynomial of the tokens."""
+        return read_behind(f, self.fronts[side] if self.fronts else None)
+
+    def carries(self, layers: Sequence[Poly]) -> bool:
+        """Linear layers are composed with whatever reads them, in any case."""
+        return all(f.degree <= 1 for f in layers)
+
+    def run_of(self, side: int) -> int | None:
+        """Models stacked on one side."""
+        return self.fronts[side].models if self.fronts else None
+
+    def push(
+        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
+    ) -> Measure:
+        """The law of the outputs: tokens still, behind linear layers; else the Gaussian of the same mean and covariance."""
+        behind = tuple(self._behind(f, side) for side, f in enumerate(layers))
+        if all(f.degree <= 1 for f in behind):
+            own = unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
+            fronts = tuple(front_of(f).mapped(lambda x: x * 1.0) for f in behind)  # arrays of its own
+            return JointTokens(own, fronts)
+        means: list[Block | None] = []
+        covs = {}
+        for a, f in enumerate(behind):
+            run = (a,) if f.models else ()
+            alone = known[a] if a < len(known) else None
+            if isinstance(alone, JointGaussian):
+                mean, cov = alone.means[0], alone.covs[0, 0]
+                means.append(None if mean is None else Block(mean.data, run))
+                covs[a, a] = Block(cov.data, run, cov.joined)
+                continue
+            means.append(Block(expect((f,), self.base, sides=(a,)), run))
+            own = Block(self._covariance(f, f, means[a], means[a], (a, a)), run)
+            covs[a, a] = own.symmetrised(len(f.codomain))
+        if len(behind) > 1:
+            runs = tuple(a for a, f in enumerate(behind) if f.models)
+            covs[0, 1] = Block(self._covariance(behind[0], behind[1], means[0], means[1], (0, 1)), runs)
+        return JointGaussian(tuple(means), covs)
+
+    def _covariance(
+        self, f: Poly, g: Poly, mean: Block | None, other: Block | None, sides: tuple[int, int]
+    ) -> Array:
+        """E[f gᵀ] − E[f] E[g]ᵀ."""
+        assert mean is not None and other is not None
+        second = expect((f, g), self.base, sides=sides)
+        n, m = len(f.codomain), len(g.codomain)
+        u = ar.do("reshape", mean.data, (*ar.shape(mean.data), *(1,) * m))
+        v = other.data
+        if f.models and sides[0] != sides[1]:
+            front = 1 if g.models else 0
+            u = ar.do("reshape", u, (ar.shape(u)[0], *(1,) * front, *ar.shape(u)[1:]))
+            v = ar.do("reshape", v, (*(1,) * (1 - front), *ar.shape(v)))
+        at = ar.ndim(v) - m
+        v = ar.do("reshape", v, (*ar.shape(v)[:at], *(1,) * n, *ar.shape(v)[at:]))
+        return second - u * v

@@ -1,0 +1,3 @@
+"""Rule one: list the ways of closing legs, up to exchanges that change nothing, and contract each."""
+
+__all__ = ()
