@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+QUICK := tests/algebra tests/measure tests/nn tests/convert/test_cut.py tests/convert/test_errors.py \
+	tests/analysis/test_similarity.py tests/analysis/test_attribution.py tests/fuzz/test_found.py \
+	tests/test_architecture.py tests/test_border.py
 
-.PHONY: bench demo devices figures fuzz test lint types format clean
+.PHONY: bench check demo devices figures fuzz test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
@@ -12,6 +15,10 @@ demo: $(STAMP)
 test: $(STAMP) lint types
 	$(BIN)/python -m pytest -n auto
 	$(MAKE) devices
+
+# Before every commit: a minute or two
+check: $(STAMP) lint types
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q $(QUICK)
 
 # Timings, as ratios, into docs/performance.md; some rows only: make bench ROWS="a b"
 bench: $(STAMP)

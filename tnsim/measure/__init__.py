@@ -6,9 +6,10 @@ from tnsim.measure.laws.mixture import Mixture
 from tnsim.measure.laws.tensorial import Frobenius, Symmetric
 from tnsim.measure.laws.token_laws import MarkovChain, Tokens
 from tnsim.measure.pairings.expectation import expect, plan
-from tnsim.measure.pairings.measure import Measure, MeasureError
+from tnsim.measure.pairings.measure import Closure, Measure, MeasureError
 
 __all__ = [
+    "Closure",
     "Empirical",
     "Frobenius",
     "Gaussian",

@@ -24,7 +24,7 @@ from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.attention.links.ends import Ends, Moments
 from tnsim.measure.attention.links.family import families_of
 from tnsim.measure.attention.links.link import entries, product_of
-from tnsim.measure.attention.products.product_moments import product_moments
+from tnsim.measure.attention.products.moments import product_moments
 from tnsim.measure.pairings.outputs import Keep, Kept, each_axis, kept_shape, read_outputs
 
 __all__ = ["has_links", "linked_moments"]
