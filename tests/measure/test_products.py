@@ -14,8 +14,8 @@ from tnsim.engine.sparsity import support, supported
 from tnsim.measure import Gaussian, expect
 from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.attention.links.link import product_of
-from tnsim.measure.attention.products import plans
 from tnsim.measure.attention.products import moments as products
+from tnsim.measure.attention.products import plans
 from tnsim.measure.attention.programs.program import Recorder
 from tnsim.measure.laws.wick import JointGaussian
 from tnsim.measure.pairings.arrays import Block

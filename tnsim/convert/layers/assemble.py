@@ -10,8 +10,8 @@ from tnsim.convert.layers.evaluation import evaluate
 from tnsim.convert.layers.grouping import Cut, grouped
 from tnsim.convert.module.errors import NEVER, ConvertError, unsupported
 from tnsim.convert.module.weights import Weights
+from tnsim.convert.operations.known_ids import vocabulary
 from tnsim.convert.operations.token_ids import Tokens
-from tnsim.convert.operations.vocabulary import vocabulary
 from tnsim.convert.powers.exponents import Roots, is_norm, roots
 from tnsim.convert.powers.fixed import Fixing
 from tnsim.convert.record.trace import Trace
