@@ -40,7 +40,8 @@ print(net)
 x = torch.randn(5, 12, dtype=torch.float64)
 print("largest difference:", (net(x) - model(x)).abs().max().item())
 print("one layer:", net["W"].in_shape, "→", net["W"].out_shape, "of degree", net["W"].degree)
-fig, _ = tnsim.draw(net)
+fig_model, _ = tnsim.draw(net)
+fig, _ = tnsim.draw(net, level="network")
 fig_layer, _ = tnsim.draw(net["W"])
 
 # %% What is not a polynomial is refused, with the place and the remedy.
@@ -78,6 +79,7 @@ print("largest difference:", (net(x) - spectral(x)).abs().max().item())
 
 # %% The pictures.
 OUT.mkdir(parents=True, exist_ok=True)
+fig_model.savefig(OUT / "your-own-model.png", dpi=110, bbox_inches="tight")
 fig.savefig(OUT / "your-own-module.png", dpi=110, bbox_inches="tight")
 fig_layer.savefig(OUT / "your-own-layer.png", dpi=110, bbox_inches="tight")
 print(f"pictures in {OUT}")

@@ -229,7 +229,7 @@ def _pictures(
         fig.savefig(folder / name, dpi=160, bbox_inches="tight")
         written[name] = meaning
 
-    fig, _ = draw(net, title="The classifier as a tensor network")
+    fig, _ = draw(net, level="network", title="The classifier as a tensor network")
     save(fig, "network.png", "the classifier as a tensor network")
 
     fig, axes = grid(2, 2, width=4.2, height=3.7, title="What each measure sees of the backdoor")

@@ -77,21 +77,22 @@ def test_tensors_do_not_touch(thing):
 def test_every_index_has_its_size(make):
     net = make()
     tn = net.to_quimb()
-    _, ax = draw(net)
+    _, ax = draw(net, level="network")
     written = {t.get_gid(): t.get_text() for t in ax.texts if (t.get_gid() or "").startswith("size")}
     assert written == {f"size {ix}": str(tn.ind_size(ix)) for t in tn for ix in t.inds}
 
 
 def test_eight_inputs_are_labelled():
-    _, ax = draw(deep(3))
+    _, ax = draw(deep(3), level="network")
     ports = {t.get_text() for t in ax.texts if (t.get_gid() or "").startswith("port")}
     assert ports == {*(f"in{k}" for k in range(8)), "out"}
 
 
 def test_small_text_is_left_out_and_the_drawing_stays():
-    fig, ax = draw(deep(6))
+    fig, ax = draw(deep(6), level="network")
     assert len(discs(fig, ax)) == 189
     assert all(t.get_fontsize() >= 4.5 for t in ax.texts)
+    assert 'level="model"' in " ".join(t.get_text() for t in ax.texts)
 
 
 def test_names_on_request():
@@ -118,12 +119,13 @@ def test_a_wire_to_the_output_passes_beside_the_other_wires():
 
 
 def test_one_colour_for_every_role():
-    _, ax = draw(with_residual(2))
-    scene = scene_of(with_residual(2).to_quimb())
+    net = deep(2)
+    _, ax = draw(net, level="network")
     faces = {p.get_gid(): p.get_facecolor() for p in ax.patches}
-    for n, d in scene.nodes(data=True):
+    does = {"L": "left factor", "R": "right factor", "D": "output map"}
+    for n, d in scene_of(net.to_quimb()).nodes(data=True):
         if d["kind"] == "tensor":
-            assert matplotlib.colors.same_color(faces[f"tensor {n}"], role_colour(d["role"]))
+            assert matplotlib.colors.same_color(faces[f"tensor {n}"], role_colour(does[d["role"]]))
 
 
 def test_unnamed_roles_of_one_picture_differ_in_colour():
@@ -133,14 +135,20 @@ def test_unnamed_roles_of_one_picture_differ_in_colour():
 
 
 def test_the_legend_explains_every_role():
-    _, ax = draw(with_residual(2))
+    _, ax = draw(with_residual(2), level="network")
     legend = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert [text.split("  ")[0] for text in legend] == ["E", "L", "R", "D, head"]
+    assert legend == [
+        "E, head  linear map",
+        "L  left factor",
+        "R  right factor",
+        "D  output map",
+        "an index of three or more",
+    ]
 
 
 def test_layers_are_outlined_and_named():
     net = with_residual(2)
-    fig, ax = draw(net)
+    fig, ax = draw(net, level="network")
     places = discs(fig, ax)
     bands = {
         p.get_gid()[6:]: p.get_window_extent() for p in ax.patches if (p.get_gid() or "").startswith("layer")
@@ -154,7 +162,7 @@ def test_layers_are_outlined_and_named():
 
 def test_highlight_fades_everything_else():
     net = deep(2)
-    _, ax = draw(net, highlight="blocks.0")
+    _, ax = draw(net, level="network", highlight="blocks.0")
     kept = {
         p.get_gid()
         for p in ax.patches
@@ -163,7 +171,7 @@ def test_highlight_fades_everything_else():
     tensors = to_graph(net.to_quimb(), net.names).nodes(data=True)
     assert kept == {f"tensor {n}" for n, d in tensors if d["kind"] == "tensor" and d["layer"] == "blocks.0"}
     with pytest.raises(ValueError, match=r"nothing here is tagged \['head'\]"):
-        draw(net, highlight=["head", "L"])
+        draw(net, level="network", highlight=["head", "L"])
 
 
 # ---------------------------------------------------------------------- what is drawn
@@ -184,8 +192,8 @@ def test_a_run_is_drawn_by_its_first_model_and_says_so():
 
 
 def test_too_many_tensors_say_what_to_draw_instead():
-    with pytest.raises(ValueError, match=r'limit is 300. Draw one layer, net\["blocks.0"\]'):
-        draw(deep(12))
+    with pytest.raises(ValueError, match=r'limit is 300. Write level="model" for one box'):
+        draw(deep(12), level="network")
     with pytest.raises(ValueError, match="limit is 300"):
         draw(qtn.MPS_rand_state(400, 2))
     with pytest.raises(TypeError, match="cannot draw a ndarray"):

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Plotted", "Shown", "shown_by"]
+__all__ = ["Drawn", "Plotted", "Shown", "shown_by"]
 
 _VIEWS: list[Callable[[], Any]] = []
 
 
 def shown_by(view: Callable[[], Any]) -> None:
-    """Say what draws: something that gives the module with ``html``, ``plot`` and ``frame``, loaded when needed."""
+    """Say what draws: something that gives the module with ``html``, ``plot``, ``frame`` and ``to_dot`` when needed."""
     _VIEWS[:] = [view]
 
 
@@ -18,6 +18,18 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return str(_VIEWS[0]().html(self))
+
+
+class Drawn(Shown):
+    """Something with a table in notebooks, and a drawing."""
+
+    def to_dot(self, level: Any = None) -> str:
+        """The drawing as text for graphviz.
+
+        Args:
+            level: ``"model"``, ``"layer"`` or ``"network"``, as in `tnsim.draw`.
+        """
+        return str(_VIEWS[0]().to_dot(self, level=level))
 
 
 class Plotted(Shown):

@@ -4,6 +4,7 @@ Every function takes ``ax=None``, returns ``(fig, ax)``, never calls ``show()`` 
 """
 
 from tnsim.view.bars import bars
+from tnsim.view.dot import to_dot
 from tnsim.view.grid import grid
 from tnsim.view.images import image
 from tnsim.view.lines import curves
@@ -27,4 +28,5 @@ __all__ = [
     "path",
     "role_colour",
     "scree",
+    "to_dot",
 ]

@@ -144,6 +144,7 @@ KINDS = {
     "colours": colours,
     "groups": groups,
     "highlight": words,
+    "level": choice("model", "layer", "network"),
     "mark": whole(-(2**31)),
     "names": names,
     "origin": choice("lower", "upper"),

@@ -1,52 +1,60 @@
-"""The legend of a drawing: which letter and colour stand for what."""
+"""The legend of a drawing: what letters, colours, dashes and numbers stand for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import networkx as nx
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from tnsim.view.layout import Point
-from tnsim.view.style import MUTED, SIZES, role_meaning
-from tnsim.view.text import extent
+from tnsim.view.style import MUTED, SIZES
+from tnsim.view.text import broken, extent
 
-__all__ = ["Scenes", "add_legend", "columns_for", "entries_of"]
+__all__ = ["Entry", "add_legend", "foot_of"]
 
-Scenes = Sequence[tuple[nx.MultiGraph, dict[str, Point]]]
-
-
-def entries_of(scenes: Scenes, colours: Mapping[str, str]) -> list[tuple[str, str]]:
-    """(colour, text) for the legend, from the inputs to the output; roles of one colour share an entry."""
-    first: dict[str, float] = {}
-    for scene, at in scenes:
-        for n, d in scene.nodes(data=True):
-            if d["kind"] == "tensor":
-                first[d["role"]] = min(at[n][0], first.get(d["role"], np.inf))
-    groups: dict[tuple[str, str], list[str]] = {}
-    for role in sorted(first, key=lambda r: (first[r], r)):
-        groups.setdefault((colours[role], role_meaning(role) or role), []).append(role)
-    return [
-        (colour, f"{', '.join(filter(None, roles))}  {role_meaning(roles[0])}".strip() or "tensor")
-        for (colour, _), roles in groups.items()
-    ]
+_LINE = 11.5  # points
+_MARKS: dict[str, dict[str, Any]] = {
+    "disc": {"marker": "o", "linestyle": "", "markersize": 6.5},
+    "box": {"marker": "s", "linestyle": "", "markersize": 6.5},
+    "dot": {"marker": "o", "linestyle": "", "markersize": 3.2},
+    "dashes": {"linestyle": (0, (2.2, 1.6)), "linewidth": 1.6},
+    "line": {"linestyle": "-", "linewidth": 1.6},
+    "text": {"linestyle": ""},
+}
 
 
-def columns_for(entries: Sequence[tuple[str, str]], width: float) -> int:
-    """How many legend entries fit side by side in ``width`` points."""
-    widest = max(extent(text, SIZES["small"])[0] for _, text in entries) + 24
-    fitting = max(1, int(0.97 * width / widest))
-    rows = -(-len(entries) // fitting)
-    return -(-len(entries) // rows)
+@dataclass(frozen=True)
+class Entry:
+    """One line of a legend: a mark (disc, box, dot, dashes, line, text), its colour, and what it means."""
+
+    mark: str
+    colour: str
+    text: str
 
 
-def add_legend(ax: Axes, entries: Sequence[tuple[str, str]], columns: int) -> None:
+def foot_of(entries: Sequence[Entry], width: float) -> tuple[list[Entry], int, float]:
+    """The entries, their lines broken to fit into ``width`` points; how many columns they take; their height in points."""
+    if not entries:
+        return [], 1, 0.0
+    most = 0.96 * width - 30
+    lines = [Entry(e.mark, e.colour, "\n".join(broken(e.text, most, SIZES["small"]))) for e in entries]
+    for columns in range(len(lines), 0, -1):  # of different width, and filled as matplotlib fills them
+        parts = np.array_split(np.arange(len(lines)), columns)
+        if columns == 1 or sum(max(_width(lines[k]) for k in part) + 30 for part in parts) <= 0.97 * width:
+            break
+    high = max(sum(_LINE * (1 + lines[k].text.count("\n")) + 2 for k in part) for part in parts)
+    return lines, columns, high + 10
+
+
+def add_legend(ax: Axes, entries: Sequence[Entry], columns: int) -> None:
     """The legend, below."""
-    handles = [
-        Line2D([], [], marker="o", linestyle="", markersize=6.5, color=colour, label=text)
-        for colour, text in entries
-    ]
+    handles = [Line2D([], [], color=e.colour, label=e.text, **_MARKS[e.mark]) for e in entries]
     ax.legend(
-        handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=SIZES["small"],
-        handletextpad=0.1, columnspacing=1.3, borderaxespad=0.3, labelcolor=MUTED,
+        handles=handles, loc="lower center", ncols=columns, frameon=False, fontsize=SIZES["small"], handlelength=1.3,
+        handletextpad=0.4, columnspacing=1.3, borderaxespad=0.3, labelspacing=0.45, labelcolor=MUTED,
     )  # fmt: skip
+
+
+def _width(e: Entry) -> float:
+    return max(extent(line, SIZES["small"])[0] for line in e.text.split("\n"))

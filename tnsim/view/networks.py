@@ -1,41 +1,29 @@
-"""Drawings of tensor networks: x flows from left to right."""
+"""Drawings of models: one box a layer, what a layer is made of, or the whole network. x flows from left to right."""
 
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
-import networkx as nx
 import quimb.tensor as qtn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tnsim.algebra.networks.network import Network
 from tnsim.algebra.polys.poly import Poly
-from tnsim.algebra.terms.term import Term, retensor
+from tnsim.algebra.terms.term import Term
 from tnsim.analysis.asking.given import Model, as_network, is_models
-from tnsim.common.wires import MODEL, Leg
-from tnsim.view.layout import WIDTH, Point, depths, place_nodes
-from tnsim.view.paint import paint
-from tnsim.view.scene import OUT, scene_of
+from tnsim.view.boxes import line_inches, paint_line
+from tnsim.view.line import line_of
+from tnsim.view.paint import paint, picture_inches
+from tnsim.view.pictures import Picture, of_layers, of_network, of_tensors, of_terms
+from tnsim.view.stages import stages_of
 from tnsim.view.style import SIZES, styled
 
-__all__ = ["draw"]
+__all__ = ["MOST_BOXES", "Level", "draw", "given", "level_of", "picture_of"]
 
-_MOST_TENSORS = 300
-_MOST_TERMS = 6
-_INCH = 0.56  # one row, where there is room
-_LARGEST = (15.0, 9.5)  # inches
+Level = Literal["model", "layer", "network"]
 
-
-@dataclass
-class Picture:
-    """Scenes with their coordinates, and what is written beside them."""
-
-    scenes: list[tuple[nx.MultiGraph, dict[str, Point]]] = field(default_factory=list)
-    signs: list[tuple[float, float, str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+MOST_BOXES = 96
 
 
 @styled
@@ -43,36 +31,50 @@ def draw(
     thing: Model | Term | qtn.TensorNetwork,
     ax: Axes | None = None,
     *,
+    level: Level | None = None,
     sizes: bool = True,
     names: bool = False,
     legend: bool = True,
     highlight: str | Iterable[str] = (),
     title: str | None = None,
 ) -> tuple[Figure, Axes]:
-    """Draw a network: inputs on the left, one column for every factor, the output on the right.
+    """Draw a model, a layer or a network: inputs on the left, the output on the right.
 
-    A tensor is a disc with the letter and colour of its role, an index is a line with its size, an index on
-    three or more tensors is a dot. Layers are outlined. Positions (in attention) are wires to the left of the inputs:
-    a dot joins the copies of the input that are read at one position.
+    ============  =============================================================================================
+    ``"model"``   one box for every layer with its degree and the size of its products, in rows as long as a page is
+                  wide; true sizes on the line; a bend where the input goes past a layer and is added; "+ bias" where a
+                  constant is; "× 3" where a layer is applied three times. For any depth.
+    ``"layer"``   every layer as the sum of its terms, one below the other. A tensor is a disc, an index a line with its
+                  size, an index of three or more a dot. Layers of one form share a drawing.
+    ``"network"``  all layers as one network of tensors, as ``net.to_quimb()`` writes it: every
+                  layer as often as the next one reads it. Where layers have several terms, in homogeneous coordinates:
+                  a constant 1 in front of every vector, so sizes are larger by one. For few layers.
+    ============  =============================================================================================
 
-    A ``Network`` is drawn as :meth:`~tnsim.algebra.networks.network.Network.to_quimb` writes it; of a stacked network, the
-    first model. Networks of sequences with several terms in a layer have no such form yet and are drawn layer by
-    layer. A ``Poly`` is drawn as the sum of its terms. The vector of ones in an identity is left out.
+    Colours say what a tensor does, read off where it stands: left and right factor of a product, output map, query, key,
+    value. Names are those of the model; long ones are short in the discs and written out in the legend. Positions (in
+    attention) are dashed lines to the left of the inputs: a dot joins the copies of x that are read at one position.
+    Of a stacked network the first model is drawn. The vector of ones in an identity is left out.
 
     Args:
-        thing: a torch module, which is converted, a ``Network``, ``Poly``, ``Term`` or any quimb ``TensorNetwork``.
+        thing: a torch module, which is converted; a ``Network``, ``Poly``, ``Term`` or any quimb ``TensorNetwork``. Where
+            a module needs an example of its input, draw ``tnsim.convert(module, example)``.
         ax: axes to draw on; by default a new figure of fitting size.
+        level: see above; by default ``"model"`` for a model, ``"layer"`` for one of a single layer and for a ``Poly``
+            or ``Term``, ``"network"`` for a ``TensorNetwork``.
         sizes: write the size of every index on its line.
         names: write the name of every index as well.
-        legend: say what the letters stand for.
+        legend: say what letters, colours and marks stand for.
         highlight: a layer or tag, or several; everything else is faded.
         title: a title.
 
     Returns:
-        Figure and axes.
+        Figure and axes; ``fig.savefig("model.svg")``, ``.pdf`` or ``.png`` writes it.
 
     Raises:
-        ValueError: if there are more than 300 tensors, or nothing is tagged as ``highlight`` asks.
+        ConvertError: if a module is not a polynomial, or needs an example of its input.
+        ValueError: if a network has more than 300 tensors, nothing is tagged as ``highlight`` asks, or the thing has no
+            such level.
 
     Example:
         >>> import numpy as np
@@ -81,145 +83,80 @@ def draw(
         >>> fig, ax = draw(poly("D[out,hid] L[hid,in0] R[hid,in1]", D=D, L=L, R=R))
         >>> plt.close(fig)
     """
-    picture = _picture(thing)
+    model = given(thing)
     wanted = {highlight} if isinstance(highlight, str) else set(highlight)
-    known = {
-        tag for scene, _ in picture.scenes for _, d in scene.nodes(data=True) for tag in d.get("tags", ())
-    }
-    if wanted - known:
-        raise ValueError(f"nothing here is tagged {sorted(wanted - known)}; there are {sorted(known)}.")
-    points = [p for _, at in picture.scenes for p in at.values()] + [(x, y) for x, y, _ in picture.signs]
-    if ax is None:
-        span = (max(x for x, _ in points) - min(x for x, _ in points) + 2.2) * _INCH
-        rise = (max(y for _, y in points) - min(y for _, y in points) + 2.0) * _INCH
-        shrink = min(1.0, _LARGEST[0] / span, _LARGEST[1] / rise)
-        head = 0.4 * bool(title) + 0.05
-        width, height = max(span * shrink, 3.6), max(rise * shrink, 1.0) + 0.35 * legend
-        fig = plt.figure(figsize=(width, height + head))
-        ax = fig.add_axes((0.0, 0.0, 1.0, height / (height + head)))
+    if level_of(model, level) == "model":
+        model = as_network(model)
+        stages = stages_of(model, MOST_BOXES)
+        _known(wanted, {s.name for s in stages if s.name})
+        line = line_of(stages)
+        notes = [f"a run of {model.models} models"] if model.models else []
+        fig, ax = _axes(ax, line_inches(line, legend, notes), title)
+        paint_line(ax, line, sizes, legend, wanted, notes)
     else:
-        fig = ax.get_figure(root=True)  # type: ignore[assignment]
-    paint(ax, picture.scenes, picture.signs, picture.notes, sizes, names, legend, wanted)
+        picture = picture_of(model, level)
+        _known(
+            wanted, {t for s, _ in picture.scenes for _, d in s.nodes(data=True) for t in d.get("tags", ())}
+        )
+        fig, ax = _axes(ax, picture_inches(picture, sizes, legend), title)
+        paint(ax, picture, sizes, names, legend, wanted)
     if title:
         ax.set_title(title, fontsize=SIZES["title"], loc="left", x=0.01)
     return fig, ax
 
 
-def _picture(given: Any) -> Picture:
-    thing = as_network(given) if is_models([given]) and not isinstance(given, Poly) else given
-    if isinstance(thing, Network):
-        return _of_network(thing)
-    if isinstance(thing, Poly):
-        return _of_terms(thing.terms)
-    if isinstance(thing, Term):
-        return _of_terms((thing,))
-    if isinstance(thing, qtn.TensorNetwork):
-        _affordable(thing.num_tensors, "Draw a part of it, for instance tn.select(tag).")
-        return _single(thing)
+def given(thing: Any) -> Any:
+    """A Network, Poly, Term or TensorNetwork from what is to be drawn."""
+    if isinstance(thing, Network | Poly | Term | qtn.TensorNetwork):
+        return thing
+    if is_models([thing]):
+        return as_network(thing)
     raise TypeError(
         f"cannot draw a {type(thing).__name__}; give a torch module, a Network, Poly, Term or quimb "
         "TensorNetwork."
     )
 
 
-def _of_network(net: Network) -> Picture:
-    notes = []
-    instead = f'Draw one layer, net["{net.names[0]}"], or the first ones, net[:2].'
-    if net.models:
-        notes.append(f"model 0 of {net.models}")
-        net = net.pick(0)
-    single = all(len(f.terms) == 1 for f in net.polys)
-    if not single and (len(net.domain) != 1 or len(net.codomain) != 1):
-        picture = _layer_by_layer(net)
-        notes.append("layer by layer")
-    else:
-        _affordable(_count(net, single), instead)
-        if single:
-            (term,) = net.collapse().terms
-            picture = _single(net.to_quimb(), term.legs, term.out, net.names)
-        else:
-            picture = _single(net.to_quimb(), layers=net.names)
-            notes.append("with a constant coordinate: every input is (1, x)")
-    picture.notes += notes
-    return picture
+def level_of(thing: Network | Poly | Term | qtn.TensorNetwork, level: Level | None) -> Level:
+    """The level asked for, or that of the thing.
+
+    Raises:
+        ValueError: if there is no such level.
+    """
+    if isinstance(thing, Network):
+        return level or ("layer" if len(thing) == 1 else "model")
+    if isinstance(thing, Poly):
+        return level or "layer"
+    own: Level = "network" if isinstance(thing, qtn.TensorNetwork) else "layer"
+    if level == "model" or (own == "network" and level == "layer"):
+        raise ValueError(
+            f'a {type(thing).__name__} has no layers to draw at level="{level}"; leave level= out, or draw the Network '
+            "that it is a part of."
+        )
+    return own
 
 
-def _count(net: Network, single: bool) -> int:
-    """How many tensors ``net.to_quimb()`` has, about, without writing it down."""
-    copies, tensors = 1, 0
-    for f in reversed(net.polys):
-        tensors += copies * (len(f.terms[0].tensors) if single else 1 + f.degree * (f.degree > 1))
-        copies *= f.degree
-    return tensors
+def picture_of(thing: Network | Poly | Term | qtn.TensorNetwork, level: Level | None) -> Picture:
+    """Scenes and their coordinates, for all levels but that of the model."""
+    if isinstance(thing, Network | Poly) and level_of(thing, level) == "network":
+        return of_network(as_network(thing))
+    if isinstance(thing, Network):
+        return of_layers(thing)
+    if isinstance(thing, Poly):
+        return of_terms(thing.terms)
+    return of_terms((thing,)) if isinstance(thing, Term) else of_tensors(thing)
 
 
-def _layer_by_layer(net: Network) -> Picture:
-    """Every layer as the sum of its terms, one layer below the other."""
-    whole = Picture()
-    for name, f in net:
-        part = _of_terms(tuple(t.tagged([name]) for t in f.terms))
-        bottom = min((y for _, at in whole.scenes for _, y in at.values()), default=2.6) - 2.6
-        whole.scenes += [
-            (scene, {n: (x, y + bottom) for n, (x, y) in at.items()}) for scene, at in part.scenes
-        ]
-        whole.signs += [(x, y + bottom, text) for x, y, text in part.signs]
-        whole.notes += [f"{name}: {note}" for note in part.notes]
-    return whole
+def _known(wanted: set[str], known: set[str]) -> None:
+    if wanted - known:
+        raise ValueError(f"nothing here is tagged {sorted(wanted - known)}; there are {sorted(known)}.")
 
 
-def _of_terms(terms: tuple[Term, ...]) -> Picture:
-    """One below the other, with signs in front; the outputs share a column."""
-    notes = []
-    run = next((t.sizes[MODEL] for t in terms if MODEL in t.sizes), None)
-    if run:
-        notes.append(f"model 0 of {run}")
-    shown = terms[:_MOST_TERMS]
-    if len(terms) > len(shown):
-        notes.append(f"and {len(terms) - len(shown)} more terms")
-    _affordable(sum(len(t.tensors) for t in shown), "Draw one of its terms, f.terms[0].")
-    scenes = []
-    for t in shown:
-        tensors = [_first(x) for x in t.tensors]
-        scenes.append(scene_of(qtn.TensorNetwork(tensors, check_collisions=False), t.legs, t.out))
-    columns = max((d + 1 for scene in scenes for d in depths(scene)[0].values()), default=1)
-    picture = Picture(notes=notes)
-    gap = 1.9 if any(d.get("layer") for scene in scenes for _, d in scene.nodes(data=True)) else 1.15
-    floor, signs = 0.0, []
-    for i, (scene, t) in enumerate(zip(scenes, shown, strict=True)):
-        at = place_nodes(scene, columns)
-        top = max(y for _, y in at.values())
-        at = {n: (x, y - top + floor) for n, (x, y) in at.items()}
-        picture.scenes.append((scene, at))
-        sign = _sign(t.coefficient, first=i == 0)
-        if sign:
-            middle = at[OUT][1] if OUT in at else floor
-            signs.append((middle, sign))
-        floor = min(y for _, y in at.values()) - gap
-    edge = min((x for _, at in picture.scenes for x, _ in at.values()), default=0.0)
-    picture.signs += [(min(-1.9 * WIDTH, edge - WIDTH), y, sign) for y, sign in signs]
-    return picture
-
-
-def _first(x: qtn.Tensor) -> qtn.Tensor:
-    """Without its run index: the first model."""
-    if MODEL not in x.inds:
-        return x
-    at = x.inds.index(MODEL)
-    return retensor(x, data=x.data[(slice(None),) * at + (0,)], inds=x.inds[:at] + x.inds[at + 1 :])
-
-
-def _sign(c: float, first: bool) -> str:
-    size = "" if math.isclose(abs(c), 1.0) else f" {abs(c):.3g} ·"
-    return (("−" if c < 0 else "" if first else "+") + size).strip()
-
-
-def _single(
-    network: qtn.TensorNetwork, legs: tuple[Leg, ...] = (), out: Leg = (), layers: Iterable[str] = ()
-) -> Picture:
-    scene = scene_of(network, legs, out, layers)
-    return Picture([(scene, place_nodes(scene))])
-
-
-def _affordable(tensors: int, instead: str) -> None:
-    if tensors > _MOST_TENSORS:
-        raise ValueError(f"{tensors} tensors are too many to read; the limit is {_MOST_TENSORS}. {instead}")
+def _axes(ax: Axes | None, inches: tuple[float, float], title: str | None) -> tuple[Figure, Axes]:
+    """The axes given, or those of a new figure of a size in inches."""
+    if ax is not None:
+        return ax.get_figure(root=True), ax  # type: ignore[return-value]
+    width, height = inches
+    head = 0.4 * bool(title) + 0.05
+    fig = plt.figure(figsize=(width, height + head))
+    return fig, fig.add_axes((0.0, 0.0, 1.0, height / (height + head)))

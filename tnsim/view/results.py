@@ -18,6 +18,7 @@ from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.grams.grams import Gram
 from tnsim.view.arrays import to_numpy
 from tnsim.view.bars import bars
+from tnsim.view.dot import to_dot
 from tnsim.view.images import image
 from tnsim.view.matrices import heatmap
 from tnsim.view.paths import path
@@ -25,7 +26,7 @@ from tnsim.view.scale import SLIGHT
 from tnsim.view.spectra import scree
 from tnsim.view.tables import frame, table
 
-__all__ = ["frame", "html", "plot"]
+__all__ = ["frame", "html", "plot", "to_dot"]
 
 _MOST_BARS = 20
 

@@ -16,14 +16,16 @@ import networkx as nx
 import quimb.tensor as qtn
 
 from tnsim.algebra.networks.graph import to_graph
+from tnsim.common.values import numbers
 from tnsim.common.wires import SIDES, Leg, place, space
 
-__all__ = ["OUT", "ROLES_OF_ONES", "scene_of"]
+__all__ = ["OUT", "input_number", "is_ones", "is_output", "scene_of"]
 
 OUT = "out"
-ROLES_OF_ONES = ("I",)
 
+_ONES = "I"  # what tnsim tags an identity with
 _PORT = re.compile(r"^(in\d+|out)$")
+_INPUT = re.compile(r"in(\d+)$")
 
 
 def scene_of(
@@ -38,16 +40,18 @@ def scene_of(
         layers: names of layers, to be recognised among the tags.
 
     Returns:
-        Nodes carry ``kind``, ``label`` and, for tensors, ``role``, ``layer``, ``tags``, ``side``. Edges carry ``index``
-        and ``size``. A hub with two or more ports is marked ``wire``: it is a position or an identity.
+        Nodes carry ``kind``, ``label`` and, for tensors, ``role`` (the name), ``layer``, ``tags``, ``side``, ``shape``,
+        ``array`` (equal for equal arrays) and ``ones``. Edges carry ``index`` and ``size``. A hub with two or more ports is
+        marked ``wire``: it is a position or an identity.
     """
     graph = to_graph(network, layers)
     tensors = {n: d for n, d in graph.nodes(data=True) if d["kind"] == "tensor"}
     sizes = {ix: n for d in tensors.values() for ix, n in zip(d["inds"], d["shape"], strict=True)}
     ports = _named_ports(legs, out) if legs or out else _guessed_ports(graph, tensors)
     # The ones that anchor an identity are not drawn: the wire from input to output says it.
+    arrays = dict(zip(list(tensors), network.tensors, strict=True))
     for node, d in list(tensors.items()):
-        if d["role"] in ROLES_OF_ONES and len(d["inds"]) == 1 and len(ports.get(d["inds"][0], ())) > 1:
+        if len(d["inds"]) == 1 and len(ports.get(d["inds"][0], ())) > 1 and is_ones(arrays[node]):
             del tensors[node]
 
     scene = nx.MultiGraph()
@@ -56,7 +60,9 @@ def scene_of(
             node,
             kind="tensor",
             label=d["role"],
-            **{k: d[k] for k in ("role", "layer", "tags", "side")},
+            array=id(arrays[node].data),
+            ones=is_ones(arrays[node]),
+            **{k: d[k] for k in ("role", "layer", "tags", "side", "shape")},
         )
     for port in dict.fromkeys(p for names in ports.values() for p in names):
         scene.add_node(port, kind="port", label=port)
@@ -72,6 +78,27 @@ def scene_of(
             for node in ends:
                 scene.add_edge(node, ix, index=ix, size=size)
     return scene
+
+
+def is_ones(t: qtn.Tensor) -> bool:
+    """Whether a tensor is the vector of ones that anchors an identity; one of a model's own that has that name is not."""
+    return _ONES in t.tags and len(t.inds) == 1 and bool((numbers(t.data) == 1).all())
+
+
+def is_output(node: str) -> bool:
+    """Whether a node is the output, of either side of an inner product."""
+    return node.rsplit("/", 1)[-1] == OUT
+
+
+def input_number(node: str) -> int | None:
+    """Which copy of the input a node is, or ``None``.
+
+    Example:
+        >>> input_number("in2"), input_number("ket/in0"), input_number("T3")
+        (2, 0, None)
+    """
+    found = _INPUT.match(node.rsplit("/", 1)[-1])
+    return int(found[1]) if found else None
 
 
 def _named_ports(legs: Sequence[Leg], out: Leg) -> dict[str, list[str]]:

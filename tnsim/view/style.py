@@ -20,6 +20,7 @@ __all__ = [
     "DIVERGING",
     "FONT",
     "INK",
+    "LINE",
     "MARK",
     "MUTED",
     "PALETTE",
@@ -27,10 +28,12 @@ __all__ = [
     "RULE",
     "SEQUENTIAL",
     "SIZES",
+    "faded",
     "ink_on",
+    "kind_colour",
+    "kind_meaning",
     "role_colour",
     "role_colours",
-    "role_meaning",
     "styled",
 ]
 
@@ -60,39 +63,51 @@ PALETTE = (
 
 _INDIGO, _ORANGE, _SKY, _GREEN, _WINE, _SAND, _TEAL, _ROSE, _OLIVE, _PURPLE = PALETTE
 
-# (colour, what the letter stands for, the role names that share it)
+LINE = "#8b95a3"  # of an index
+
+# (colour, what it does, letters that stand for it where no place says it)
 _ROLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (_INDIGO, "output map", ("D", "d", "P", "U", "head", "unembed")),
     (_ORANGE, "left factor", ("L", "l")),
     (_SKY, "right factor", ("R", "r")),
-    (_GREEN, "embedding", ("E", "e", "embed")),
-    (_GREEN, "input map", ("w", "W")),
-    (_SAND, "linear part", ("A",)),
+    ("#b3693f", "both factors", ()),
+    (_ROSE, "third factor", ()),
+    (_OLIVE, "fourth factor", ()),
+    (_GREEN, "input map", ("w", "W", "E", "e", "embed")),
+    (_SAND, "linear map", ("A",)),
+    ("#3d5a80", "interaction", ()),
     ("#8d97a5", "constant", ("c", "b", "bias")),
-    ("#d5dae1", "identity", ("I",)),
-    (_WINE, "query 1", ("Q1", "Q", "q", "q1")),
-    (_TEAL, "key 1", ("K1", "K", "k", "k1")),
+    ("#b9a7c9", "gain", ("scale",)),
+    ("#d5dae1", "ones", ("I",)),
+    (_WINE, "query", ("Q", "q", "query 1", "Q1", "q1")),
+    (_TEAL, "key", ("K", "k", "key 1", "K1", "k1")),
     (_ROSE, "query 2", ("Q2", "q2")),
     (_OLIVE, "key 2", ("K2", "k2")),
+    (_WINE, "score", ()),
     (_PURPLE, "value", ("V", "v")),
     ("#1f5fa8", "head output", ("O", "o")),
-    ("#4a5261", "mask", ("MASK", "M", "mask")),
-    ("#5d8f3a", "rotary turn", ("ROPE",)),
+    ("#4a5261", "mask", ("MASK", "M")),
+    ("#5d8f3a", "turn", ("ROPE",)),
     ("#b5542a", "covariance", ("COV",)),
     ("#e0a070", "mean", ("MEAN",)),
     ("#7a5c46", "data", ("DATA",)),
 )
+_KINDS = {  # of the boxes of a model
+    "linear": ("#e9d9a0", "linear"),
+    "product": ("#f2b98a", "a product of maps of its input"),
+    "mixing": ("#d9a3bd", "reads other positions too"),
+    "left out": (PAPER, ""),
+}
 # For roles without a colour of their own: none of these stands for anything else.
 _SPARE = ("#6f5b93", "#0f6b70", "#b0484a", "#7d6608", "#c77fb0", "#4d84d8", "#866a58")
-_COLOUR = {name: colour for colour, _, names in _ROLES for name in names}
-_MEANING = {name: meaning for _, meaning, names in _ROLES for name in names}
+_COLOUR = {name: colour for colour, meaning, names in _ROLES for name in (meaning, *names)}
 
 
 def role_colour(role: str) -> str:
-    """The colour of a role; a role without one of its own gets a fixed one of the spare colours.
+    """The colour of a role, such as ``"left factor"``, or of its usual letter; any other name gets a fixed spare colour.
 
     Example:
-        >>> role_colour("L") == role_colour("l") != role_colour("R")
+        >>> role_colour("left factor") == role_colour("L") != role_colour("R")
         True
     """
     return _COLOUR.get(role) or _SPARE[zlib.crc32(role.encode()) % len(_SPARE)]
@@ -116,9 +131,20 @@ def role_colours(roles: Iterable[str]) -> dict[str, str]:
     return chosen
 
 
-def role_meaning(role: str) -> str:
-    """What the letter stands for, or ``""``."""
-    return _MEANING.get(role, "")
+def kind_colour(kind: str) -> str:
+    """The colour of a box: linear, product, mixing."""
+    return _KINDS[kind][0]
+
+
+def kind_meaning(kind: str) -> str:
+    """What a colour of boxes stands for."""
+    return _KINDS[kind][1]
+
+
+def faded(colour: str, part: float = 0.16) -> tuple[float, float, float]:
+    """A colour mixed with white."""
+    r, g, b = to_rgb(colour)
+    return 1 - part * (1 - r), 1 - part * (1 - g), 1 - part * (1 - b)
 
 
 def ink_on(colour: Any) -> str:

@@ -1,5 +1,6 @@
 """Text that knows how large it is, without a renderer, and keeps out of the way of other text."""
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,12 +8,12 @@ from typing import Any
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 
 from tnsim.common.caches import cached
 from tnsim.view.style import FONT, PAPER
 
-__all__ = ["READABLE", "Board", "Spot", "extent", "room"]
+__all__ = ["READABLE", "Board", "Spot", "broken", "extent", "room"]
 
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 Spot = tuple[float, float, str, str]  # x, y, horizontal and vertical alignment
@@ -26,12 +27,29 @@ def extent(text: str, size: float) -> tuple[float, float]:
     return width * size, height * size
 
 
+def broken(text: str, most: float, size: float) -> list[str]:
+    """The lines of a text that is to take at most ``most`` points in width."""
+    letters = len(text)
+    lines = [text]
+    while letters > 8 and any(extent(line, size)[0] > most for line in lines):
+        letters -= max(1, letters // 20)
+        lines = textwrap.wrap(text, letters)
+    return lines
+
+
 @cached(4096)
 def _unit_extent(text: str) -> tuple[float, float]:
-    if not text.strip():
-        return 0.0, 0.0
-    path = TextPath((0, 0), text, size=100, prop=FontProperties(family=FONT))
-    return float(path.get_extents().width) / 100, 0.95
+    return (sum(map(_advance, text)), 0.95) if text.strip() else (0.0, 0.0)
+
+
+@cached(4096)
+def _advance(letter: str) -> float:
+    """How much one letter moves those behind it, in font sizes."""
+    font = FontProperties(family=FONT, size=100)
+    wide, narrow = (
+        text_to_path.get_text_width_height_descent(t, font, False)[0] for t in (f"x{letter}x", "xx")
+    )
+    return float(wide - narrow) / 100
 
 
 def room(ax: Axes) -> tuple[float, float]:

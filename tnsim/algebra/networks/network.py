@@ -18,7 +18,7 @@ from tnsim.algebra.polys.rewriting import lift, unwired
 from tnsim.algebra.polys.unstacking import unstacked
 from tnsim.algebra.terms.term import canonical, retensor
 from tnsim.common.digits import rounded
-from tnsim.common.notebook import Shown
+from tnsim.common.notebook import Drawn
 from tnsim.common.wires import WireError, nest, output_leg
 from tnsim.engine.constants import moved
 from tnsim.engine.costs import CostError
@@ -32,7 +32,7 @@ _MOST_TENSORS = 2**16  # of one term
 
 
 @dataclass(frozen=True, eq=False)
-class Network(Shown):
+class Network(Drawn):
     """A model: named layers, each a :class:`Poly`, applied in order.
 
     ``net["blocks.0"]`` is one layer (or a Network of those inside the module of that name), ``net[:2]`` the first two

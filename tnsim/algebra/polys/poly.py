@@ -16,7 +16,7 @@ from tnsim.algebra.terms.hidden import Units
 from tnsim.algebra.terms.symmetry import count_labellings, labellings
 from tnsim.algebra.terms.term import Term, canonical, compose, multiply, picked, retensor
 from tnsim.common.absent import OutputError
-from tnsim.common.notebook import Shown
+from tnsim.common.notebook import Drawn
 from tnsim.common.wires import BATCH, MODEL, WireError, output_leg
 from tnsim.engine.contract import Contraction
 
@@ -31,7 +31,7 @@ class ComposeError(ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Poly(Shown):
+class Poly(Drawn):
     """A polynomial map f(x) = Σₜ t(x, …, x), as a sum of :class:`Term`.
 
     ``f + g``, ``f - g``, ``f * g`` (elementwise, or by a number or an array over the outputs), ``f ** n``,

@@ -148,7 +148,10 @@ def _factor_names(f: Poly, degree: int) -> list[str]:
         next((r for r, x in zip(roles, top.tensors, strict=True) if set(leg) & set(x.inds)), "I")
         for leg in top.legs
     ]
-    out = next((r for r, x in zip(roles, top.tensors, strict=True) if set(top.out) & set(x.inds)), "D")
+    read = {ix for leg in top.legs for ix in leg}
+    outer = [not read & set(x.inds) and bool(set(top.out) & set(x.inds)) for x in top.tensors]
+    one = roles[0] if f.degree == len(roles) == 1 else "D"
+    out = next((r for r, last in zip(roles, outer, strict=True) if last), one)
     return [out, *by_leg, *["I"] * (degree - len(by_leg))]
 
 

@@ -10,7 +10,7 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.terms.symmetry import Branch, Tree, fixed, graft, shifted
-from tnsim.common.notebook import Shown
+from tnsim.common.notebook import Drawn
 from tnsim.common.wires import (
     BATCH,
     MODEL,
@@ -32,7 +32,7 @@ Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Term(Shown):
+class Term(Drawn):
     """One multilinear map t(x, …, x): an open network, its input legs, its outputs and a coefficient.
 
     A leg is a tuple of indices that together carry one copy of the input. An index may belong to
