@@ -151,7 +151,10 @@ def test_a_price_is_said_in_seconds_of_this_machine():
     assert cost.seconds == measured.seconds(cost.flops, cost.writes, cost.starts) > 0
     assert str(cost).endswith(" here") and "about" in str(cost)
     assert replace(cost, at_least=True).seconds == cost.seconds
-    assert tnsim.Cost(flops=math.inf, at_least=True).told().endswith("at least years here")
+    assert tnsim.Cost(flops=1e30, at_least=True).told().endswith("at least years here")
+    assert (
+        tnsim.Cost(flops=math.inf, contractions=60_000, at_least=True).told() == "at least 60000 contractions"
+    )
 
 
 def test_a_bar_shows_itself_while_a_single_step_goes_on(monkeypatch, capsys):

@@ -103,6 +103,6 @@ def test_a_deep_copy_has_leaves_of_its_own(dtype):
 
 
 def test_numpy_networks_copy_deeply():
-    net = tnsim.algebra.Network((("w", tnsim.algebra.polys.poly("W[out,in0]", W=np.eye(2))),))
+    net = tnsim.algebra.Network((("w", tnsim.poly("W[out,in0]", W=np.eye(2))),))
     twin = copy.deepcopy(net)
     assert twin.polys[0].terms[0].tensors[0].data is not net.polys[0].terms[0].tensors[0].data

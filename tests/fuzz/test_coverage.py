@@ -24,6 +24,7 @@ NOT_ASKED = {
         ("draws", "Estimate", "SamplingError", "null", "Null"),
         "is of random draws: tested against its error bars, in tests of its own",
     ),
+    "clear_cache": "gives nothing",
     **dict.fromkeys(("lab", "nn"), "is a collection: its models are tested by themselves"),
     **dict.fromkeys(
         ("ComposeError", "ConvertError", "CostError", "MeasureError", "ScaleError", "WireError"),

@@ -12,7 +12,7 @@ from tnsim.algebra import Network, identity, poly
 from tnsim.common.wires import SIDES
 from tnsim.measure import Empirical, Gaussian, MarkovChain, MeasureError, Mixture, Tokens
 from tnsim.measure.attention.links.onehot import front_of, read_behind
-from tnsim.measure.pairings.expectation import placed
+from tnsim.measure.pairings.expectation import expect, placed
 
 V, S = 3, 3
 
@@ -142,7 +142,7 @@ def test_the_second_layer_is_that_of_a_gaussian():
     law, _ = LAWS["chain"]
     a, b = network(1, 2), network(2, 2)
     hidden = law.bound(a.domain, a.polys[0].like).push((a[0], b[0])).push((a[1], b[1]))
-    expected = tnsim.measure.pairings.expectation((a[2], b[2]), hidden, "sum")
+    expected = expect((a[2], b[2]), hidden, "sum")
     got = tnsim.inner(a, b, under=law, method="layerwise")
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
     gram = tnsim.gram([a, b], under=Tokens(P), method="layerwise", progress=False)

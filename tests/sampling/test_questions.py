@@ -11,7 +11,16 @@ from tnsim.analysis.asking import sampled
 from tnsim.measure import Empirical, Gaussian
 
 F64 = torch.float64
-FILES = [f"tnsim.analysis.{name}" for name in ("gram", "changes", "localise", "spectrum", "trajectory")]
+FILES = [
+    f"tnsim.analysis.{name}"
+    for name in (
+        "grams.grams",
+        "change.changes",
+        "change.localisation",
+        "explain.spectra",
+        "change.trajectories",
+    )
+]
 
 
 @pytest.fixture
