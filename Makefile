@@ -1,6 +1,8 @@
 # Everything a newcomer needs: `make demo` and `make test`. Each sets up its own .venv once.
 PYTHON ?= python3
 VENV := .venv
+# "test,browser" also tries interactive drawings in Chromium, where there is one
+EXTRAS ?= test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 QUICK := tests/algebra tests/measure tests/nn tests/convert/test_cut.py tests/convert/test_errors.py \
@@ -50,7 +52,7 @@ format: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tnsim needs Python 3.11 or newer; try: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $(STAMP)
 
 clean:

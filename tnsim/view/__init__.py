@@ -10,6 +10,7 @@ from tnsim.view.images import image
 from tnsim.view.lines import curves
 from tnsim.view.matrices import heatmap, heatmaps
 from tnsim.view.networks import draw
+from tnsim.view.page import Page
 from tnsim.view.paths import path
 from tnsim.view.spectra import scree
 from tnsim.view.style import DIVERGING, PALETTE, SEQUENTIAL, role_colour
@@ -18,6 +19,7 @@ __all__ = [
     "DIVERGING",
     "PALETTE",
     "SEQUENTIAL",
+    "Page",
     "bars",
     "curves",
     "draw",

@@ -5,14 +5,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import networkx as nx
-import quimb.tensor as qtn
 
-from tnsim.algebra.terms.term import Term
-from tnsim.analysis.asking.given import Model, as_network
+from tnsim.analysis.asking.given import as_network
 from tnsim.common.border import bordered
 from tnsim.view.kinds import KINDS
 from tnsim.view.labels import labels_of
-from tnsim.view.networks import MOST_BOXES, Level, given, level_of, picture_of
+from tnsim.view.levels import MOST_BOXES, Drawable, Level, given, level_of, picture_of
 from tnsim.view.scene import is_output
 from tnsim.view.stages import Stage, size_of, stages_of
 from tnsim.view.style import FONT, LINE, RULE, ink_on, kind_colour
@@ -21,7 +19,7 @@ __all__ = ["to_dot"]
 
 
 @bordered(KINDS)
-def to_dot(thing: Model | Term | qtn.TensorNetwork, *, level: Level | None = None) -> str:
+def to_dot(thing: Drawable, *, level: Level | None = None) -> str:
     """The drawing as text in the language of graphviz; ``dot -Tsvg`` draws it, and other programs read it.
 
     Args:

@@ -135,7 +135,7 @@ KINDS = {
     "ax": instance(Axes, "pass axes of matplotlib, as of plt.subplots(), or leave it out"),
     **dict.fromkeys(("title", "xlabel", "ylabel"), text),
     **dict.fromkeys(("vmin", "vmax", "width", "height"), number()),
-    **dict.fromkeys(("colorbar", "annotate", "legend", "log", "sizes"), flag),
+    **dict.fromkeys(("colorbar", "annotate", "interactive", "legend", "log", "sizes"), flag),
     **dict.fromkeys(("cols", "rows", "columns"), whole(1, 10_000)),
     **dict.fromkeys(("labels", "titles"), labels),
     "axis_label": axis,

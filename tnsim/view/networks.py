@@ -1,34 +1,23 @@
 """Drawings of models: one box a layer, what a layer is made of, or the whole network. x flows from left to right."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Literal, overload
 
-import matplotlib.pyplot as plt
-import quimb.tensor as qtn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tnsim.algebra.networks.network import Network
-from tnsim.algebra.polys.poly import Poly
-from tnsim.algebra.terms.term import Term
-from tnsim.analysis.asking.given import Model, as_network, is_models
-from tnsim.view.boxes import line_inches, paint_line
-from tnsim.view.line import line_of
-from tnsim.view.paint import paint, picture_inches
-from tnsim.view.pictures import Picture, of_layers, of_network, of_tensors, of_terms
-from tnsim.view.stages import stages_of
-from tnsim.view.style import SIZES, styled
+from tnsim.analysis.asking.given import as_network
+from tnsim.view.leaves import Options, draw_line, draw_picture, leaves_of
+from tnsim.view.levels import Drawable, Level, given, level_of, picture_of
+from tnsim.view.page import Page
+from tnsim.view.style import styled
 
-__all__ = ["MOST_BOXES", "Level", "draw", "given", "level_of", "picture_of"]
-
-Level = Literal["model", "layer", "network"]
-
-MOST_BOXES = 96
+__all__ = ["draw"]
 
 
-@styled
+@overload
 def draw(
-    thing: Model | Term | qtn.TensorNetwork,
+    thing: Drawable,
     ax: Axes | None = None,
     *,
     level: Level | None = None,
@@ -37,7 +26,34 @@ def draw(
     legend: bool = True,
     highlight: str | Iterable[str] = (),
     title: str | None = None,
-) -> tuple[Figure, Axes]:
+    interactive: Literal[False] = False,
+) -> tuple[Figure, Axes]: ...
+@overload
+def draw(
+    thing: Drawable,
+    ax: None = None,
+    *,
+    level: Level | None = None,
+    sizes: bool = True,
+    names: bool = False,
+    legend: bool = True,
+    highlight: str | Iterable[str] = (),
+    title: str | None = None,
+    interactive: Literal[True],
+) -> Page: ...
+@styled
+def draw(
+    thing: Drawable,
+    ax: Axes | None = None,
+    *,
+    level: Level | None = None,
+    sizes: bool = True,
+    names: bool = False,
+    legend: bool = True,
+    highlight: str | Iterable[str] = (),
+    title: str | None = None,
+    interactive: bool = False,
+) -> tuple[Figure, Axes] | Page:
     """Draw a model, a layer or a network: inputs on the left, the output on the right.
 
     ============  =============================================================================================
@@ -67,9 +83,13 @@ def draw(
         legend: say what letters, colours and marks stand for.
         highlight: a layer or tag, or several; everything else is faded.
         title: a title.
+        interactive: make a page to move and zoom in: pointing at a box, disc or line tells name, shape, norm and rank, and
+            a click on the box of a layer opens what it is made of.
 
     Returns:
-        Figure and axes; ``fig.savefig("model.svg")``, ``.pdf`` or ``.png`` writes it.
+        Figure and axes; ``fig.savefig("model.svg")``, ``.pdf`` or ``.png`` writes it. With ``interactive=True`` a
+        :class:`~tnsim.view.page.Page`, which a notebook shows, and ``page.save("model.html")`` writes as one file that
+        needs nothing else. Ranks of large weights are left out once they would take more than 2e10 operations.
 
     Raises:
         ConvertError: if a module is not a polynomial, or needs an example of its input.
@@ -84,79 +104,14 @@ def draw(
         >>> plt.close(fig)
     """
     model = given(thing)
-    wanted = {highlight} if isinstance(highlight, str) else set(highlight)
-    if level_of(model, level) == "model":
-        model = as_network(model)
-        stages = stages_of(model, MOST_BOXES)
-        _known(wanted, {s.name for s in stages if s.name})
-        line = line_of(stages)
-        notes = [f"a run of {model.models} models"] if model.models else []
-        fig, ax = _axes(ax, line_inches(line, legend, notes), title)
-        paint_line(ax, line, sizes, legend, wanted, notes)
-    else:
-        picture = picture_of(model, level)
-        _known(
-            wanted, {t for s, _ in picture.scenes for _, d in s.nodes(data=True) for t in d.get("tags", ())}
-        )
-        fig, ax = _axes(ax, picture_inches(picture, sizes, legend), title)
-        paint(ax, picture, sizes, names, legend, wanted)
-    if title:
-        ax.set_title(title, fontsize=SIZES["title"], loc="left", x=0.01)
-    return fig, ax
-
-
-def given(thing: Any) -> Any:
-    """A Network, Poly, Term or TensorNetwork from what is to be drawn."""
-    if isinstance(thing, Network | Poly | Term | qtn.TensorNetwork):
-        return thing
-    if is_models([thing]):
-        return as_network(thing)
-    raise TypeError(
-        f"cannot draw a {type(thing).__name__}; give a torch module, a Network, Poly, Term or quimb "
-        "TensorNetwork."
+    options = Options(sizes, names, legend, {highlight} if isinstance(highlight, str) else set(highlight))
+    own = level_of(model, level)
+    if interactive:
+        if ax is not None:
+            raise ValueError("an interactive drawing is a page of its own; leave ax= out, or interactive=.")
+        return leaves_of(model, own, options, title)
+    return (
+        draw_line(as_network(model), ax, options, title)
+        if own == "model"
+        else draw_picture(picture_of(model, own), ax, options, title)
     )
-
-
-def level_of(thing: Network | Poly | Term | qtn.TensorNetwork, level: Level | None) -> Level:
-    """The level asked for, or that of the thing.
-
-    Raises:
-        ValueError: if there is no such level.
-    """
-    if isinstance(thing, Network):
-        return level or ("layer" if len(thing) == 1 else "model")
-    if isinstance(thing, Poly):
-        return level or "layer"
-    own: Level = "network" if isinstance(thing, qtn.TensorNetwork) else "layer"
-    if level == "model" or (own == "network" and level == "layer"):
-        raise ValueError(
-            f'a {type(thing).__name__} has no layers to draw at level="{level}"; leave level= out, or draw the Network '
-            "that it is a part of."
-        )
-    return own
-
-
-def picture_of(thing: Network | Poly | Term | qtn.TensorNetwork, level: Level | None) -> Picture:
-    """Scenes and their coordinates, for all levels but that of the model."""
-    if isinstance(thing, Network | Poly) and level_of(thing, level) == "network":
-        return of_network(as_network(thing))
-    if isinstance(thing, Network):
-        return of_layers(thing)
-    if isinstance(thing, Poly):
-        return of_terms(thing.terms)
-    return of_terms((thing,)) if isinstance(thing, Term) else of_tensors(thing)
-
-
-def _known(wanted: set[str], known: set[str]) -> None:
-    if wanted - known:
-        raise ValueError(f"nothing here is tagged {sorted(wanted - known)}; there are {sorted(known)}.")
-
-
-def _axes(ax: Axes | None, inches: tuple[float, float], title: str | None) -> tuple[Figure, Axes]:
-    """The axes given, or those of a new figure of a size in inches."""
-    if ax is not None:
-        return ax.get_figure(root=True), ax  # type: ignore[return-value]
-    width, height = inches
-    head = 0.4 * bool(title) + 0.05
-    fig = plt.figure(figsize=(width, height + head))
-    return fig, fig.add_axes((0.0, 0.0, 1.0, height / (height + head)))

@@ -1,7 +1,7 @@
 """Pictures: the scenes of a model, a layer or a network, their coordinates, and what is written beside them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 import networkx as nx
@@ -17,7 +17,7 @@ from tnsim.view.roles import roles_of, shared_roles
 from tnsim.view.scene import OUT, scene_of
 from tnsim.view.stages import size_of
 
-__all__ = ["Picture", "of_layers", "of_network", "of_tensors", "of_terms"]
+__all__ = ["Picture", "form_of", "of_layers", "of_network", "of_tensors", "of_terms"]
 
 _MOST_TENSORS = 300
 _MOST_TERMS = 6
@@ -95,14 +95,17 @@ def _count(net: Network, single: bool) -> int:
     return tensors
 
 
+def form_of(f: Poly) -> Hashable:
+    """Equal for layers that are drawn alike: by wiring, sizes, coefficients and names."""
+    return f.signature(), tuple(tuple(x.tags) for t in f.terms for x in t.tensors)
+
+
 def of_layers(net: Network) -> Picture:
     """Every layer as the sum of its terms, one layer below the other; layers of one form share a drawing."""
     net, run = _one(net)
-    alike: dict[tuple, list[str]] = {}
+    alike: dict[Hashable, list[str]] = {}
     for name, f in net:
-        alike.setdefault(
-            (f.signature(), tuple(tuple(x.tags) for t in f.terms for x in t.tensors)), []
-        ).append(name)
+        alike.setdefault(form_of(f), []).append(name)
     forms = dict(net.layers)
     whole, floor, shown = Picture(notes=run), 0.0, 0
     for names in alike.values():

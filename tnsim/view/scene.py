@@ -41,8 +41,8 @@ def scene_of(
 
     Returns:
         Nodes carry ``kind``, ``label`` and, for tensors, ``role`` (the name), ``layer``, ``tags``, ``side``, ``shape``,
-        ``array`` (equal for equal arrays) and ``ones``. Edges carry ``index`` and ``size``. A hub with two or more ports is
-        marked ``wire``: it is a position or an identity.
+        ``data``, ``array`` (equal for equal arrays), ``ones``. Edges carry ``index`` and ``size``. A hub with two or more
+        ports is marked ``wire``: it is a position or an identity.
     """
     graph = to_graph(network, layers)
     tensors = {n: d for n, d in graph.nodes(data=True) if d["kind"] == "tensor"}
@@ -61,6 +61,7 @@ def scene_of(
             kind="tensor",
             label=d["role"],
             array=id(arrays[node].data),
+            data=arrays[node].data,
             ones=is_ones(arrays[node]),
             **{k: d[k] for k in ("role", "layer", "tags", "side", "shape")},
         )
