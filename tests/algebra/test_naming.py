@@ -163,3 +163,42 @@ def test_a_module_and_quadrature_agree(depth):
         want = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
         got = tnsim.similarity(a, b)
     torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
+
+
+class Called(nn.Module):
+    """A bilinear layer whose factors have names of their own."""
+
+    def __init__(self, left, right, gain):
+        super().__init__()
+        self.called = left, right, gain
+        self.add_module(left, nn.Linear(4, 5))
+        self.add_module(right, nn.Linear(4, 5))
+        self.register_parameter(gain, nn.Parameter(torch.randn(5)))
+        self.d = nn.Linear(5, 3)
+
+    def forward(self, x):
+        left, right, gain = (getattr(self, name) for name in self.called)
+        return self.d(left(x) * right(x) * gain)
+
+
+@pytest.mark.parametrize("names", [("I", "pick", "view"), ("pick", "place", "I"), ("view", "ONE", "c")])
+def test_no_name_makes_a_weight_a_wire(names):
+    """Wires are left as they are where models are stacked, counted and split; weights never are."""
+
+    def asked(*called):
+        torch.manual_seed(0)
+        models = [Called(*called).double() for _ in range(3)]
+        small = tnsim.truncate(models[0], rank=2)
+        return tnsim.gram(models).matrix, torch.tensor([*small.parameters, small.error])
+
+    for mine, usual in zip(asked(*names), asked("l", "r", "g"), strict=True):
+        torch.testing.assert_close(mine, usual, rtol=1e-12, atol=1e-12)
+
+
+def test_no_name_of_a_factor_or_a_layer_makes_a_weight_a_wire():
+    def run(factor, layer):
+        torch.manual_seed(0)
+        weights = [torch.randn(3, 4, dtype=torch.float64) for _ in range(3)]
+        return [Network(((layer, tnsim.poly(f"{factor}[out,in0]", **{factor: w})),)) for w in weights]
+
+    assert torch.equal(tnsim.gram(run("I", "I")).matrix, tnsim.gram(run("W", "layer")).matrix)

@@ -8,6 +8,7 @@ from zoo import network, rand
 import tnsim
 from tnsim.algebra import stack
 from tnsim.algebra.networks.dual import pushforward
+from tnsim.common.wires import WIRE
 from tnsim.measure import Empirical, Gaussian
 
 MODELS = {
@@ -107,7 +108,7 @@ def test_a_network_has_its_arrays_as_parameters():
 def test_pushing_a_change_forward_is_a_derivative():
     for kind in (dict(depth=2, bias=True), dict(depth=2, residual=0.5, bias=True, embed=True), dict(depth=1)):
         net, x = network(**kind), rand(5, 3)
-        changes = {id(a): rand(*a.shape) for f in net.polys for t in f.terms for y in t.tensors if "I" not in y.tags
+        changes = {id(a): rand(*a.shape) for f in net.polys for t in f.terms for y in t.tensors if WIRE not in y.tags
                    for a in (y.data,)}  # fmt: skip
         moved = pushforward(net, lambda a: changes.get(id(a)))  # noqa: B023
 

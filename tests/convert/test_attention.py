@@ -7,6 +7,7 @@ from modules import assert_close, seeded
 from torch import nn
 
 from tnsim.algebra import Network
+from tnsim.common.wires import WIRE
 from tnsim.convert import convert
 from tnsim.nn import BilinearAttention, Transformer
 
@@ -176,7 +177,7 @@ def test_terms_of_lower_degree_share_the_arrays_of_the_top_one():
     assert [t.degree for t in terms] == [5, *[4] * 4, *[3] * 6, *[2] * 4, 1, 1]
     arrays = {id(x.data) for x in terms[0].tensors}
     biases = {id(x.data) for t in terms for x in t.tensors} - arrays
-    ones = {id(x.data) for t in terms for x in t.tensors if "I" in x.tags}
+    ones = {id(x.data) for t in terms for x in t.tensors if WIRE in x.tags}
     assert len(biases - ones) == 4
 
 
@@ -218,7 +219,7 @@ def test_transformers(blocks):
         assert_close(net[f"blocks.{i}"](stream), block(stream))
         stream = block(stream)
     tensors = net["unembed"].terms[0].tensors
-    assert len([t for t in tensors if "I" not in t.tags]) == 1  # the norm is in the matrix
+    assert len([t for t in tensors if WIRE not in t.tags]) == 1  # the norm is in the matrix
 
 
 def test_gradients_reach_the_parameters():

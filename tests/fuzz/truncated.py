@@ -3,6 +3,7 @@
 from fuzz.check import close
 
 import tnsim
+from tnsim.common.wires import PICK, WIRE
 
 __all__ = ["TRUNCATED", "reported"]
 
@@ -31,7 +32,7 @@ def _numbers(net):
         for f in net.polys
         for t in f.terms
         for x in t.tensors
-        if not {"I", "pick"} & set(x.tags)
+        if not {WIRE, PICK} & set(x.tags)
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from fuzz.check import _inputs, close
 
 import tnsim
+from tnsim.common.wires import WIRE
 
 __all__ = ["WEIGHTS"]
 
@@ -92,7 +93,7 @@ def _arrays(net):
         for k, f in enumerate(net.polys)
         for n, t in enumerate(f.terms)
         for x in t.tensors
-        if "I" not in x.tags
+        if WIRE not in x.tags
     ]
 
 

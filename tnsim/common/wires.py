@@ -19,7 +19,12 @@ __all__ = [
     "BATCH",
     "BRIDGE_TAGS",
     "MODEL",
+    "PICK",
+    "PLACE",
     "SIDES",
+    "STRUCTURE",
+    "VIEW",
+    "WIRE",
     "Equation",
     "Leg",
     "WireError",
@@ -33,6 +38,7 @@ __all__ = [
     "parse",
     "place",
     "rename",
+    "role_of",
     "side_of",
     "space",
     "unused",
@@ -44,6 +50,14 @@ MODEL = "model:m"  # the training run: one index shared by every weight of a sta
 BATCH = "sample:b"  # the data: one index shared by every leg
 SIDES = ("ket", "bra")
 BRIDGE_TAGS = ("COV", "MEAN", "DATA")
+
+# Roles that decide what is done with a tensor. They end in a dot, which no name of a module, a parameter or a factor does,
+# so that nobody's weight is taken for one of them.
+WIRE = "I."  # an identity or a selection on wires: no number of it is anybody's
+PICK = "pick."  # some entries of an axis
+VIEW = "view."  # one axis as several, or several as one
+PLACE = "place."  # where parts are put together
+STRUCTURE = (WIRE, PICK, VIEW, PLACE)
 
 _ITEM = re.compile(r"^(?P<place>[A-Za-z_]\w*)(@(?P<position>[A-Za-z_]\w*))?$")
 _FACTOR = re.compile(r"(?P<name>[A-Za-z_]\w*)\[(?P<items>[^\]]*)\]")
@@ -78,6 +92,17 @@ def side_of(ix: str) -> str | None:
     """``"ket"`` or ``"bra"`` if the index lies on that side, else ``None``."""
     head = ix.split("/", 1)[0]
     return head if head in SIDES else None
+
+
+def role_of(tags: Iterable[str]) -> str:
+    """The role that a tensor has by its tags, as it is shown.
+
+    Example:
+        >>> role_of([WIRE, "mlp.0"]), role_of(["left", "mlp.0"]), role_of([])
+        ('I', 'left', '')
+    """
+    first = next(iter(tags), "")
+    return first.removesuffix(".") if first in STRUCTURE else first
 
 
 def nest(ix: str, path: str) -> str:

@@ -17,13 +17,12 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.networks.graph import to_graph
 from tnsim.common.values import numbers
-from tnsim.common.wires import SIDES, Leg, place, space
+from tnsim.common.wires import SIDES, WIRE, Leg, place, space
 
 __all__ = ["OUT", "input_number", "is_ones", "is_output", "scene_of"]
 
 OUT = "out"
 
-_ONES = "I"  # what tnsim tags an identity with
 _PORT = re.compile(r"^(in\d+|out)$")
 _INPUT = re.compile(r"in(\d+)$")
 
@@ -83,7 +82,7 @@ def scene_of(
 
 def is_ones(t: qtn.Tensor) -> bool:
     """Whether a tensor is the vector of ones that anchors an identity; one of a model's own that has that name is not."""
-    return _ONES in t.tags and len(t.inds) == 1 and bool((numbers(t.data) == 1).all())
+    return WIRE in t.tags and len(t.inds) == 1 and bool((numbers(t.data) == 1).all())
 
 
 def is_output(node: str) -> bool:

@@ -21,6 +21,7 @@ from tnsim.analysis.compare.crossed import Crossed
 from tnsim.analysis.explain.modes import Modes
 from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.grams.grams import Gram
+from tnsim.common.wires import role_of
 from tnsim.engine.costs import Cost
 from tnsim.sampling.estimate import Estimate
 from tnsim.view.arrays import to_numpy
@@ -203,11 +204,11 @@ def _weights(arrays: Any) -> int:
 
 
 def _role(x: Any) -> str:
-    return ", ".join(map(str, x.tags)) or "–"
+    return ", ".join(filter(None, (role_of(x.tags), *list(x.tags)[1:]))) or "–"
 
 
 def _roles(t: Term) -> str:
-    return " ".join(next(iter(x.tags), "–") for x in t.tensors)
+    return " ".join(role_of(x.tags) or "–" for x in t.tensors)
 
 
 def _index(i: Any, shape: tuple[int, ...]) -> Any:

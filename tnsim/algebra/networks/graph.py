@@ -7,7 +7,7 @@ import autoray as ar
 import networkx as nx
 import quimb.tensor as qtn
 
-from tnsim.common.wires import place, side_of
+from tnsim.common.wires import place, role_of, side_of
 
 __all__ = ["to_graph"]
 
@@ -32,7 +32,7 @@ def to_graph(network: qtn.TensorNetwork, layers: Iterable[str] = ()) -> nx.Multi
     graph = nx.MultiGraph()
     ends: dict[str, list[str]] = {}
     for k, t in enumerate(network.tensors):
-        tags = list(t.tags)
+        tags = [role_of([tag]) for tag in t.tags]
         node = f"T{k}"
         known = [tag for tag in tags if tag in names]
         graph.add_node(

@@ -16,7 +16,7 @@ from tnsim.algebra.networks.network import Network
 from tnsim.algebra.networks.subtraction import fuse
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.term import Term, retensor
-from tnsim.common.wires import MODEL
+from tnsim.common.wires import MODEL, WIRE
 from tnsim.engine.contract import Contraction
 
 __all__ = ["absorbed", "folded", "gathered"]
@@ -101,7 +101,7 @@ def _absorbed(t: Term, made: dict[Any, tuple[Array, ...]]) -> Term:
             at += 1
             continue
         k = next(n for n, y in enumerate(tensors) if y is home)
-        tensors[k] = home if "I" in x.tags else _scaled(home, x, made)
+        tensors[k] = home if WIRE in x.tags else _scaled(home, x, made)
         del tensors[at]
     return t if len(tensors) == len(t.tensors) else replace(t, tensors=tuple(tensors))
 
@@ -118,7 +118,7 @@ def _home(x: qtn.Tensor, others: Sequence[qtn.Tensor]) -> qtn.Tensor | None:
         for y in others
         if ix in y.inds
         and len(_own(y)) > 1
-        and "I" not in y.tags
+        and WIRE not in y.tags
         and (MODEL in y.inds or MODEL not in x.inds)
     ]
     return min(fits, key=lambda y: ar.size(y.data), default=None)

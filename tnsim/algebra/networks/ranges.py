@@ -20,7 +20,7 @@ from tnsim.algebra.networks.network import Network
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.term import Term, retensor
 from tnsim.common.scaled import limits
-from tnsim.common.wires import MODEL
+from tnsim.common.wires import MODEL, WIRE
 
 __all__ = ["in_range", "log_sizes", "spread"]
 
@@ -138,7 +138,7 @@ def _key(x: qtn.Tensor, t: Term, alone: bool) -> Key:
 
 
 def _wire(x: qtn.Tensor) -> bool:
-    return "I" in x.tags
+    return WIRE in x.tags
 
 
 def _groups(f: Poly) -> list[tuple[int, ...]]:

@@ -13,7 +13,7 @@ from tnsim.algebra.networks.notes import noted
 from tnsim.algebra.polys.poly import ComposeError, Poly
 from tnsim.algebra.terms.hidden import Units
 from tnsim.algebra.terms.term import retensor
-from tnsim.common.wires import MODEL
+from tnsim.common.wires import MODEL, WIRE
 from tnsim.engine.sparsity import over_positions, with_support
 
 __all__ = ["outline", "stack"]
@@ -60,7 +60,7 @@ def _joined(
     made: dict[tuple[int, ...], Array] = {}  # what shared an array goes on sharing one
     tensors = [x for f in nets[0].polys for t in f.terms for x in t.tensors]
     anchor = (
-        None if any("I" not in x.tags for x in tensors) else tensors[0]
+        None if any(WIRE not in x.tags for x in tensors) else tensors[0]
     )  # without weights, wires carry the run
 
     def one(layers: Sequence[Poly]) -> Poly:
@@ -70,7 +70,7 @@ def _joined(
             tensors = []
             for j, x in enumerate(t.tensors):
                 data = [f.terms[k].tensors[j].data for f in layers]
-                if "I" not in x.tags or x is anchor:
+                if WIRE not in x.tags or x is anchor:
                     key = tuple(map(id, data))
                     if key not in made:
                         made[key] = join(data)

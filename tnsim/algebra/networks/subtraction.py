@@ -14,7 +14,7 @@ from tnsim.algebra.polys.rewriting import star
 from tnsim.algebra.polys.writing import identity, poly
 from tnsim.algebra.terms.collecting import collect
 from tnsim.algebra.terms.term import Term
-from tnsim.common.wires import MODEL, index, input_leg
+from tnsim.common.wires import MODEL, WIRE, index, input_leg
 
 __all__ = ["fuse", "subtract"]
 
@@ -128,7 +128,7 @@ def _matrix(tensors: Sequence[qtn.Tensor], like: Term, leg: tuple[str, ...]) -> 
 def _roles(t: Term, degree: int) -> list[list[str]]:
     """Tags of the factors of the first star: its output's, then its legs'."""
     holders = [
-        next((list(x.tags) for x in t.tensors if set(end) & set(x.inds) and "I" not in x.tags), ["fused"])
+        next((list(x.tags) for x in t.tensors if set(end) & set(x.inds) and WIRE not in x.tags), ["fused"])
         for end in (t.out, *t.legs)
     ]
     return holders[: degree + 1]

@@ -15,7 +15,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.collecting import collect
 from tnsim.algebra.terms.term import Term, canonical, fresh, retensor
-from tnsim.common.wires import index, output_leg, space
+from tnsim.common.wires import VIEW, WIRE, index, output_leg, space
 
 __all__ = [
     "along",
@@ -76,7 +76,7 @@ def reorder(f: Poly, order: Sequence[int]) -> Poly:
 def repeat(f: Poly, at: int, name: str, n: int) -> Poly:
     """The outputs n times over, on a new axis before axis ``at``."""
     (ix,) = output_leg([name])
-    ones = qtn.Tensor(ar.do("ones", (n,), like=f.like), (ix,), tags="I")
+    ones = qtn.Tensor(ar.do("ones", (n,), like=f.like), (ix,), tags=WIRE)
     terms = (t.clear({ix}).attached(ones, (*t.out[:at], ix, *t.out[at:])) for t in f.terms)
     return replace(f, terms=tuple(terms), codomain=(*f.codomain[:at], (name, n), *f.codomain[at:]))
 
@@ -132,11 +132,11 @@ def split(f: Poly, at: int, axes: Sequence[tuple[str, int]]) -> Poly:
         if t.wired(at):
             inner = fresh(t, "in", space(ix))
             eye = ar.do("reshape", ar.do("eye", prod(sizes), like=f.like), (*sizes, prod(sizes)))
-            t = t.renamed({ix: inner}).attached(qtn.Tensor(eye, (*names, inner), tags="view"), out)
+            t = t.renamed({ix: inner}).attached(qtn.Tensor(eye, (*names, inner), tags=VIEW), out)
         else:
             tensors = []
             for x in t.tensors:
-                if ix in x.inds and "I" in x.tags and len(x.inds) == 1:
+                if ix in x.inds and WIRE in x.tags and len(x.inds) == 1:
                     tensors += [_ones(n, name, f.like) for name, n in zip(names, sizes, strict=True)]
                 elif ix in x.inds:
                     k = x.inds.index(ix)
@@ -169,7 +169,7 @@ def fuse(f: Poly, at: int, count: int, name: str) -> Poly:
         if any(t.wired(k) for k in range(at, at + count)) or grown > prod(sizes) ** 2:
             inner = {ix: fresh(t, f"view{k}", space(ix)) for k, ix in enumerate(group)}
             eye = ar.do("reshape", ar.do("eye", prod(sizes), like=f.like), (prod(sizes), *sizes))
-            t = t.renamed(inner).attached(qtn.Tensor(eye, (new, *inner.values()), tags="view"), out)
+            t = t.renamed(inner).attached(qtn.Tensor(eye, (new, *inner.values()), tags=VIEW), out)
         else:
             tensors = []
             for x in t.tensors:
@@ -259,7 +259,7 @@ class _Memo:
 
 
 def _ones(n: int, ix: str, like: Array) -> qtn.Tensor:
-    return qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags="I")
+    return qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags=WIRE)
 
 
 def _sizes(x: qtn.Tensor, group: Sequence[str]) -> list[int]:

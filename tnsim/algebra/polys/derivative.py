@@ -11,7 +11,7 @@ from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.collecting import collect
 from tnsim.algebra.terms.symmetry import Branch, Tree
 from tnsim.algebra.terms.term import Term, canonical
-from tnsim.common.wires import Leg, index, space
+from tnsim.common.wires import WIRE, Leg, index, space
 
 __all__ = ["jacobian", "openings"]
 
@@ -82,7 +82,7 @@ def _opened(t: Term, k: int, slot: Leg, rest: Tree | None) -> Term:
     for ix, new in zip(t.legs[k], slot, strict=True):
         if uses[ix] > 1:
             eye = ar.do("eye", t.sizes[ix], like=t.tensors[0].data)
-            t = t.attached(qtn.Tensor(eye, (new, ix), tags="I"))
+            t = t.attached(qtn.Tensor(eye, (new, ix), tags=WIRE))
         else:
             mapping[ix] = new
     legs = (*t.legs[:k], *t.legs[k + 1 :])

@@ -17,7 +17,7 @@ from tnsim.algebra.terms.symmetry import count_labellings, labellings
 from tnsim.algebra.terms.term import Term, canonical, compose, multiply, picked, retensor
 from tnsim.common.absent import OutputError
 from tnsim.common.notebook import Drawn
-from tnsim.common.wires import BATCH, MODEL, WireError, output_leg
+from tnsim.common.wires import BATCH, MODEL, WIRE, WireError, output_leg
 from tnsim.engine.contract import Contraction
 
 __all__ = ["Axes", "ComposeError", "Poly", "identity"]
@@ -300,7 +300,7 @@ def identity(domain: Axes, like: Array) -> Poly:
     """The map x ↦ x, as wires: each leg index *is* the output index."""
     out = output_leg([s for s, _ in domain])
     ones = (
-        qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags="I")
+        qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags=WIRE)
         for ix, (_, n) in zip(out, domain, strict=True)
     )
     return Poly((Term(tuple(ones), (out,), out),), domain, domain)

@@ -15,7 +15,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.term import Term, canonical, retensor
 from tnsim.common.border import bordered, flag, instance
-from tnsim.common.wires import MODEL, WireError, index, input_leg, output_leg, space, unused
+from tnsim.common.wires import MODEL, WIRE, WireError, index, input_leg, output_leg, role_of, space, unused
 from tnsim.engine.contract import Contraction
 
 __all__ = ["lift", "star", "unwired"]
@@ -143,7 +143,9 @@ def _direct_sum(f: Poly, stars: list[tuple[Array, ...]], degree: int, rows: bool
 def _factor_names(f: Poly, degree: int) -> list[str]:
     """Role tags for the lifted factors: those of the top term, where there is one factor for each."""
     top = f.terms[0]
-    roles = [next(iter(x.tags), "T") for x in top.tensors]
+    roles = [
+        role_of(x.tags) or "T" for x in top.tensors
+    ]  # of a wire, its looks: what is lifted holds weights
     by_leg = [
         next((r for r, x in zip(roles, top.tensors, strict=True) if set(leg) & set(x.inds)), "I")
         for leg in top.legs
@@ -205,12 +207,12 @@ def _selected_sum(f: Poly, degree: int, rows: bool) -> Term:
     for k, leg in enumerate(legs):
         if any(d <= k for d in degrees):
             data = ar.do("stack", [first if d <= k else ones(reads) for d in degrees], axis=0)
-            tensors.append(qtn.Tensor(data, (pick, *leg), tags="I"))
+            tensors.append(qtn.Tensor(data, (pick, *leg), tags=WIRE))
     if rows:
         gives = (*f.out_shape[:-1], f.out_shape[-1] + 1)
         row = ones(gives) * ar.do("eye", gives[-1], like=like)[0]
         data = ar.do("stack", [ones(gives)] * len(f.terms) + [row], axis=0)
-        tensors.append(qtn.Tensor(data, (pick, *out), tags="I"))
+        tensors.append(qtn.Tensor(data, (pick, *out), tags=WIRE))
     return Term(tuple(tensors), tuple(legs), out)
 
 
@@ -226,7 +228,7 @@ def unwired(t: Term) -> Term:
             shared = any(ix in other for o, other in enumerate(ends) if o != e)
             new = unused({*sizes, *chain(*ports, port)}, f"port{e}", space(ix)) if shared else ix
             if shared:
-                extra.append(qtn.Tensor(ar.do("eye", sizes[ix], like=like), (new, ix), tags="I"))
+                extra.append(qtn.Tensor(ar.do("eye", sizes[ix], like=like), (new, ix), tags=WIRE))
             port.append(new)
         ports.append(tuple(port))
     return Term((*t.tensors, *extra), tuple(ports[1:]), ports[0], t.coefficient)

@@ -11,7 +11,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.polys.poly import Axes, Poly, identity
 from tnsim.algebra.terms.collecting import collect
 from tnsim.algebra.terms.term import Term
-from tnsim.common.wires import Leg, WireError, output_leg, parse, space
+from tnsim.common.wires import PLACE, Leg, WireError, input_leg, output_leg, parse, space
 
 __all__ = ["concat", "constant", "identity", "poly"]
 
@@ -100,6 +100,8 @@ def concat(polys: Iterable[Poly]) -> Poly:
     placed, at = [], 0
     for p, n in zip(parts, sizes, strict=True):
         eye = ar.do("eye", total, like=p.like)[:, at : at + n]
-        placed.append(poly("place[out,in0]", place=eye) @ p)
+        legs = (input_leg(0, ["d"]),)
+        term = Term((qtn.Tensor(eye, (*output_leg(["d"]), *legs[0]), tags=PLACE),), legs, output_leg(["d"]))
+        placed.append(Poly((term,), (("d", n),), (("d", total),)) @ p)
         at += n
     return reduce(operator.add, placed)

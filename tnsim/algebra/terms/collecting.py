@@ -11,7 +11,7 @@ import quimb.tensor as qtn
 
 from tnsim.algebra.terms.term import Term, aligned, retensor
 from tnsim.common.digits import rounded
-from tnsim.common.wires import MODEL, index
+from tnsim.common.wires import MODEL, WIRE, index
 from tnsim.engine.contract import Contraction
 from tnsim.engine.costs import CostError
 from tnsim.engine.effort import weigh
@@ -107,7 +107,9 @@ def _added(group: list[Term]) -> list[Term]:
     ones = tuple(x for x in first.tensors if _idle(x) and not set(x.inds) <= set(kept))
     missing = [ix for ix in first.out if ix not in kept and not any(ix in x.inds for x in ones)]
     sizes = {ix: n for t in simple for ix, n in t.sizes.items()}
-    ones += tuple(qtn.Tensor(ar.do("ones", (sizes[ix],), like=total.data), (ix,), tags="I") for ix in missing)
+    ones += tuple(
+        qtn.Tensor(ar.do("ones", (sizes[ix],), like=total.data), (ix,), tags=WIRE) for ix in missing
+    )
     return [*(t for t in group if t not in simple), Term((total, *ones), (), first.out)]
 
 
@@ -127,7 +129,7 @@ def _real(t: Term) -> list[qtn.Tensor]:
 
 def _idle(x: qtn.Tensor) -> bool:
     """Whether a tensor is the ones on one index; identity matrices and selections carry the tag too, but do work."""
-    return "I" in x.tags and len(x.inds) == 1
+    return WIRE in x.tags and len(x.inds) == 1
 
 
 def _worth_it(group: list[Term]) -> bool:

@@ -14,6 +14,7 @@ from tnsim.common.notebook import Drawn
 from tnsim.common.wires import (
     BATCH,
     MODEL,
+    PICK,
     Leg,
     WireError,
     avoiding,
@@ -21,6 +22,7 @@ from tnsim.common.wires import (
     nest,
     place,
     rename,
+    role_of,
     space,
     unused,
 )
@@ -61,7 +63,10 @@ class Term(Drawn):
             )
 
     def __repr__(self) -> str:
-        shown = [f"{'·'.join(map(str, x.tags)) or '?'}[{', '.join(map(str, x.inds))}]" for x in self.tensors]
+        shown = [
+            f"{'·'.join((role_of(x.tags), *list(x.tags)[1:])) or '?'}[{', '.join(map(str, x.inds))}]"
+            for x in self.tensors
+        ]
         rest = [f"… {len(shown) - 6} more"] if len(shown) > 6 else []
         front = "" if self.coefficient == 1 else f"{self.coefficient:g} "
         return f"Term(degree {self.degree}: {front}{' '.join(shown[:6] + rest)})"
@@ -246,7 +251,7 @@ def picked(t: Term, axis: int, key: Any, keep: bool) -> Term:
         inner = fresh(t, "pick", space(ix))
         t = t.renamed({ix: inner})
         eye = ar.do("eye", t.sizes[inner], like=t.tensors[0].data)
-        t = t.attached(qtn.Tensor(eye, (ix, inner), tags="pick"), (*t.out[:axis], ix, *t.out[axis + 1 :]))
+        t = t.attached(qtn.Tensor(eye, (ix, inner), tags=PICK), (*t.out[:axis], ix, *t.out[axis + 1 :]))
     tensors = tuple(_index(x, ix, key, keep) if ix in x.inds else x for x in t.tensors)
     out = t.out if keep else (*t.out[:axis], *t.out[axis + 1 :])
     return replace(t, tensors=tensors, out=out)

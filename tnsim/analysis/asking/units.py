@@ -12,6 +12,7 @@ from tnsim.algebra.networks.ranges import in_range
 from tnsim.analysis.asking.problem import Method, law_for
 from tnsim.analysis.tracing.recipes import answer
 from tnsim.common.values import numbers
+from tnsim.common.wires import WIRE
 from tnsim.engine.sparsity import over_positions, with_support
 from tnsim.measure.pairings.measure import Measure
 
@@ -52,7 +53,7 @@ def _mask(made: Network, net: Network) -> None:
     for f, g in zip(net.polys, made.polys, strict=True):
         for t, u in zip(f.terms, g.terms, strict=True):
             for x, y in zip(t.tensors, u.tensors, strict=False):  # a factor may stand behind the tensors
-                if "I" not in x.tags and over_positions(x.inds):
+                if WIRE not in x.tags and over_positions(x.inds):
                     shape = ar.shape(y.data)
                     with_support(y.data, [x.data], lambda masks: np.broadcast_to(masks[0], shape))  # noqa: B023
 

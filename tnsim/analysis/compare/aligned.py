@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from tnsim.algebra.networks.network import Network
 from tnsim.analysis.asking.problem import Model, comparable
 from tnsim.analysis.asking.questions import question
-from tnsim.common.wires import space
+from tnsim.common.wires import WIRE, space
 
 __all__ = ["aligned_weight_cosine"]
 
@@ -102,9 +102,9 @@ class _Wiring:
                 for x in t.tensors:
                     for axis, ix in enumerate(x.inds):
                         sizes[names[ix]] = int(x.shape[axis])
-                        if "I" not in x.tags:
+                        if WIRE not in x.tags:
                             axes.append(((array, axis), names[ix]))
-                    array += "I" not in x.tags
+                    array += WIRE not in x.tags
         fixed = {find(("state", s, name)) for s in (0, len(net)) for name, _ in (*net.domain, *net.codomain)}
         groups: dict[Any, list[Axis]] = {}
         for at, name in axes:
@@ -120,7 +120,7 @@ def _arrays(net: Network) -> list[torch.Tensor]:
         for f in net.polys
         for t in f.terms
         for x in t.tensors
-        if "I" not in x.tags
+        if WIRE not in x.tags
     ]
 
 

@@ -23,7 +23,7 @@ from tnsim.analysis.explain.shares import slope
 from tnsim.analysis.tracing.shapes import about, questioned
 from tnsim.common.delay import waiting
 from tnsim.common.scaled import Scaled
-from tnsim.common.wires import space
+from tnsim.common.wires import PICK, space
 from tnsim.engine.costs import check_budget
 from tnsim.engine.effort import planning, worth
 from tnsim.measure.laws.empirical import JointEmpirical
@@ -209,6 +209,6 @@ def _weighted(f: Poly, axes: list[tuple[str, int]], weights: torch.Tensor) -> Po
         slot = [ix for ix in t.out if space(ix) in spaces]
         inner = {ix: fresh(t, "pick", space(ix)) for ix in slot}
         data = weights.reshape(*(n for _, n in axes), *(n for _, n in axes))
-        tensor = qtn.Tensor(data, (*slot, *inner.values()), tags="pick")
+        tensor = qtn.Tensor(data, (*slot, *inner.values()), tags=PICK)
         terms.append(t.renamed(inner).attached(tensor, t.out))
     return Poly(tuple(terms), f.domain, f.codomain)

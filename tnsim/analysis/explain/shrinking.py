@@ -13,7 +13,7 @@ from tnsim.algebra.polys.poly import Poly
 from tnsim.analysis.asking.problem import Method
 from tnsim.analysis.explain.halves import modes_of, second_moment, sensitivity
 from tnsim.analysis.explain.places import HIDDEN, is_hidden, linear_map, place_at, products
-from tnsim.common.wires import index
+from tnsim.common.wires import PICK, WIRE, index
 from tnsim.measure.pairings.measure import Measure
 
 __all__ = ["Plan", "parameters_of", "plan_at", "shrunk"]
@@ -162,5 +162,5 @@ def parameters_of(net: Network) -> int:
         for f in net.polys
         for t in f.terms
         for x in t.tensors
-        if not {"I", "pick"} & set(x.tags)
+        if not {WIRE, PICK} & set(x.tags)
     )

@@ -16,6 +16,7 @@ from tnsim.analysis.asking.questions import question
 from tnsim.analysis.compare.similarities import product, product_cost
 from tnsim.analysis.explain.modes import applications, leading
 from tnsim.common.scaled import Scaled, ScaleError
+from tnsim.common.wires import WIRE
 from tnsim.convert.module.errors import unknown_dtype
 from tnsim.engine.costs import FLOPS_PER_START, Cost, check_budget
 from tnsim.measure.pairings.measure import Measure
@@ -207,7 +208,7 @@ class _Weights:
             for layer, f in net:
                 for t in f.terms:
                     for x in t.tensors:
-                        if "I" not in x.tags and id(x.data) not in leaves:
+                        if WIRE not in x.tags and id(x.data) not in leaves:
                             leaves[id(x.data)] = x.data.detach().clone().requires_grad_(True)
                             named.append(
                                 (f"{layer}.{next(iter(x.tags), 'T')}{len(named)}", leaves[id(x.data)])

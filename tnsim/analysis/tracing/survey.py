@@ -9,6 +9,7 @@ import quimb.tensor as qtn
 import torch
 
 from tnsim.common.caches import cached
+from tnsim.common.wires import WIRE
 from tnsim.engine.sparsity import over_positions, support
 from tnsim.engine.tapes import UntapedError
 from tnsim.measure.pairings.measure import Measure
@@ -57,7 +58,7 @@ class Survey:
 
     def _mask(self, x: qtn.Tensor) -> Any:
         """Where a tensor over positions alone is zero: that decides what is to be done, and belongs to the key."""
-        if not isinstance(x.data, torch.Tensor) or "I" in x.tags or not over_positions(x.inds):
+        if not isinstance(x.data, torch.Tensor) or WIRE in x.tags or not over_positions(x.inds):
             return None
         found = support(x.data)
         self.masks[self._numbers[id(x.data)]] = found

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tnsim.common.wires import PLACE
 from tnsim.convert.module.errors import APART, MIXED, Refusal
 from tnsim.convert.operations.maps import affine
 from tnsim.convert.record.trace import mapped, members, words
@@ -84,7 +85,7 @@ def join(site: Site, parts: Sequence[Any], axis: int) -> Value:
         n = v.shape[axis]
         if isinstance(v, Value):
             sides = [0, 0] * (len(shape) - 1 - axis) + [at, total - at - n]
-            placed.append(affine(v, lambda t, s=sides: torch.nn.functional.pad(t, s), shape, "place"))
+            placed.append(affine(v, lambda t, s=sides: torch.nn.functional.pad(t, s), shape, PLACE))
         else:
             whole = whole.slice_scatter(v.to(like.dtype), axis, at, at + n)
             constants = True
@@ -114,7 +115,7 @@ def _setitem(site: Site, target: Any, key: Any, value: Any) -> Value:
             if axis == new.batch:
                 raise Refusal(*MIXED)
             into = tuple(n if k == axis else m for k, m in enumerate(new.shape))
-            new = affine(new, _into(axis, n, place), into, "place")
+            new = affine(new, _into(axis, n, place), into, PLACE)
         parts.append(new)
     else:
         constant = torch.zeros_like(region)

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.term import Term
 from tnsim.common.digits import rounded
-from tnsim.common.wires import MODEL, SIDES, identify, model_index
+from tnsim.common.wires import MODEL, SIDES, WIRE, identify, model_index
 from tnsim.engine.contract import Contraction, zeros
 from tnsim.engine.costs import Cost, CostError, scope
 from tnsim.engine.effort import weigh
@@ -160,5 +160,5 @@ def placed(t: Term, end: str, run: str, models: int | None) -> Term:
     t = t.nested(end).renamed({MODEL: run})
     if models and run not in t.sizes:
         ones = ar.do("ones", (models,), like=t.tensors[0].data)
-        t = t.attached(qtn.Tensor(ones, (run,), tags="I"))
+        t = t.attached(qtn.Tensor(ones, (run,), tags=WIRE))
     return t

@@ -18,7 +18,7 @@ from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.polys.writing import identity
 from tnsim.algebra.terms.collecting import collect
 from tnsim.algebra.terms.term import Term, aligned, canonical, compose
-from tnsim.common.wires import MODEL, input_leg, output_leg
+from tnsim.common.wires import MODEL, WIRE, input_leg, output_leg
 from tnsim.engine.contract import Contraction
 from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.attention.links.family import Family, families_of
@@ -130,9 +130,9 @@ def _spread(tensors: Sequence[qtn.Tensor], wanted: dict[str, int], weight: float
 
 def _busy(tensors: Sequence[qtn.Tensor]) -> list[qtn.Tensor]:
     """Tensors without the ones that only say which indices there are."""
-    busy = [x for x in tensors if not ("I" in x.tags and len(x.inds) == 1)]
+    busy = [x for x in tensors if not (WIRE in x.tags and len(x.inds) == 1)]
     return busy or list(tensors)
 
 
 def _ones(ix: str, n: int, like: Array) -> qtn.Tensor:
-    return qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags="I")
+    return qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags=WIRE)
