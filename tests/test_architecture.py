@@ -18,7 +18,7 @@ ROOMS = {
     "algebra": {"engine", "common"},
     "measure": {"algebra", "engine", "common"},
     "sampling": {"measure", "algebra", "engine", "common"},
-    "disk": set(),
+    "disk": {"algebra", "engine", "common"},
     "nn": {"disk"},
     "convert": {"sampling", "measure", "algebra", "engine", "common", "nn"},
     "analysis": {"sampling", "measure", "algebra", "engine", "common", "convert", "disk"},

@@ -135,7 +135,7 @@ def test_a_gram_matrix_of_sequences_waits_once():
 def test_a_mask_that_is_changed_in_place_is_read_again():
     with torch.no_grad():
         net = HERE.net(0, attention, example=HERE(torch.zeros(1, 2, 3)))
-        masks = [x.data for f in net.polys for t in f.terms for x in t.tensors if "MASK" in x.tags]
+        masks = [x.data for f in net.polys for t in f.terms for x in t.tensors if "MASK." in x.tags]
         masked = float(tnsim.inner(net))
         for mask in masks:
             mask.fill_(1.0)

@@ -77,7 +77,7 @@ from tnsim.common.notebook import shown_by
 
 # where models come from
 from tnsim.convert import ConvertError, convert
-from tnsim.disk import Checkpoints, checkpoints, load
+from tnsim.disk import Checkpoints, NetworkFileError, checkpoints, load, load_network, save
 
 # what the input is
 from tnsim.measure import (
@@ -141,6 +141,7 @@ __all__ = [
     "Modes",
     "Nearest",
     "Network",
+    "NetworkFileError",
     "Null",
     "Paths",
     "Phases",
@@ -181,6 +182,7 @@ __all__ = [
     "lift",
     "linear_cka",
     "load",
+    "load_network",
     "localise",
     "moments",
     "nearest",
@@ -191,6 +193,7 @@ __all__ = [
     "paths",
     "poly",
     "procrustes",
+    "save",
     "scree",
     "segment",
     "similarity",

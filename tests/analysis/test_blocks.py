@@ -263,7 +263,7 @@ def test_models_of_one_wiring_and_different_masks():
     nets = transformers(5, ("attn", "attn"))
     for net in nets[1:4:2]:
         for f in net.polys:
-            for x in (x for t in f.terms for x in t.tensors if "MASK" in x.tags):
+            for x in (x for t in f.terms for x in t.tensors if "MASK." in x.tags):
                 x.modify(data=torch.ones_like(x.data))
     parts, law = [stack([net]) for net in nets], law_for(nets, Gaussian())
     whole = made(written(parts, law, "layerwise", None), parts)

@@ -19,7 +19,7 @@ ANSWERS = ("Cost", "Decomposition", "Gram", "Group", "Localisation", "Modes", "N
 ANSWERS += ("Crossed", "Shares", "Tangent", "Trajectory", "Truncation")
 NOT_ASKED = {
     **dict.fromkeys(("curves", "draw", "heatmap", "heatmaps", "image", "scree", "view"), "gives a picture"),
-    **dict.fromkeys(("Checkpoints", "checkpoints", "load"), "reads files, and gives modules"),
+    **dict.fromkeys(("Checkpoints", "checkpoints", "load", "load_network", "save"), "reads or writes files"),
     **dict.fromkeys(
         ("draws", "Estimate", "SamplingError", "null", "Null"),
         "is of random draws: tested against its error bars, in tests of its own",
@@ -27,7 +27,15 @@ NOT_ASKED = {
     "clear_cache": "gives nothing",
     **dict.fromkeys(("lab", "nn"), "is a collection: its models are tested by themselves"),
     **dict.fromkeys(
-        ("ComposeError", "ConvertError", "CostError", "MeasureError", "ScaleError", "WireError"),
+        (
+            "ComposeError",
+            "ConvertError",
+            "CostError",
+            "MeasureError",
+            "NetworkFileError",
+            "ScaleError",
+            "WireError",
+        ),
         "is an error",
     ),
     **dict.fromkeys(("Measure", "Poly", "Term"), "is what networks and laws are made of"),

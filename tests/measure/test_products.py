@@ -168,7 +168,7 @@ def test_masks_decide_what_there_is_to_do_and_belong_to_the_question():
         for f in net.polys:
             for t in f.terms:
                 for x in t.tensors:
-                    if "MASK" in x.tags:
+                    if "MASK." in x.tags:
                         x.modify(data=torch.ones_like(x.data))
     assert not torch.isclose(once, tnsim.similarity(*open_, method="layerwise"))
     torch.testing.assert_close(once, tnsim.similarity(a, b, method="layerwise"), rtol=0, atol=0)

@@ -1,14 +1,27 @@
 """Values: what an array holds, as an array of numpy."""
 
+from collections.abc import Callable
 from typing import Any
 
 import autoray as ar
 import numpy as np
 import quimb.tensor as qtn
 
-__all__ = ["numbers"]
+__all__ = ["numbers", "once"]
 
 Array = Any
+
+
+def once(fn: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    """The same function, called once for every array: what shares an array, in several layers too, goes on sharing one."""
+    made: dict[int, tuple[Array, Array]] = {}
+
+    def of(x: Array) -> Array:
+        if id(x) not in made:
+            made[id(x)] = (x, fn(x))
+        return made[id(x)][1]
+
+    return of
 
 
 def numbers(x: Array) -> np.ndarray:

@@ -22,16 +22,17 @@ __all__ = [
     "PICK",
     "PLACE",
     "SIDES",
-    "STRUCTURE",
     "VIEW",
     "WIRE",
     "Equation",
     "Leg",
     "WireError",
     "avoiding",
+    "constant_role",
     "identify",
     "index",
     "input_leg",
+    "is_constant",
     "model_index",
     "nest",
     "output_leg",
@@ -51,13 +52,11 @@ BATCH = "sample:b"  # the data: one index shared by every leg
 SIDES = ("ket", "bra")
 BRIDGE_TAGS = ("COV", "MEAN", "DATA")
 
-# Roles that decide what is done with a tensor. They end in a dot, which no name of a module, a parameter or a factor does,
-# so that nobody's weight is taken for one of them.
+# Roles of what is nobody's weight end in a dot, which no name of a module, a parameter or a factor does.
 WIRE = "I."  # an identity or a selection on wires: no number of it is anybody's
 PICK = "pick."  # some entries of an axis
 VIEW = "view."  # one axis as several, or several as one
 PLACE = "place."  # where parts are put together
-STRUCTURE = (WIRE, PICK, VIEW, PLACE)
 
 _ITEM = re.compile(r"^(?P<place>[A-Za-z_]\w*)(@(?P<position>[A-Za-z_]\w*))?$")
 _FACTOR = re.compile(r"(?P<name>[A-Za-z_]\w*)\[(?P<items>[^\]]*)\]")
@@ -94,6 +93,21 @@ def side_of(ix: str) -> str | None:
     return head if head in SIDES else None
 
 
+def constant_role(role: str) -> str:
+    """The role of a tensor that is nobody's weight: of a mask, a buffer, an operation without weights."""
+    return f"{role.rstrip('.')}."
+
+
+def is_constant(tags: Iterable[str]) -> bool:
+    """Whether a tensor is nobody's weight, by its tags.
+
+    Example:
+        >>> is_constant([WIRE]), is_constant([constant_role("mask"), "mlp.0"]), is_constant(["left", "mlp.0"])
+        (True, True, False)
+    """
+    return next(iter(tags), "").endswith(".")
+
+
 def role_of(tags: Iterable[str]) -> str:
     """The role that a tensor has by its tags, as it is shown.
 
@@ -101,8 +115,7 @@ def role_of(tags: Iterable[str]) -> str:
         >>> role_of([WIRE, "mlp.0"]), role_of(["left", "mlp.0"]), role_of([])
         ('I', 'left', '')
     """
-    first = next(iter(tags), "")
-    return first.removesuffix(".") if first in STRUCTURE else first
+    return next(iter(tags), "").rstrip(".")
 
 
 def nest(ix: str, path: str) -> str:

@@ -18,7 +18,9 @@ from tnsim.algebra.polys.rewriting import lift, unwired
 from tnsim.algebra.polys.unstacking import unstacked
 from tnsim.algebra.terms.term import canonical, retensor
 from tnsim.common.digits import rounded
+from tnsim.common.modular import Modular
 from tnsim.common.notebook import Drawn
+from tnsim.common.values import once
 from tnsim.common.wires import WireError, nest, output_leg
 from tnsim.engine.constants import moved
 from tnsim.engine.costs import CostError
@@ -32,7 +34,7 @@ _MOST_TENSORS = 2**16  # of one term
 
 
 @dataclass(frozen=True, eq=False)
-class Network(Drawn):
+class Network(Drawn, Modular):
     """A model: named layers, each a :class:`Poly`, applied in order.
 
     ``net["blocks.0"]`` is one layer (or a Network of those inside the module of that name), ``net[:2]`` the first two
@@ -277,9 +279,9 @@ class Network(Drawn):
             WireError: if the device knows no such numbers, as Apple's knows no float64.
         """
         name = None if dtype is None else str(dtype).rsplit(".", 1)[-1]
-
+        move = once(lambda x: moved(x, device, name))
         try:
-            layers = tuple((n, f.mapped(lambda x: moved(x, device, name))) for n, f in self.layers)
+            layers = tuple((n, f.mapped(move)) for n, f in self.layers)
         except TypeError as error:
             known = self.dtype if name is None else name
             if device is None or "float64" not in known:

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from tnsim.algebra import Network
+from tnsim.common.values import once
 from tnsim.convert.layers.assemble import network
 from tnsim.convert.layers.check import check_finite, deviation, verify
 from tnsim.convert.layers.composed import check_composed
 from tnsim.convert.layers.grouping import Cut
+from tnsim.convert.layers.network_module import NetworkModule
 from tnsim.convert.layers.sharing import shared
 from tnsim.convert.module.ambient import undisturbed
 from tnsim.convert.module.errors import ConvertError
@@ -106,6 +108,12 @@ def convert(
         )
     if under is not None:
         law("under", under)
+    if isinstance(module, NetworkModule):
+        if (output, cut, norm) != (None, None, None):
+            raise ConvertError(
+                "this module is a network already, with its layers and output; leave output=, cut=, norm= out."
+            )
+        return _again(module, dtype)
     devices = {t.device for t in (*module.parameters(), *module.buffers())}
     return undisturbed(lambda: _converted(module, example, dtype, output, cut, under), devices)
 
@@ -125,7 +133,8 @@ def _converted(
     trace, net, fixing = in_dtype(dtype)
     net = shared(net, trace.weights)
     if not torch.is_grad_enabled():
-        net = replace(net, layers=tuple((name, f.mapped(lambda a: a.detach())) for name, f in net))
+        bare = once(lambda a: a.detach())
+        net = replace(net, layers=tuple((name, f.mapped(bare)) for name, f in net))
     check_finite(net)
     if fixing is not None and fixing.constants:
         net = replace(net, notes=(fixing.note(deviation(net, trace, fixing)),))
@@ -133,6 +142,19 @@ def _converted(
         verify(net, trace, lambda: in_dtype(torch.float32)[1])
     check_composed(net)
     return net
+
+
+def _again(module: NetworkModule, dtype: torch.dtype) -> Network:
+    """The network of a module that was made from one."""
+    Weights.of(module, dtype)  # refuses what is not finite, and what a device does not know
+    net = module.network
+    cast = once(lambda a: _cast(a, dtype))
+    return replace(net, layers=tuple((name, f.mapped(cast)) for name, f in net))
+
+
+def _cast(a: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    a = a.to(dtype) if a.is_floating_point() else a
+    return a if torch.is_grad_enabled() else a.detach()
 
 
 convert.register = register  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tnsim.common.wires import constant_role
 from tnsim.convert.module.errors import MIXED, Refusal
 from tnsim.convert.record.trace import members, words
 from tnsim.convert.values.axiswise import add, affordable, multiply, offset, scale
@@ -105,7 +106,7 @@ def _pow(site: Site, input: Any, exponent: Any) -> Value:
         raise Refusal("no polynomial form for a trained exponent", "Use fixed whole exponents.")
     parts = []
     for n in exponent.unique().tolist():
-        parts.append(scale(_power(input, n), exponent == n, "mask"))
+        parts.append(scale(_power(input, n), exponent == n, constant_role("mask")))
     return reduce(add, parts)
 
 
@@ -141,7 +142,7 @@ def _tri(site: Site, input: Value, diagonal: int = 0) -> Value:
         raise Refusal(*MIXED)
     like = input.poly.like
     ones = torch.ones(input.shape[-2:], dtype=like.dtype, device=like.device)
-    return scale(input, site.step.function(ones, diagonal), site.step.op)
+    return scale(input, site.step.function(ones, diagonal), constant_role(site.step.op))
 
 
 def _masked_fill(site: Site, input: Any, mask: Any, value: Any) -> Any:
@@ -164,7 +165,8 @@ def _chosen(site: Site, condition: Any, input: Any, other: Any) -> Any:
     for v, mask in ((input, condition), (other, ~condition)):
         if isinstance(v, Value):
             role = site.role(condition)
-            parts.append(scale(v, mask.to(like.dtype), "mask" if role == site.step.op else role))
+            unnamed = role == constant_role(site.step.op)
+            parts.append(scale(v, mask.to(like.dtype), constant_role("mask") if unnamed else role))
         elif bool((torch.as_tensor(v).detach() != 0).any()) or members(v, Tensor):
             parts.append(torch.where(mask, torch.as_tensor(v, dtype=like.dtype, device=like.device), 0.0))
     return reduce(lambda a, b: plus(site, a, b), parts)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tnsim.common.wires import PLACE
+from tnsim.common.wires import PLACE, constant_role
 from tnsim.convert.module.errors import APART, MIXED, Refusal
 from tnsim.convert.operations.maps import affine
 from tnsim.convert.record.trace import mapped, members, words
@@ -137,7 +137,11 @@ def _spelled(key: Any, axes: int) -> list[Any]:
 
 
 def _kept(site: Site, target: Any, mask: Tensor) -> Any:
-    return scale(target, mask, "mask") if isinstance(target, Value) else target.to(mask.dtype) * mask
+    return (
+        scale(target, mask, constant_role("mask"))
+        if isinstance(target, Value)
+        else target.to(mask.dtype) * mask
+    )
 
 
 def _into(axis: int, n: int, place: Tensor) -> Callable[[Tensor], Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tnsim.common.wires import constant_role
 from tnsim.convert.module.weights import Weights
 from tnsim.convert.record.trace import Step, Trace
 
@@ -27,9 +28,15 @@ class Site:
     weights: Weights
 
     def role(self, *constants: Any) -> str:
-        """The role of the first weight among the constants; without one the name of the operation."""
+        """The role of the first parameter among the constants; without one that of a buffer, or the operation's name.
+
+        These two are of constants; see :func:`tnsim.algebra.wires.constant_role`.
+        """
         names = [n for c in constants if isinstance(c, Tensor) for n in self.trace.origins.get(id(c), ())]
-        return self.weights.roles[names[0]] if names else self.step.op
+        trained = [n for n in names if n in self.weights.parameters]
+        if trained:
+            return self.weights.roles[trained[0]]
+        return constant_role(self.weights.roles[names[0]] if names else self.step.op)
 
     def plain(self, c: Any) -> Any:
         """A constant of one entry that is no weight, as a number."""
