@@ -70,6 +70,8 @@ def labels_of(scenes: Scenes, sizes: bool) -> Labels:
     if prefix:
         entries.append(Entry("text", MUTED, f"…: {prefix}"))
     entries += [Entry("text", MUTED, f"{shown[n]}: {n}") for n in layers if shown[n] != names[n]]
+    cut = dict.fromkeys(scene.graph.get("names", ("", "")) for scene, _ in scenes)
+    entries += [Entry("text", MUTED, f"{called}: {full}") for called, full in cut if called != full]
     return Labels(tuple(texts), tuple(colours), shown, entries)
 
 

@@ -15,13 +15,17 @@ from tnsim.common.wires import MODEL, Leg
 from tnsim.view.layout import WIDTH, Point, depths, place_nodes
 from tnsim.view.roles import roles_of, shared_roles
 from tnsim.view.scene import OUT, scene_of
+from tnsim.view.short import cut_to
 from tnsim.view.stages import size_of
+from tnsim.view.strokes import lowest
+from tnsim.view.style import SIZES
 
 __all__ = ["Picture", "form_of", "of_layers", "of_network", "of_tensors", "of_terms"]
 
 _MOST_TENSORS = 300
 _MOST_TERMS = 6
 _MOST_ROWS = 34.0  # on one page
+_CAPTION = 260.0  # points that names may take
 _ROLE = "stands:"  # how a role travels as a tag
 
 
@@ -114,13 +118,16 @@ def of_layers(net: Network) -> Picture:
         down = floor - max(ys) - 1.5
         if shown and min(ys) + down < -_MOST_ROWS:
             break
-        floor, shown = min(ys) + down - 0.4, shown + len(names)
+        low = min(lowest(scene, at) for scene, at in part.scenes)
+        floor, shown = low + down - 0.4, shown + len(names)
+        called = cut_to(_called(names), SIZES["label"], _CAPTION)
+        caption = f"{called}:  {_sizes(forms[names[0]])}"
         for scene, _ in part.scenes:
-            scene.graph["layers"] = _caption(names, forms[names[0]])
+            scene.graph.update(layers=caption, names=(called, _called(names)))
         whole.scenes += [(s, {n: (x, y + down) for n, (x, y) in at.items()}) for s, at in part.scenes]
         whole.signs += [(x, y + down, text) for x, y, text in part.signs]
         left = min(x for _, at in part.scenes for x, _ in at.values()) - 1.2
-        whole.captions.append((left, max(ys) + down + 0.8, _caption(names, forms[names[0]])))
+        whole.captions.append((left, max(ys) + down + 0.8, caption))
         whole.notes += [f"{names[0]}: {note}" for note in part.notes]
     edge = min(x for x, *_ in whole.captions)
     whole.captions = [(edge, y, text) for _, y, text in whole.captions]
@@ -132,9 +139,12 @@ def of_layers(net: Network) -> Picture:
     return whole
 
 
-def _caption(names: Sequence[str], f: Poly) -> str:
-    many = "" if len(names) == 1 else f" … {names[-1]}, {len(names)} of this form"
-    return f"{names[0]}{many}:  {size_of(f.domain)} → {size_of(f.codomain)}, degree {f.degree}"
+def _called(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}, {len(names)} of this form"
+
+
+def _sizes(f: Poly) -> str:
+    return f"{size_of(f.domain)} → {size_of(f.codomain)}, degree {f.degree}"
 
 
 def of_terms(terms: tuple[Term, ...]) -> Picture:
@@ -170,7 +180,7 @@ def of_terms(terms: tuple[Term, ...]) -> Picture:
         if sign:
             middle = at[OUT][1] if OUT in at else floor
             signs.append((middle, sign))
-        floor = min(y for _, y in at.values()) - gap
+        floor = lowest(scene, at) - gap
     edge = min((x for _, at in picture.scenes for x, _ in at.values()), default=0.0)
     picture.signs += [(min(-1.9 * WIDTH, edge - WIDTH), y, sign) for y, sign in signs]
     return picture

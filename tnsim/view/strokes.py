@@ -8,7 +8,21 @@ from tnsim.view.layout import WIDTH, Point
 from tnsim.view.scene import OUT
 from tnsim.view.text import Spot
 
-__all__ = ["along", "curve", "is_wire"]
+__all__ = ["along", "curve", "is_wire", "lowest"]
+
+
+def lowest(scene: nx.MultiGraph, at: dict[str, Point]) -> float:
+    """How far down a scene reaches, wires that go around it included."""
+    low = min(y for _, y in at.values())
+    return min(
+        [
+            low,
+            *(
+                float(np.asarray(curve(scene, at, a, b).vertices)[:, 1].min()) + 0.5
+                for a, b, _ in scene.edges
+            ),
+        ]
+    )
 
 
 def is_wire(scene: nx.MultiGraph, a: str, b: str) -> bool:
