@@ -195,16 +195,17 @@ def a_network():
     return tnsim.convert(model, x[:1])
 
 
-def written(content, tensors, digest=None):
+def written(content, tensors):
     """A file that says what one likes, with the hash that belongs to it."""
-    text = json.dumps(content)
-    return save(tensors, {"tnsim": text, "sha256": digest or networks._hash(text, tensors)})
+    return save(tensors, {"tnsim": json.dumps({"sha256": networks._hash(content, tensors), **content})})
 
 
 def taken(data):
     """What a file says, and its tensors."""
     length = int.from_bytes(data[:8], "little")
-    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["tnsim"]), load(data)
+    content = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["tnsim"])
+    del content["sha256"]
+    return content, load(data)
 
 
 def refused(data, path, match):

@@ -40,7 +40,7 @@ class Modular:
 
         Example:
             >>> import torch, tnsim
-            >>> small = tnsim.truncate(tnsim.nn.BilinearLayer(6, 8, 3), rank=2).network
+            >>> small = tnsim.truncate(tnsim.nn.BilinearMLP(6, 5, 5, 3, 2), rank=2).network
             >>> module = small.to_module()
             >>> x = torch.randn(5, 6, dtype=torch.float64)
             >>> torch.equal(module(x), small(x)), tnsim.convert(module).names == small.names

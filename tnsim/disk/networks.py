@@ -1,7 +1,7 @@
 """Networks in files: numbers as safetensors, wiring beside them as JSON. No code, no pickle, no class of anybody's.
 
 The file is a usual ``.safetensors`` file, of which every reader shows the weights by layer and role. Its metadata say under
-``tnsim`` how they are wired, and under ``sha256`` what all of it hashes to, so that damage shows.
+``tnsim`` how they are wired, and what all of it hashes to, so that damage shows.
 """
 
 import json
@@ -98,9 +98,9 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
         "gradients": [name for name, x in arrays.items() if getattr(x, "requires_grad", False)],
         **plain,
     }
-    text = json.dumps(content, allow_nan=False)
+    text = json.dumps({"sha256": _hash(content, tensors), **content}, allow_nan=False)
     try:
-        data = save_tensors(tensors, {"tnsim": text, "sha256": _hash(text, tensors)})
+        data = save_tensors(tensors, {"tnsim": text})
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         raise NetworkFileError(
             f"a {net.dtype} network cannot be kept: {_short(error)}; see net.to(dtype=)."
@@ -134,14 +134,14 @@ def load_network(path: str | os.PathLike[str]) -> Network:
         check_content(place)
     except ValueError as error:
         raise NetworkFileError(str(error)) from None
-    content, text, digest = _told(place)
+    content = _told(place)
     try:
         with safe_open(place, "pt") as file:
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (no mapping)
     except _DAMAGE as error:
         raise NetworkFileError(f"{place} is damaged ({_short(error)}).") from None
     try:
-        if digest != _hash(text, tensors):
+        if content.pop("sha256", None) != _hash(content, tensors):
             raise NetworkFileError(f"{place} is damaged: it is not what was written.")
         return _network(content, tensors, place.stat().st_size)
     except NetworkFileError:
@@ -159,8 +159,8 @@ def is_network_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _told(place: Path) -> tuple[dict[str, Any], str, str]:
-    """What the head of a file says about its network, its wiring as it is written, and its hash. Only the head is read."""
+def _told(place: Path) -> dict[str, Any]:
+    """What the head of a file says about its network, its wiring and its hash. Only the head is read."""
     size = place.stat().st_size
     with open(place, "rb") as file:
         start = file.read(_LENGTH)
@@ -173,9 +173,7 @@ def _told(place: Path) -> tuple[dict[str, Any], str, str]:
             raise NetworkFileError(f"{place} is no safetensors file, or is cut off.")
         head = file.read(length)
     try:
-        told = json.loads(head)["__metadata__"]
-        text, digest = told["tnsim"], told.get("sha256", "")
-        content = json.loads(text)
+        content = json.loads(json.loads(head)["__metadata__"]["tnsim"])
         kind = content["format"]
         version = re.fullmatch(rf"{_FORMAT} (\d{{1,9}})", kind)
     except KeyError:
@@ -192,7 +190,8 @@ def _told(place: Path) -> tuple[dict[str, Any], str, str]:
             f"{place} was written by a newer tnsim (format {version[1]}, this one reads {_VERSION}); upgrade with "
             "pip install --upgrade tnsim, or save it again with the older one."
         )
-    return content, text, digest
+    found: dict[str, Any] = content
+    return found
 
 
 def _network(content: dict[str, Any], tensors: dict[str, Tensor], size: int) -> Network:
@@ -226,9 +225,9 @@ def _stored(name: str, x: Any) -> Tensor:
         raise NetworkFileError(f'the tensor "{name}" cannot be kept in a file: {_short(error)}.') from None
 
 
-def _hash(text: str, tensors: Mapping[str, Tensor]) -> str:
+def _hash(content: dict[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """Of the wiring and of every tensor: its name, kind, shape and bytes."""
-    digest = sha256(text.encode())
+    digest = sha256(json.dumps(content).encode())
     for name in sorted(tensors):
         x = tensors[name]
         digest.update(f"\n{name} {x.dtype} {tuple(x.shape)}\n".encode())
