@@ -34,6 +34,7 @@ CALLS = {  # a call of every function that is right, by the names of its argumen
     "inner": {"a": NETS[0], "b": NETS[1]},
     "moments": {"a": NETS[0], "b": NETS[1]},
     "cost": {"a": NETS[0], "b": NETS[1]},
+    "explain": {"a": NETS[0], "b": NETS[1]},
     "gram": {"models": NETS, "progress": False},
     "cka": {"a": NETS[0], "b": NETS[1]},
     "cca": {"a": NETS[0], "b": NETS[1]},

@@ -15,7 +15,18 @@ import tnsim
 
 NAMES = tuple(QUESTIONS)
 
-ANSWERS = ("Cost", "Decomposition", "Gram", "Group", "Localisation", "Modes", "Nearest", "Paths", "Phases")
+ANSWERS = (
+    "Cost",
+    "Decomposition",
+    "Explanation",
+    "Gram",
+    "Group",
+    "Localisation",
+    "Modes",
+    "Nearest",
+    "Paths",
+    "Phases",
+)
 ANSWERS += ("Crossed", "Shares", "Tangent", "Trajectory", "Truncation")
 NOT_ASKED = {
     **dict.fromkeys(("curves", "draw", "heatmap", "heatmaps", "image", "scree", "view"), "gives a picture"),
@@ -25,6 +36,7 @@ NOT_ASKED = {
         "is of random draws: tested against its error bars, in tests of its own",
     ),
     "clear_cache": "gives nothing",
+    "explain": "gives prices, which make that of cost: tested by themselves",
     **dict.fromkeys(("lab", "nn"), "is a collection: its models are tested by themselves"),
     **dict.fromkeys(
         (

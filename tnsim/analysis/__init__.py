@@ -13,6 +13,7 @@ from tnsim.analysis.compare.compositions import Paths, paths
 from tnsim.analysis.compare.crossed import Crossed, layers
 from tnsim.analysis.compare.degrees import orders
 from tnsim.analysis.compare.differences import difference
+from tnsim.analysis.compare.explanation import Explanation, explain
 from tnsim.analysis.compare.indices import cca, cka, procrustes
 from tnsim.analysis.compare.similarities import cost, inner, moments, similarity
 from tnsim.analysis.explain.decompositions import Decomposition, decompose
@@ -27,6 +28,7 @@ from tnsim.analysis.grams.grams import Gram, gram
 __all__ = [
     "Crossed",
     "Decomposition",
+    "Explanation",
     "Gram",
     "Group",
     "Localisation",
@@ -48,6 +50,7 @@ __all__ = [
     "difference",
     "draws",
     "entk",
+    "explain",
     "gram",
     "inner",
     "kernel_alignment",

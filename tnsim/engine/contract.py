@@ -65,7 +65,8 @@ class Contraction:
         bill.foresee(self._least(shape))  # a path through what is hopeless is not worth a search
         weigh(_WEIGHED + len(self.tensors))
         prepared = self._prepared()
-        return performed(_contracted, prepared, shape, self.tensors[0].data, self._price(prepared[0]))
+        price = self._price(prepared[0])
+        return performed(_contracted, prepared, shape, self.tensors[0].data, price, self)
 
     def _prepared(self) -> tuple[Sliced, float, list[Array], tuple[int, ...]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
@@ -97,6 +98,18 @@ class Contraction:
         """The price of :meth:`value`, from shapes alone."""
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
         return self._price(self._plan(inputs, output, [ar.shape(a) for a in shapes])[0])
+
+    def path(self) -> tuple[Sliced, dict[str, str]]:
+        """How it is contracted, and the names of the tree's indices; those of size one are left out."""
+        inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
+        sized = [
+            (ix, n)
+            for inds, x in zip(inputs, shapes, strict=True)
+            for ix, n in zip(inds, ar.shape(x), strict=True)
+        ]
+        there = dict.fromkeys(ix for ix, n in sized if n != 1)
+        names = {ctg.get_symbol(k): ix for k, ix in enumerate(there)}
+        return self._plan(inputs, output, [ar.shape(a) for a in shapes])[0], names
 
     def _price(self, how: Sliced) -> Cost:
         peak = how.peak * itemsize(self.tensors[0].data)
@@ -145,7 +158,12 @@ class _Shape:
 
 
 def performed(
-    fn: Callable[..., Array], args: Sequence[Any], shape: Sequence[int], like: Array, cost: Cost
+    fn: Callable[..., Array],
+    args: Sequence[Any],
+    shape: Sequence[int],
+    like: Array,
+    cost: Cost,
+    what: Any = None,
 ) -> Array:
     """``fn(*args)``. Under :func:`pricing` its price is noted instead, and an empty shape is returned.
 
@@ -157,11 +175,12 @@ def performed(
         shape: the shape of the result.
         like: the result is an array like this one.
         cost: the price.
+        what: what the bill notes; the function by default.
     """
     bill, tape = current_bill(), current_tape()
     if bill is None:
         return fn(*args)
-    bill.add(cost, prod(shape) * itemsize(like))
+    bill.add(cost, prod(shape) * itemsize(like), fn if what is None else what)
     if bill.paid:
         return fn(*args)
     result = _placeholder(tuple(shape), like)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tnsim.common.digits import apart, bytes_in_words, count_in_words, flops_in_words, time_in_words
 from tnsim.common.notebook import Shown
@@ -127,21 +128,26 @@ class Bill:
         limit: flops beyond which nothing more is noted.
         paid: whether contractions are done as well.
         planning: where it is counted what was weighed.
+        noted: a list, to which every contraction is appended with its price.
     """
 
-    def __init__(self, limit: float, paid: bool, planning: Planning) -> None:
-        self._limit, self.paid = limit, paid
+    def __init__(
+        self, limit: float, paid: bool, planning: Planning, noted: list[tuple[Any, Cost]] | None = None
+    ) -> None:
+        self._limit, self.paid, self._noted = limit, paid, noted
         self._planning, self._before = planning, planning.weighed
         self._done = Cost()
         self._open = Cost()
         self._kept = 0.0
 
-    def add(self, cost: Cost, kept: float) -> None:
-        """Note a contraction, and the bytes its result takes.
+    def add(self, cost: Cost, kept: float, what: Any = None) -> None:
+        """Note a contraction, or another operation, and the bytes its result takes.
 
         Raises:
             Exceeded: if the flops noted so far pass the limit, or no memory holds the result.
         """
+        if self._noted is not None:
+            self._noted.append((what, cost))
         self._open = self._open + cost
         self._kept += kept
         if self.left < 0 or kept > LARGEST:
@@ -187,31 +193,35 @@ def current_bill() -> Bill | None:
 
 
 @contextmanager
-def pricing(limit: float = math.inf) -> Iterator[Bill]:
+def pricing(limit: float = math.inf, noted: list[tuple[Any, Cost]] | None = None) -> Iterator[Bill]:
     """Run code for its price: contractions inside add to the bill and return empty shapes.
 
     Price and computation share one code path, so they cannot tell different stories.
+
+    Args:
+        limit: flops beyond which nothing more is priced.
+        noted: a list, to which every contraction or other operation is appended with its price.
 
     Raises:
         Exceeded: as soon as the flops pass the limit, or as much is weighed as that is worth; what is left is not
             priced.
     """
-    yield from _billed(limit, paid=False)
+    yield from _billed(limit, paid=False, noted=noted)
 
 
 @contextmanager
-def paying(limit: float = math.inf) -> Iterator[Bill]:
+def paying(limit: float = math.inf, noted: list[tuple[Any, Cost]] | None = None) -> Iterator[Bill]:
     """Run code and note what its contractions cost, each before it is done.
 
     Raises:
         Exceeded: before the first contraction with which the flops pass the limit.
     """
-    yield from _billed(limit, paid=True)
+    yield from _billed(limit, paid=True, noted=noted)
 
 
-def _billed(limit: float, paid: bool) -> Iterator[Bill]:
+def _billed(limit: float, paid: bool, noted: list[tuple[Any, Cost]] | None = None) -> Iterator[Bill]:
     with planning(allowance(limit)) as planned:
-        bill = Bill(limit, paid, planned)
+        bill = Bill(limit, paid, planned, noted)
         token = _BILL.set(bill)
         try:
             yield bill

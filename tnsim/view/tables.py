@@ -1,6 +1,7 @@
 """What a result is, as a small table: for notebooks, and for pandas."""
 
 import html as markup
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -18,6 +19,7 @@ from tnsim.analysis.change.localisation import Localisation
 from tnsim.analysis.change.trajectories import Trajectory
 from tnsim.analysis.compare.chance import Null
 from tnsim.analysis.compare.crossed import Crossed
+from tnsim.analysis.compare.explanation import Explanation
 from tnsim.analysis.explain.modes import Modes
 from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.grams.grams import Gram
@@ -117,6 +119,24 @@ def _(cost: Cost) -> Table:
 
 
 @table.register
+def _(found: Explanation) -> Table:
+    most = max(found.cost.flops, 1.0)
+    rows = [
+        (
+            _product(path.what),
+            path.count,
+            f"{path.cost.flops / most:.1%}",
+            f"{path.cost.flops:.2e}",
+            f"{path.largest:.2e}",
+            ", ".join(path.sliced),
+        )
+        for path in found.paths
+    ]
+    columns = ("contraction", "times", "share", "flops", "numbers held", "sliced")
+    return Table(f"{found.method}: {found.cost}", columns, rows)
+
+
+@table.register
 def _(found: Estimate) -> Table:
     values, errors = to_numpy(found.value), to_numpy(found.error)
     rows = [
@@ -197,6 +217,10 @@ def frame(result: Any) -> Any:
     found = table(result)
     data = pandas.DataFrame([list(row) for row in found.rows], columns=list(found.columns))
     return data.set_index(found.columns[0]) if found.index else data
+
+
+def _product(names: tuple[str, ...]) -> str:
+    return " ".join(name + f"^{n}" * (n > 1) for name, n in Counter(names).items())
 
 
 def _weights(arrays: Any) -> int:

@@ -32,11 +32,21 @@ from tnsim.engine.effort import planning
 from tnsim.measure.pairings.expectation import Keep
 from tnsim.measure.pairings.measure import Measure
 
-__all__ = ["cost", "inner", "moments", "product", "product_cost", "second_moments", "similarity"]
+__all__ = [
+    "PATIENCE",
+    "cost",
+    "inner",
+    "moments",
+    "product",
+    "product_cost",
+    "products_of",
+    "second_moments",
+    "similarity",
+]
 
 Array = Any
 
-_PATIENCE = 100_000  # operations weighed to say what something costs: some three seconds
+PATIENCE = 100_000  # operations weighed to say what something costs: some three seconds
 
 
 @question
@@ -181,7 +191,7 @@ def similarity(
         return answered(similarity, nets, method, options, COSINE)
     given = (*in_units(nets, under, output, method), method, output)
     cheaper = has_cheaper(under, method)
-    ab, aa, bb = priced(_products, f"similarity ({method})", budget, memory, cheaper, given, progress)
+    ab, aa, bb = priced(products_of, f"similarity ({method})", budget, memory, cheaper, given, progress)
     rows, columns = aa**0.5, bb**0.5
     cosine = ab / (rows[:, None] if nets[0].models and nets[1].models else rows) / columns
     # the only values that are waited for, both at once and when everything else is under way
@@ -230,8 +240,8 @@ def cost(
     nets = comparable(a, a if b is None else b)
     with capped(memory):
         try:
-            with planning(_PATIENCE if budget < inf else inf):
-                return answer(_products, (*in_units(nets, under, None, method), method, None), budget).cost
+            with planning(PATIENCE if budget < inf else inf):
+                return answer(products_of, (*in_units(nets, under, None, method), method, None), budget).cost
         except (Exceeded, CostError) as error:
             return error.cost
 
@@ -293,7 +303,7 @@ def _product(
     return problem.product(0, 1, keep)
 
 
-def _products(
+def products_of(
     nets: Sequence[Network], law: Measure, exponents: Sequence[Array], method: Method, output: Any
 ) -> tuple[Array, Array, Array]:
     """⟨a, b⟩, ⟨a, a⟩ and ⟨b, b⟩, in the models' own units."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
+from threading import Lock
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from tnsim.analysis.tracing.outlines import outlined
 from tnsim.analysis.tracing.shapes import EMPTY_ASKED, priced_by_shapes
 from tnsim.analysis.tracing.survey import Survey, filled, nbytes
+from tnsim.common.caches import cleared_by
 from tnsim.common.delay import waiting
 from tnsim.engine.costs import Cost, CostError, Exceeded, current_cap, pricing
 from tnsim.engine.machine import Machine
@@ -25,7 +27,7 @@ from tnsim.engine.replay import Recipe
 from tnsim.engine.sparsity import supported
 from tnsim.engine.tapes import Tape, UntapedError, current_tape, taping
 
-__all__ = ["Answer", "Stages", "answer", "answered"]
+__all__ = ["Answer", "Stages", "answer", "answered", "itemised"]
 
 Array = Any
 
@@ -140,6 +142,8 @@ def _priced(recipe: Recipe, graph: bool) -> Cost:
 
 
 _ANSWERS: OrderedDict[Any, Answer] = OrderedDict()
+_CHANGING = Lock()  # of what is kept
+cleared_by(_ANSWERS.clear)
 
 
 def answer(
@@ -171,15 +175,48 @@ def answered(
         survey = Survey(given)
         graph = torch.is_grad_enabled() and any(x.requires_grad for x in survey.arrays)
         key = (run, _device(survey.arrays), survey.key, current_cap(), graph)
-        if key not in _ANSWERS:
-            _ANSWERS[key] = _thought_through(run, given, survey, key[1], budget, progress, graph)
-        _ANSWERS.move_to_end(key)
-        if len(_ANSWERS) > _MOST:
-            _ANSWERS.popitem(last=False)
-        return _ANSWERS[key], survey.arrays
+        found = _ANSWERS.get(key)
+        if found is None:
+            found = _thought_through(run, given, survey, key[1], budget, progress, graph)
+        with _CHANGING:
+            _ANSWERS[key] = found
+            _ANSWERS.move_to_end(key)
+            if len(_ANSWERS) > _MOST:
+                _ANSWERS.popitem(last=False)
+        return found, survey.arrays
     except UntapedError:
         cost, shape = priced_by_shapes(lambda: run(*given), budget)
         return Answer(cost, shape, run), None
+
+
+def itemised(
+    run: Callable[..., Any], given: Sequence[Any], budget: float = inf
+) -> tuple[list[tuple[Any, Cost]], Cost]:
+    """What ``run(*given)`` would do: every contraction or other operation with its price, and the price of all.
+
+    Args:
+        run: as for :func:`answer`; it is thought through, whether it was before or not.
+        given: its arguments.
+        budget: flops beyond which it is not thought further; the price is a lower bound then.
+    """
+    noted: list[tuple[Any, Cost]] = []
+    given = tuple(given)
+    try:
+        survey = Survey(given)
+        graph = torch.is_grad_enabled() and any(x.requires_grad for x in survey.arrays)
+        try:
+            device = _device(survey.arrays)
+            whole = _thought_through(run, given, survey, device, budget, False, graph, noted)
+            found = whole.cost
+            if whole.recipe is not None:  # what was tried on the way and is not needed is not done
+                done = {id(step.cost) for step in whole.recipe.steps}
+                noted[:] = [item for item in noted if id(item[1]) in done]
+        except UntapedError:
+            noted.clear()
+            found, _ = priced_by_shapes(lambda: run(*given), budget, noted)
+    except (Exceeded, CostError) as error:
+        found = error.cost
+    return noted, found
 
 
 def _thought_through(
@@ -190,6 +227,7 @@ def _thought_through(
     budget: float,
     progress: bool,
     graph: bool,
+    noted: list[tuple[Any, Cost]] | None = None,
 ) -> Answer:
     empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in survey.arrays]
     shadow = filled(given, survey.arrays, empty)
@@ -197,7 +235,7 @@ def _thought_through(
         tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update, _memory)
         try:
             masks = {id(empty[k]): mask for k, mask in survey.masks.items()}
-            with pricing(budget) as bill, taping(tape), _Writing(tape, device), supported(masks):
+            with pricing(budget, noted) as bill, taping(tape), _Writing(tape, device), supported(masks):
                 result = run(*shadow)
         except Exceeded as error:
             error.cost = replace(error.cost, machine=_machine(survey.arrays, device))

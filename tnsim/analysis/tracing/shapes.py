@@ -17,22 +17,26 @@ __all__ = ["EMPTY_ASKED", "about", "priced_by_shapes", "questioned"]
 EMPTY_ASKED = (RuntimeError, TypeError)  # what torch says when an empty tensor is asked for values
 
 
-def priced_by_shapes(run: Callable[[], Any], budget: float = inf) -> tuple[Cost, Any]:
+def priced_by_shapes(
+    run: Callable[[], Any], budget: float = inf, noted: list[tuple[Any, Cost]] | None = None
+) -> tuple[Cost, Any]:
     """The price of ``run()`` and the shape of its result, with empty tensors in place of what would be contracted.
 
     Where values are asked for on the way, shapes do not do: then it is computed, and paid for as it goes, up to the
-    budget.
+    budget. To a list in ``noted`` everything is appended with its price.
 
     Raises:
         Exceeded: if it takes more than the budget.
     """
     try:
-        with pricing(budget) as bill, _Spreading():
+        with pricing(budget, noted) as bill, _Spreading():
             return _with_total(bill, run())
     except (CostError, Exceeded):
         raise
     except EMPTY_ASKED:
-        with paying(budget) as bill:
+        if noted is not None:
+            noted.clear()
+        with paying(budget, noted) as bill:
             return _with_total(bill, run())
 
 
