@@ -7,6 +7,8 @@ of numbers.
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import numpy as np
@@ -211,8 +213,22 @@ def written(at):
     w = at(rand(2, 3, 3, seed=2))
     f = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=w[0].T, L=w[0], R=w[1])
     g = f + tnsim.identity(f.domain, f.like)
+    tnsim.clear_cache()
     price = tnsim.cost(g, f).flops  # units are part of it where values are not read
-    return [g(at(rand(4, 3))), tnsim.inner(g), float(500 < price < 2000)]
+    parts = sum(path.cost.flops for path in tnsim.explain(g, f))
+    return [
+        g(at(rand(4, 3))),
+        tnsim.inner(g),
+        float(500 < price < 2000),
+        float(abs(parts / price - 1) < 1e-9),
+    ]
+
+
+def filed(at):
+    """A network as a file, which has the numbers and no device."""
+    with TemporaryDirectory() as folder:
+        tnsim.save(pair(at, 2, True)[0], Path(folder) / "net.safetensors")
+        return tnsim.inner(tnsim.load_network(Path(folder) / "net.safetensors"))
 
 
 def few_paths(at):
@@ -306,6 +322,7 @@ QUESTIONS = {
     "gram of a stack": stacked,
     "moved": moved,
     "written": written,
+    "filed": filed,
     "drawn": drawn,
     "values": values,
     "values of tokens": token_values,
