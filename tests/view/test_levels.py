@@ -208,3 +208,16 @@ def test_graphviz_reads_it(level):
             check=True,
         )
         assert "<svg" in done.stdout and not done.stderr.replace("Fontconfig", "").startswith("Error")
+
+
+def test_axes_that_are_too_small_for_names_say_so():
+    fig, axes = plt.subplots(1, 2, figsize=(6, 2.5))
+    draw(with_residual(4), axes[0], level="model")
+    assert "too small for names" in " ".join(written(axes[0]))
+    assert "+ bias" not in written(axes[0]) and len(gids(axes[0], "box")) == 6
+    draw(with_residual(1), axes[1], level="model", legend=False)
+    fig.canvas.draw()
+    for ax in axes:
+        for t in ax.texts:
+            box = t.get_window_extent()
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= fig.bbox.x1 and box.y1 <= fig.bbox.y1

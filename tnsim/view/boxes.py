@@ -10,11 +10,12 @@ from matplotlib.path import Path
 from tnsim.view.legend import add_legend, foot_of
 from tnsim.view.line import BOX, DOT, NAME, PLUS, SMALL, Box, Line, Point
 from tnsim.view.style import INK, LINE, MUTED, PAPER, SIZES, faded, ink_on, kind_colour
-from tnsim.view.text import READABLE, extent, room
+from tnsim.view.text import READABLE, broken, extent, room
 
 __all__ = ["line_inches", "paint_line"]
 
 _TURN = 0.09  # radius of corners
+_HINT = "too small for names; a figure of its own has room for them"
 
 
 def line_inches(line: Line, legend: bool, notes: list[str]) -> tuple[float, float]:
@@ -32,8 +33,14 @@ def paint_line(
     wide, tall = room(ax)
     entries, columns, foot = foot_of(line.entries if legend else [], wide)
     left, low, right, top = line.frame
-    head = 13.0 if notes else 0.0
-    scale = min(wide / (right - left), max(tall - foot - head, 0.4 * tall) / (top - low))  # points an inch
+    for more in ([], [_HINT]):
+        lines = broken("; ".join([*notes, *more]), 0.96 * wide, SIZES["small"]) if [*notes, *more] else []
+        head = 11.0 * len(lines) + 2.0 * bool(lines)
+        scale = min(
+            wide / (right - left), max(tall - foot - head, 0.4 * tall) / (top - low)
+        )  # points an inch
+        if scale / 72 * (SMALL - 0.5) >= READABLE:
+            break
     spare = (wide / scale - (right - left)) / 2
     ax.set(xlim=(left - spare, right + spare), aspect="equal")
     above = (tall - foot - head) / scale - (top - low)
@@ -48,9 +55,9 @@ def paint_line(
         ink.text(x, y, text, SMALL, ha="center", va="bottom", color=MUTED, gid="size")
     for (x, y), text, ha in line.ends:
         ink.text(x, y, text, NAME + 0.5, ha=ha, va="center", color=INK, gid=f"port {text}")
-    if notes:
+    if lines:
         ax.text(
-            0.99, 0.995, "; ".join(notes), transform=ax.transAxes, ha="right", va="top", fontsize=SIZES["small"],
+            0.99, 0.995, "\n".join(lines), transform=ax.transAxes, ha="right", va="top", fontsize=SIZES["small"],
             color=MUTED,
         )  # fmt: skip
     if entries:
@@ -132,6 +139,8 @@ class _Ink:
             )  # fmt: skip
 
     def _pill(self, x: float, y: float, text: str, gid: str) -> None:
+        if (SMALL - 0.5) * min(self.scale, 1.0) < READABLE:
+            return
         wide, high = extent(text, SMALL - 0.5)[0] / 72 + 0.1, 0.15
         self.ax.add_patch(
             FancyBboxPatch(

@@ -101,7 +101,7 @@ def draw(
         >>> from tnsim.algebra import poly
         >>> D, L, R = np.ones((2, 3)), np.ones((3, 4)), np.ones((3, 4))
         >>> fig, ax = draw(poly("D[out,hid] L[hid,in0] R[hid,in1]", D=D, L=L, R=R))
-        >>> plt.close(fig)
+        >>> page = draw(poly("W[out,in0]", W=D), interactive=True)  # and then page.save("layer.html")
     """
     model = given(thing)
     options = Options(sizes, names, legend, {highlight} if isinstance(highlight, str) else set(highlight))
