@@ -15,7 +15,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.collecting import collect
 from tnsim.algebra.terms.term import Term, canonical, fresh, retensor
-from tnsim.common.wires import VIEW, WIRE, index, output_leg, space
+from tnsim.common.wires import VIEW, WIRE, index, input_leg, output_leg, space
 
 __all__ = [
     "along",
@@ -29,6 +29,7 @@ __all__ = [
     "sum_out",
     "tidy",
     "tie",
+    "viewed",
 ]
 
 Array = Any
@@ -209,6 +210,42 @@ def along(f: Poly, axes: Sequence[tuple[str, int]]) -> Poly:
             )
         )
     return Poly(tuple(terms), (*axes, *f.domain), (*axes, *f.codomain))
+
+
+def viewed(f: Poly, axes: Sequence[tuple[str, int]]) -> Poly:
+    """A polynomial of one feature axis, whose entries now lie along several, in row-major order.
+
+    Example:
+        >>> import numpy as np
+        >>> from tnsim.algebra import poly
+        >>> f = viewed(poly("W[out,in0]", W=np.ones((2, 6))), [("y", 2), ("x", 3)])
+        >>> f.domain, f(np.ones((2, 3)))
+        ((('y', 2), ('x', 3)), array([6., 6.]))
+    """
+    sizes = tuple(n for _, n in axes)
+    reshaped = _Memo(lambda data, k: _reshape(data, k, 1, sizes))
+    terms = []
+    for t in f.terms:
+        ends = [ix for leg in t.legs for ix in leg]
+        for k, (ix,) in enumerate(t.legs):
+            names = input_leg(k, [s for s, _ in axes])
+            if ix in t.out or ends.count(ix) > 1:
+                eye = ar.do("reshape", ar.do("eye", prod(sizes), like=f.like), (prod(sizes), *sizes))
+                tensors = [*t.tensors, qtn.Tensor(eye, (ix, *names), tags=VIEW)]
+            else:
+                tensors = [
+                    retensor(
+                        x,
+                        data=reshaped(x.data, x.inds.index(ix)),
+                        inds=tuple(name for i in x.inds for name in (names if i == ix else (i,))),
+                    )
+                    if ix in x.inds
+                    else x
+                    for x in t.tensors
+                ]
+            t = replace(t, tensors=tuple(tensors), legs=(*t.legs[:k], names, *t.legs[k + 1 :]))
+        terms.append(t)
+    return Poly(tuple(terms), tuple(axes), f.codomain)
 
 
 def is_local(f: Poly, k: int) -> bool:

@@ -84,8 +84,10 @@ def _merged(group: list[Term]) -> list[Term]:
     """Add the coefficients of terms made of the very same tensors in the same wiring."""
     found: dict[Any, Term] = {}
     for t in group:
-        same = found.get(t.key)
-        found[t.key] = t if same is None else replace(t, coefficient=t.coefficient + same.coefficient)
+        tensors, *wiring = t.key
+        key = (tuple(sorted(tensors)) if t.degree < 2 else tensors, *wiring)
+        same = found.get(key)
+        found[key] = t if same is None else replace(t, coefficient=t.coefficient + same.coefficient)
     return list(found.values())
 
 

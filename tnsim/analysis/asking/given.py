@@ -2,11 +2,14 @@
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
 
 from tnsim.algebra.networks.network import Network
+from tnsim.algebra.polys.axes import viewed
 from tnsim.algebra.polys.poly import Poly
 from tnsim.convert import convert
 
@@ -36,6 +39,8 @@ def is_models(x: Any) -> bool:
 def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tuple[Network, ...]:
     """Networks that read the same input in the same dtype on the same device.
 
+    Where some read images along the axes of an image and others flat, all read them along axes.
+
     Raises:
         ValueError: if they do not, naming the two that differ.
     """
@@ -49,7 +54,7 @@ def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tupl
             net = as_network(model, name)
             known[id(model)] = (weakref.ref(model), net)
         found.append(net)
-    nets = tuple(found)
+    nets = _seen_alike(found)
     first = nets[0]
     for net, name in zip(nets[1:], names[1:], strict=True):
         for what, mine, other in (
@@ -65,6 +70,20 @@ def together(models: Sequence[Model], names: Sequence[str] = ("a", "b")) -> tupl
                 }[what]
                 raise ValueError(f"{names[0]} has {what} {mine}, {name} has {what} {other}. {hint}")
     return nets
+
+
+def _seen_alike(nets: Sequence[Network]) -> tuple[Network, ...]:
+    """Flat images along the axes along which one of the networks reads them."""
+    axes = next((net.domain for net in nets if len(net.domain) > 1 and net.domain[0][0] != "s"), ())
+    size = prod(n for _, n in axes)
+
+    def seen(net: Network) -> Network:
+        if not axes or len(net.domain) > 1 or net.domain[0][1] != size:
+            return net
+        (name, f), *rest = net.layers
+        return replace(net, layers=((name, viewed(f, axes)), *rest))
+
+    return tuple(map(seen, nets))
 
 
 def comparable(a: Model, b: Model) -> tuple[Network, ...]:

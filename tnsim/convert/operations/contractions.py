@@ -13,7 +13,7 @@ from tnsim.convert.values.layout import Misfit, factors, refined
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import Value, linear
 
-__all__ = ["PRODUCTS", "embedded"]
+__all__ = ["PRODUCTS", "einsum", "embedded"]
 
 Lay = Callable[[Tensor], Tensor]
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -23,8 +23,12 @@ def _same(t: Tensor) -> Tensor:
     return t
 
 
+def _is_vector(input: Any) -> bool:
+    return isinstance(input, Value) and input.is_flat and not input.has_axes
+
+
 def _linear(site: Site, input: Any, weight: Any, bias: Any = None) -> Value:
-    if isinstance(input, Value) and input.is_flat and not isinstance(weight, Value) and weight.dim() == 2:
+    if _is_vector(input) and not isinstance(weight, Value) and weight.dim() == 2:
         y = linear(input, weight, None, site.role(weight))
     else:
         y = contracted(site, (input, weight), (lambda t: t.unsqueeze(-2), _same), (-1,))
@@ -38,7 +42,7 @@ def _plus(y: Value, bias: Any) -> Value:
 
 
 def _matmul(site: Site, input: Any, other: Any) -> Value:
-    if isinstance(input, Value) and input.is_flat and not isinstance(other, Value) and other.dim() == 2:
+    if _is_vector(input) and not isinstance(other, Value) and other.dim() == 2:
         return linear(input, other.T, None, site.role(other))
     if min(len(input.shape), len(other.shape)) < 2:
         if len(input.shape) == 1:
@@ -51,7 +55,8 @@ def _rmatmul(site: Site, input: Any, other: Any) -> Value:
     return _matmul(site, other, input)
 
 
-def _einsum(site: Site, equation: Any, *operands: Any) -> Value:
+def einsum(site: Site, equation: Any, *operands: Any) -> Value:
+    """Values and constants contracted as torch.einsum does."""
     if not isinstance(equation, str):
         equation, operands = _lettered((equation, *operands))
     if len(operands) == 1 and isinstance(operands[0], list | tuple):
@@ -163,7 +168,7 @@ PRODUCTS: dict[str, Callable[..., Any]] = {
     "linear": _linear,
     **dict.fromkeys(("matmul", "mm", "bmm"), _matmul),
     "rmatmul": _rmatmul,
-    "einsum": _einsum,
+    "einsum": einsum,
     "bilinear": _bilinear,
     "rule": _rule,
 }

@@ -14,7 +14,7 @@ from torch._decomp import decomposition_table
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tnsim.convert.module.errors import unsupported
-from tnsim.convert.operations.maps import affine_in_all, is_affine
+from tnsim.convert.operations.maps import affine_in_all, check_dense, is_affine
 from tnsim.convert.operations.table import OPERATIONS
 from tnsim.convert.record.trace import Node, mapped, members
 from tnsim.convert.values.layout import Misfit
@@ -58,6 +58,7 @@ def operated(site: Site, args: Any, kwargs: Any) -> Any:
         try:
             return _decomposed(site, args, kwargs)
         except _Unknown:
+            check_dense(values, [node.shape for node in site.step.outputs])
             flat = [v.flattened() for v in values]
             return _affine(site, args, kwargs, flat, fns)
     try:
@@ -206,7 +207,10 @@ def _decomposed(site: Site, args: Any, kwargs: Any) -> Any:
         raise _Unknown from None
     _check_known(watch.program, set(known))
     for core in watch.program:
-        made = _carried_out(site, core, known)
+        try:
+            made = _carried_out(site, core, known)
+        except Misfit:
+            raise _Unknown from None
         known |= dict(zip(map(_key, core.results), made, strict=True))
     found = mapped(out, Tensor, lambda t: known.get(_key(t), t))
     if members(found, Tensor):

@@ -8,16 +8,18 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from tnsim.algebra import Poly
 from tnsim.convert.module.errors import MIXED, Refusal
 from tnsim.convert.record.trace import BATCH_SIZE
 from tnsim.convert.values.axiswise import add, offset
 from tnsim.convert.values.layout import Misfit
-from tnsim.convert.values.structure import operator
+from tnsim.convert.values.structure import operator, operators
 from tnsim.convert.values.value import Fold, Value, folds, gathered, item_of, linear
 
-__all__ = ["affine", "affine_in_all", "along_one_axis", "is_affine"]
+__all__ = ["affine", "affine_in_all", "along_one_axis", "check_dense", "is_affine", "on_axes"]
 
 _MOST_ENTRIES = 10**8
+_MOST_ON_AXES = 10**7
 _ROWS = 512  # unit vectors that an operation is given at once
 
 Function = Callable[..., Tensor]
@@ -38,15 +40,12 @@ def affine(value: Value, fn: Function, out: tuple[int, ...], role: str, has_offs
     """
     if value.has_axes:
         try:
-            return along_one_axis(value, fn, out, role)
+            return on_axes(value, fn, out, role)
         except Misfit:
+            check_dense([value], [out])
             value = value.flattened()
-    n, o = value.size, math.prod(out) // BATCH_SIZE
-    if n * o > _MOST_ENTRIES:
-        raise Refusal(
-            f"{{name}} would be a dense matrix of {float(n * o):.1e} entries, more than {_MOST_ENTRIES:.0e},",
-            "Make the input smaller, or register a rule with @tnsim.convert.register.",
-        )
+    check_dense([value], [out])
+    n = value.size
     batch, fold = _samples_of(value, fn, out)
     matrix, bias = _matrix(value, fn, out, batch, fold)
     whole = replace(value, shape=(BATCH_SIZE, n), batch=0, fold=(1, 1))
@@ -56,19 +55,50 @@ def affine(value: Value, fn: Function, out: tuple[int, ...], role: str, has_offs
     return Value(f, out, batch, fold)
 
 
+def check_dense(values: Sequence[Value], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raise if an operation would be too large a matrix between all entries of what it reads and of what it gives.
+
+    Where values have axes that do not survive it, the limit is 1e7 entries, else 1e8.
+    """
+    for v in values:
+        limit = _MOST_ON_AXES if v.has_axes else _MOST_ENTRIES
+        for shape in shapes:
+            entries = v.size * math.prod(shape) // BATCH_SIZE
+            if entries > limit:
+                raise Refusal(
+                    f"{{name}} would be a dense matrix of {entries:.1e} entries, more than {limit:.0e},",
+                    "Make the input smaller, or register a rule with @tnsim.convert.register.",
+                )
+
+
+def on_axes(value: Value, fn: Function, out: tuple[int, ...], role: str) -> Value:
+    """An affine operation that mixes the entries along one axis only, or along several, each for itself.
+
+    Raises:
+        Misfit: if it does neither.
+    """
+    try:
+        return along_one_axis(value, fn, out, role)
+    except Misfit:
+        return _with(operators, value, fn, out, role)
+
+
 def along_one_axis(value: Value, fn: Function, out: tuple[int, ...], role: str) -> Value:
     """An affine operation that mixes the entries along one axis only.
 
     Raises:
         Misfit: if it mixes more.
     """
+    return _with(operator, value, fn, out, role)
+
+
+def _with(build: Callable[..., Poly], value: Value, fn: Function, out: tuple[int, ...], role: str) -> Value:
     batch, fold = _samples_of(value, fn, out)
 
     def one(x: Tensor) -> Tensor:
         return gathered(fn(value.spread(x.expand(BATCH_SIZE, *x.shape))), batch, fold)[0]
 
-    f = operator(value.poly, value.item, one, item_of(out, batch, fold), role)
-    return Value(f, out, batch, fold)
+    return Value(build(value.poly, value.item, one, item_of(out, batch, fold), role), out, batch, fold)
 
 
 def affine_in_all(
@@ -79,7 +109,7 @@ def affine_in_all(
     Raises:
         Misfit: if a tensor of several axes is mixed along more than one of them.
     """
-    one = lambda v, f, keep: along_one_axis(v, f, out, role) if v.has_axes else affine(v, f, out, role, keep)  # noqa: E731
+    one = lambda v, f, keep: on_axes(v, f, out, role) if v.has_axes else affine(v, f, out, role, keep)  # noqa: E731
     if len(values) == 1:
         return one(values[0], fn, has_offset)
     zeros = [torch.zeros(v.shape, dtype=v.poly.like.dtype, device=v.poly.like.device) for v in values]

@@ -23,7 +23,7 @@ MOVED = words("""
     getitem select narrow index_select chunk split split_with_sizes tensor_split hsplit vsplit dsplit unbind
     unsafe_chunk unsafe_split flatten ravel view reshape unflatten permute transpose swapaxes swapdims movedim moveaxis
     t T mT H mH adjoint squeeze unsqueeze expand broadcast_to repeat tile repeat_interleave flip fliplr flipud roll
-    rot90 diagonal gather take_along_dim pixel_shuffle pixel_unshuffle channel_shuffle unfold_copy slice index
+    rot90 diagonal gather take_along_dim unfold_copy slice index
     _unsafe_view atleast_1d atleast_2d atleast_3d
 """)
 _VIEWS = words("view _unsafe_view")  # numbers are laid out in memory in their own way
@@ -157,11 +157,34 @@ def _side_by_side(values: list[Value], axis: int) -> Value:
     return picked(whole, torch.cat(grids, axis))
 
 
+def _pixel_shuffle(site: Site, input: Value, upscale_factor: int) -> Value:
+    """Channels become pixels, r · r of them each."""
+    parts = move(lambda t: t.unflatten(-3, (-1, upscale_factor, upscale_factor)), input)
+    parts = move(lambda t: t.movedim(-4, -2).movedim(-4, -1), parts)  # (channel, y, row, x, column)
+    return move(lambda t: t.flatten(-2).flatten(-3, -2), parts)
+
+
+def _pixel_unshuffle(site: Site, input: Value, downscale_factor: int) -> Value:
+    """Pixels become channels, r · r of them."""
+    r = downscale_factor
+    parts = move(lambda t: t.unflatten(-1, (-1, r)).unflatten(-3, (-1, r)), input)
+    parts = move(lambda t: t.movedim(-3, -4).movedim(-1, -3), parts)  # (channel, row, column, y, x)
+    return move(lambda t: t.flatten(-5, -3), parts)
+
+
+def _channel_shuffle(site: Site, input: Value, groups: int) -> Value:
+    parts = move(lambda t: t.unflatten(1, (groups, -1)), input)
+    return move(lambda t: t.flatten(1, 2), move(lambda t: t.transpose(1, 2), parts))
+
+
 MOVES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(MOVED | _STACKS, _moved),
     **dict.fromkeys(("view_as", "reshape_as", "expand_as"), _shaped),
     **dict.fromkeys(("cat", "concat", "concatenate"), _cat),
     "stack": _stack,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
+    "channel_shuffle": _channel_shuffle,
     "broadcast_tensors": _broadcast,
     "setitem": _setitem,
 }

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tnsim.convert.operations.contractions import PRODUCTS
+from tnsim.convert.operations.convolutions import CONVOLUTIONS
 from tnsim.convert.operations.elementwise import ELEMENTWISE
 from tnsim.convert.operations.moves import MOVES
 from tnsim.convert.operations.sums import SUMS
 
 __all__ = ["OPERATIONS"]
 
-OPERATIONS: dict[str, Callable[..., Any]] = {**MOVES, **ELEMENTWISE, **SUMS, **PRODUCTS}
+OPERATIONS: dict[str, Callable[..., Any]] = {**MOVES, **ELEMENTWISE, **SUMS, **PRODUCTS, **CONVOLUTIONS}

@@ -11,9 +11,19 @@ from tnsim.algebra.polys.axes import attach, fuse, repeat, sum_out, tie
 from tnsim.algebra.polys.writing import constant
 from tnsim.convert.values.layout import Misfit, factors, is_position, named, permuted, refined, unified
 
-__all__ = ["counts_positions", "moved", "operator", "plus_constant", "positioned", "scaled", "summed"]
+__all__ = [
+    "counts_positions",
+    "moved",
+    "operator",
+    "operators",
+    "plus_constant",
+    "positioned",
+    "scaled",
+    "summed",
+]
 
 Sizes = tuple[int, ...]
+_MOST_ENTRIES = 10**7  # of what an operation does to every entry along an axis
 
 
 def moved(poly: Poly, item: Sizes, entries: Tensor) -> Poly:
@@ -167,6 +177,8 @@ def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes
     """
     if len(out) != len(item) or sum(a != b for a, b in zip(item, out, strict=True)) > 1:
         raise Misfit
+    if max(item, default=1) * prod(out) > _MOST_ENTRIES:
+        raise Misfit
     like = poly.like
     zero = fn(torch.zeros(item, dtype=like.dtype, device=like.device))
     generator = torch.Generator().manual_seed(0)
@@ -199,3 +211,81 @@ def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes
     if counts_positions(poly, item, axis):
         f = positioned(f, out, axis)
     return plus_constant(f, out, zero, out) if bool(zero.any()) else f
+
+
+def operators(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes, role: str) -> Poly:
+    """An affine operation that mixes the entries along several axes, each for itself: one matrix for every axis.
+
+    So are pooling by averages, padding with zeros, and resizing: (M₁ ⊗ M₂ ⊗ …) x + c. The matrices are read off what the
+    operation does to products of vectors, one for each axis.
+
+    Args:
+        poly: a polynomial with several output axes.
+        item: the shape they make up.
+        fn: the operation on one sample of that shape.
+        out: the shape of its result.
+        role: the tag of the matrices.
+
+    Raises:
+        Misfit: if it is no such product.
+    """
+    if len(out) != len(item) or sum(map(prod, zip(item, out, strict=True))) > _MOST_ENTRIES:
+        raise Misfit
+    like = poly.like
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *sizes: torch.randn(  # noqa: E731
+        sizes, generator=generator, dtype=torch.float64, device="cpu"
+    ).to(like.device, like.dtype)
+    zero = fn(torch.zeros(item, dtype=like.dtype, device=like.device))
+    vectors = [draw(n) for n in item]
+    whole = fn(_outer(vectors)) - zero
+    where = torch.unravel_index(whole.detach().abs().argmax(), out)
+    size = whole[where]
+    if not bool(size):
+        raise Misfit
+    matrices, gain = [], size ** (1 - len(item))
+    for k, n in enumerate(item):
+        fibre = tuple(slice(None) if j == k else at for j, at in enumerate(where))
+        units = torch.eye(n, dtype=like.dtype, device=like.device)
+        columns = [(fn(_outer([*vectors[:k], e, *vectors[k + 1 :]])) - zero)[fibre] for e in units]
+        matrix = torch.stack(columns, -1)
+        largest = matrix.flatten()[matrix.detach().abs().argmax()]
+        matrices.append(matrix / largest)
+        gain = gain * largest
+    x = draw(*item)
+    want, got = fn(x) - zero, x * gain
+    for k, matrix in enumerate(matrices):
+        got = torch.tensordot(matrix, got, dims=([1], [k])).movedim(0, k)
+    rtol = torch.finfo(like.dtype).eps ** 0.5
+    if not torch.allclose(got, want, rtol=rtol, atol=rtol * float(want.detach().abs().max())):
+        raise Misfit
+    changes = [k for k, matrix in enumerate(matrices) if not _is_identity(matrix)]
+    if not changes:
+        return plus_constant(scaled(poly, item, gain, item, role), item, zero, item)
+    for k in changes:
+        matrix = matrices[k] * gain if k == changes[-1] else matrices[k]
+        poly, item = _applied(poly, item, matrix, k, role)
+    return plus_constant(poly, out, zero, out) if bool(zero.any()) else poly
+
+
+def _outer(vectors: Sequence[Tensor]) -> Tensor:
+    whole = vectors[0]
+    for v in vectors[1:]:
+        whole = whole[..., None] * v
+    return whole
+
+
+def _is_identity(matrix: Tensor) -> bool:
+    rows, columns = matrix.shape
+    eye = torch.eye(rows, columns, dtype=matrix.dtype, device=matrix.device)
+    return rows == columns and torch.allclose(matrix, eye, rtol=0, atol=8 * torch.finfo(matrix.dtype).eps)
+
+
+def _applied(poly: Poly, item: Sizes, matrix: Tensor, axis: int, role: str) -> tuple[Poly, Sizes]:
+    """A matrix on one axis of the tensor."""
+    n = len(matrix)
+    out = (*item[:axis], n, *item[axis + 1 :])
+    wide, shape = (*item[:axis], 1, *item[axis:]), (*item[:axis], n, *item[axis:])
+    f = scaled(poly, wide, matrix.reshape(n, -1, *[1] * (len(item) - axis - 1)), shape, role)
+    f = summed(f, shape, [axis + 1])
+    return positioned(f, out, axis) if counts_positions(poly, item, axis) else f, out

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tnsim.algebra import Poly, concat, constant, identity, poly
 from tnsim.algebra.polys.axes import fuse, rename, repeat
+from tnsim.algebra.polys.poly import Axes
 from tnsim.algebra.terms.term import retensor
 from tnsim.convert.module.errors import MIXED, Refusal
 from tnsim.convert.record.trace import BATCH_SIZE
@@ -88,8 +89,8 @@ class Value:
             return replace(self, poly=repeat(self.poly, 0, "d", 1))
         if self.size**2 > _MOST_ENTRIES:
             raise Refusal(
-                f"{{name}} moves {self.size} entries of a sequence one by one, which is too many",
-                "Keep positions and features on axes of their own.",
+                f"{{name}} would be a dense matrix between all of {self.size} entries, which is too large,",
+                "Keep axes apart: features, positions, rows and columns of images.",
             )
         return replace(self, poly=fuse(self.poly, 0, len(self.poly.codomain), "d"))
 
@@ -137,7 +138,14 @@ def gathered(t: Tensor, batch: int, fold: Fold, rows: int = BATCH_SIZE) -> Tenso
     return samples.reshape(rows, *t.shape[:batch], before * after, *t.shape[batch + 1 :])
 
 
-def start(like: Tensor, shape: tuple[int, ...], batch: int, fold: Fold, positions: int | None) -> Value:
+def start(
+    like: Tensor,
+    shape: tuple[int, ...],
+    batch: int,
+    fold: Fold,
+    positions: int | None,
+    axes: Axes | None = None,
+) -> Value:
     """The input of a layer.
 
     Args:
@@ -146,8 +154,11 @@ def start(like: Tensor, shape: tuple[int, ...], batch: int, fold: Fold, position
         batch: along which axis the samples lie.
         fold: what is folded into it.
         positions: which axis counts the positions of a sequence; the others are features.
+        axes: those of an image, in row-major order; by default there is one for all features.
     """
     item = item_of(shape, batch, fold)
+    if axes is not None:
+        return Value(identity(axes, like), shape, batch, fold)
     if positions is None:
         return Value(identity((("d", math.prod(item)),), like), shape, batch, fold)
     n, rest = item[positions], (*item[:positions], *item[positions + 1 :])
