@@ -21,6 +21,7 @@ from tnsim.common.scaled import Scaled
 from tnsim.engine.costs import Exceeded, capped, check_budget
 from tnsim.measure.attention.products.linked import has_links
 from tnsim.measure.laws.gaussian import Gaussian
+from tnsim.measure.laws.known_tokens import check_tokens
 from tnsim.measure.pairings.expectation import Keep, expect
 from tnsim.measure.pairings.measure import Measure
 from tnsim.measure.pairings.outputs import each_axis
@@ -225,8 +226,15 @@ def has_cheaper(under: Measure | None, method: Method) -> bool:
 
 
 def law_for(nets: Sequence[Network], under: Measure | None) -> Measure:
-    """The law of the input, with arrays as the models'; the standard normal by default."""
-    return (Gaussian() if under is None else under).bound(nets[0].domain, nets[0].polys[0].like)
+    """The law of the input, with arrays as the models'; the standard normal by default.
+
+    Raises:
+        MeasureError: if it is none of the models' inputs, or has token ids that one of them does not know.
+    """
+    law = (Gaussian() if under is None else under).bound(nets[0].domain, nets[0].polys[0].like)
+    for net in nets:
+        check_tokens(under, law, net.ids)
+    return law
 
 
 def priced(

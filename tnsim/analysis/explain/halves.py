@@ -14,7 +14,7 @@ from tnsim.algebra.polys.derivative import jacobian
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.polys.symmetrising import Form, symmetrise
 from tnsim.algebra.terms.term import Term, fresh
-from tnsim.analysis.asking.problem import CHEAPER, SMALLER, Method, Problem, has_cheaper, priced
+from tnsim.analysis.asking.problem import CHEAPER, SMALLER, Method, Problem, has_cheaper, law_for, priced
 from tnsim.analysis.asking.units import in_units
 from tnsim.analysis.compare.similarities import second_moments
 from tnsim.analysis.explain.modes import Modes, factor_of, leading, rounding
@@ -38,7 +38,7 @@ _FORMS: tuple[Form, ...] = ("polarised", "dense")
 
 def mean_and_cov(net: Network, under: Measure | None) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Mean and covariance of the input, flattened; ``None`` is zero and the identity."""
-    law = (Gaussian() if under is None else under).bound(net.domain, net.polys[0].like)
+    law = law_for([net], under)
     n = prod(net.polys[0].in_shape)
     if isinstance(law, Gaussian):
         mean = None if law.mean is None else law.mean.reshape(n)

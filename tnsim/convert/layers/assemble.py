@@ -25,6 +25,7 @@ from tnsim.convert.record.trace import BATCH_SIZE, Trace, words
 from tnsim.convert.values.layout import Misfit, factors, is_position, permuted, refined
 from tnsim.convert.values.value import Value, start
 from tnsim.measure import Measure
+from tnsim.measure.laws.known_tokens import check_tokens
 
 __all__ = ["network"]
 
@@ -127,6 +128,8 @@ def _network(
     value = start(like, shape, 0, (1, 1), positions, axes)
     source: Value | Tokens = Tokens.one_hot(value) if trace.source.is_tokens else value
     fixing = None if law is None else Fixing(law, value.domain, like)
+    if law is not None:
+        check_tokens(law, law.bound(value.domain, like), ids)
     for layer in parts:
         value = evaluate(layer, source, trace, weights, found, fixing)
         if form == "image":

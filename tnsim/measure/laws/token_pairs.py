@@ -30,6 +30,11 @@ class JointTokens(Measure):
     base: Measure
     fronts: tuple[Poly, ...] = ()
 
+    @property
+    def frequencies(self) -> Array:
+        """How often every token stands at every position, shape ``(n_ctx, n_vocab)``."""
+        return getattr(self.base, "p" if hasattr(self.base, "p") else "laws")
+
     def closures(
         self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False
     ) -> Iterator[Closure]:
