@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from modules import Forward, fails, p
 from torch import nn
 
+from tnsim.convert import convert
+
 
 class Inner(nn.Module):
     def __init__(self, fn):
@@ -309,6 +311,69 @@ def test_only_masks_of_token_ids_are_negated_and_joined():
     for fn in (lambda h: ~h, lambda h: h & 1, lambda h: 1 | h):
         model = Forward(lambda s, t, f=fn: s.w(f(F.one_hot(t, 4)).double()), w=nn.Linear(4, 4))
         fails(model, "Only what is said of token ids", example=torch.zeros(1, 2, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("fn", "parts"),
+    [
+        (lambda s, x: F.max_pool1d(s.w(x), 2), ["max_pool1d", "picks the largest"]),
+        (lambda s, x: s.w(x).amax(-1), ["amax", "picks the largest"]),
+        (lambda s, x: s.w(x).topk(2, -1).values, ["topk", "puts the data in order"]),
+        (lambda s, x: s.w(x) // 2, ["rounding", "Divide with /"]),
+        (lambda s, x: s.w(x) % 2, ["remainder", "whole number"]),
+        (
+            lambda s, x: torch.linalg.inv(s.w(x).view(-1, 2, 2)).flatten(1),
+            ["inv", "divides by a determinant"],
+        ),
+        (
+            lambda s, x: torch.linalg.solve(s.w(x).view(-1, 2, 2), x.view(-1, 2, 2)).flatten(1),
+            ["solve", "divides by a determinant"],
+        ),
+        (
+            lambda s, x: torch.autograd.grad((s.w(x.requires_grad_()) ** 2).sum(), x)[0],
+            ["Gradients are taken in forward", "test_errors.py:"],
+        ),
+        (lambda s, x: s.w(x["x"]), ["read by name", 'self.model({"x": x})', "test_errors.py:"]),
+        (lambda s, x: (lambda a, b: s.w(a) * b)(*pair(x)), ["The input is one tensor", "test_errors.py:"]),
+        (
+            lambda s, x: (x + s.w.weight[:3, :3].sum(0)) ** 2,
+            ["size of tensor", "of a shape that the model takes"],
+        ),
+    ],
+)
+def test_what_to_write_instead(fn, parts):
+    fails(Forward(fn, w=nn.Linear(4, 4)), *parts, example=torch.zeros(1, 4))
+
+
+def pair(x):
+    a, b = x
+    return a, b
+
+
+def test_recurrent_layers_have_gates():
+    for layer in (nn.GRU, nn.LSTM, nn.RNN):
+        model = Forward(lambda s, x: s.r(x)[0], r=layer(4, 4, batch_first=True))
+        fails(model, layer.__name__, "sigmoids and tanh", example=torch.zeros(1, 3, 4))
+
+
+def test_tables_that_are_too_short_and_ids_of_two_axes():
+    parts = dict(e=nn.Embedding(6, 4), p=nn.Embedding(2, 4))
+    model = Forward(lambda s, t: (s.e(t) + s.p(torch.arange(t.shape[1]))) ** 2, **parts)
+    fails(
+        model,
+        "beyond its last row: that of positions",
+        "test_errors.py:",
+        example=torch.zeros(1, 3, dtype=torch.long),
+    )
+    model = Forward(lambda s, t: s.e(t).sum((1, 2)), e=nn.Embedding(6, 4))
+    fails(model, "ids of shape (3, 2)", "ids.flatten(1)", example=torch.zeros(1, 3, 2, dtype=torch.long))
+
+
+def test_a_module_may_write_into_its_input():
+    for fn in (lambda s, x: s.w(x.mul_(2)) * x, lambda s, x: s.w(x.sub_(1)) ** 2):
+        model = Forward(fn, w=nn.Linear(4, 4)).double()
+        x = torch.randn(3, 4, dtype=torch.float64)
+        assert torch.allclose(convert(model, x)(x), model(x.clone()), rtol=1e-10)
 
 
 def test_torchscript():

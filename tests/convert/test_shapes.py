@@ -84,11 +84,11 @@ def test_examples_are_batches(example):
     fails(nn.Linear(4, 2), "is not a batch of inputs", example=example)
 
 
-def test_a_dense_convolution_that_is_too_large_is_refused():
+def test_a_convolution_of_a_long_signal_is_refused():
+    """The tensor of its axis, (inputs, kernel, outputs), would be too large, and so would a matrix."""
     fails(
-        nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.Flatten()),
-        "Conv2d would be a dense matrix of",
+        nn.Sequential(nn.Conv1d(1, 2, 3, padding=1), nn.Flatten()),
+        "Conv1d would be a dense matrix",
         'at "0"',
-        "smaller",
-        example=torch.zeros(1, 1, 64, 64),
+        example=torch.zeros(1, 1, 12000),
     )

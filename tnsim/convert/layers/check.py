@@ -59,7 +59,7 @@ def verify(net: Network, trace: Trace, coarse: Callable[[], Network]) -> None:
             x = sample(_SAMPLES, net.in_shape, weights.dtype, weights.device) * scale
             x = x.to(dtype) if tokens is None else x.masked_fill(~tokens.to(x.device), -torch.inf).argmax(-1)
             try:
-                want = run(module, tensors, x, trace.selected)
+                want = run(module, tensors, x.clone(), trace.selected)  # it may write into it
             except RuntimeError as error:  # an operation that this dtype does not have on this device
                 failure = str(error)
                 break
@@ -115,7 +115,9 @@ def deviation(net: Network, trace: Trace, fixing: Fixing) -> float:
     x, shares = specimens(fixing.law, net.domain, _DRAWS, 1, net.polys[0].like)
     tensors = weights.replaced(weights.copies())
     given = x.argmax(-1) if tokens is not None else x.reshape(len(x), *net.in_shape)
-    want = run(replica(trace.root.module, tensors), tensors, given, trace.selected).reshape(len(x), -1)
+    want = run(replica(trace.root.module, tensors), tensors, given.clone(), trace.selected).reshape(
+        len(x), -1
+    )
     error = shares @ (net(x).reshape(len(x), -1) - want).square().sum(-1)
     return float((error / (shares @ want.square().sum(-1))).sqrt())
 
@@ -146,7 +148,7 @@ def _module_rounding(trace: Trace, x: Tensor) -> Tensor:
         tensors = weights.replaced(copies)
         given = x.to(kind) if x.is_floating_point() else x
         try:
-            values.append(run(replica(trace.root.module, tensors), tensors, given, trace.selected))
+            values.append(run(replica(trace.root.module, tensors), tensors, given.clone(), trace.selected))
         except RuntimeError:  # an operation that this dtype does not have on this device
             return torch.zeros((), dtype=weights.dtype, device=x.device)
     return _apart(*values)

@@ -2,6 +2,7 @@
 
 __all__ = [
     "APART",
+    "FITS",
     "MIXED",
     "NEVER",
     "ConvertError",
@@ -14,6 +15,7 @@ __all__ = [
 ]
 
 MIXED = ("{name} mixes the samples of a batch", "Treat every sample alike, and keep the batch axis apart.")
+FITS = " Pass an example of a shape that the model takes."
 APART = (
     "{name} pairs samples of a batch with each other",
     "Treat every sample alike, and keep the batch axis in one place.",
@@ -41,8 +43,17 @@ _ROOT = (
     "rule with @tnsim.convert.register."
 )
 _DIVISION = "It divides by data. Multiply instead, or register a rule with @tnsim.convert.register."
+_INVERSE = "It divides by a determinant of the data: keep the matrix constant, or multiply instead."
 _COMPARE = (
     "A comparison with the data is not polynomial: use a constant mask, or register a rule with "
+    "@tnsim.convert.register."
+)
+_LARGEST = (
+    "It puts the data in order, or picks the largest, which takes comparisons: use means, or register a rule with "
+    "@tnsim.convert.register."
+)
+_GATES = (
+    "Its gates are sigmoids and tanh: write a recurrence of sums and products, or register a rule with "
     "@tnsim.convert.register."
 )
 _RANDOM = "The output would be random: call model.eval(), or leave the noise out of forward."
@@ -52,6 +63,7 @@ _ACTIVATIONS = (
     "relu relu6 gelu silu sigmoid logsigmoid tanh elu selu celu mish softplus softsign leaky_relu prelu rrelu",
     "hardtanh hardswish hardsigmoid hardshrink softshrink tanhshrink threshold glu abs sin cos exp",
 )
+_PICKS = "amax amin topk sort argsort argmin median kthvalue cummax cummin msort"
 _HINTS = {
     **dict.fromkeys(" ".join(_ACTIVATIONS).split(), _ACTIVATION),
     **dict.fromkeys(("softmax", "log_softmax", "scaled_dot_product_attention", "softmin"), _SOFTMAX),
@@ -64,6 +76,34 @@ _HINTS = {
     ),
     **dict.fromkeys(("randn_like", "rand_like", "bernoulli", "normal", "randint_like"), _RANDOM),
     **dict.fromkeys(("long", "int", "round", "floor", "argmax"), _INTEGER),
+    **dict.fromkeys(
+        " ".join(
+            f"max_pool{n}d max_pool{n}d_with_indices adaptive_max_pool{n}d fractional_max_pool{n}d"
+            for n in (1, 2, 3)
+        ).split(),
+        _LARGEST,
+    ),
+    **dict.fromkeys(
+        [
+            "amax",
+            "amin",
+            "topk",
+            "sort",
+            "argsort",
+            "argmin",
+            "median",
+            "kthvalue",
+            "cummax",
+            "cummin",
+            "msort",
+        ],
+        _LARGEST,
+    ),
+    **dict.fromkeys(_PICKS.split(), _LARGEST),
+    **dict.fromkeys(("gru", "lstm", "rnn_tanh", "rnn_relu", "gru_cell", "lstm_cell"), _GATES),
+    **dict.fromkeys(("rnn_tanh_cell", "rnn_relu_cell"), _GATES),
+    **dict.fromkeys(("remainder", "fmod", "trunc", "ceil", "frac"), _INTEGER),
+    **dict.fromkeys(("inverse", "linalg_inv", "linalg_solve", "linalg_pinv"), _INVERSE),
     "multi_head_attention_forward": _SOFTMAX,
     **dict.fromkeys(("sqrt", "rsqrt", "hypot", "cdist"), _ROOT),
     "reciprocal": _DIVISION,
@@ -72,6 +112,7 @@ _HINTS = {
 
 _SOMETIMES = {  # of token ids, or where they are squared, these have a form
     *("abs", "long", "int", "round", "floor", "norm", "sqrt", "rsqrt", "hypot", "cdist", "reciprocal"),
+    *("linalg_solve",),  # of constant matrices
 }
 NEVER = frozenset(_HINTS) - _SOMETIMES
 

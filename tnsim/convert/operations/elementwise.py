@@ -78,7 +78,7 @@ def _same(site: Site, input: Any, *_: Any, **__: Any) -> Any:
 
 def _div(site: Site, input: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
     if rounding_mode is not None:
-        raise Refusal("no polynomial form for rounding", "Divide without rounding_mode.")
+        raise Refusal("no polynomial form for rounding", "Divide with /, without rounding_mode.")
     if isinstance(other, Value):
         raise Refusal("no polynomial form for a division by data", _LINE)
     if isinstance(other, Tensor):

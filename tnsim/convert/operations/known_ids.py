@@ -34,7 +34,12 @@ def vocabulary(trace: Trace) -> Tensor:
         if any(node.is_tokens for node in step.inputs) and (rows := table_of(step, step.args, step.kwargs))
     ] or _compared(trace)
     shape = trace.source.shape
-    if len(shape) != 2 or not reads:
+    if len(shape) != 2:
+        raise ConvertError(
+            f"token ids of shape {shape[1:]} are read; give one sequence of ids for every sample, such as ids.flatten(1), "
+            "and view it in forward as the model needs it."
+        )
+    if not reads:
         raise ConvertError(
             f"token ids of shape {shape[1:]} are read, but by no embedding table; give one sequence of ids for every "
             "sample, and let nn.Embedding, F.embedding or F.one_hot read them."

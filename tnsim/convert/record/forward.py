@@ -14,6 +14,7 @@ from tnsim.convert.module.output import Output, chosen
 from tnsim.convert.module.replicas import replica
 from tnsim.convert.module.rules import has_rule, rule
 from tnsim.convert.module.weights import Weights
+from tnsim.convert.record.frames import raised_at
 from tnsim.convert.record.recorder import Recorder
 from tnsim.convert.record.sandbox import Sandbox
 from tnsim.convert.record.trace import BATCH_SIZE, Node, Step, Trace
@@ -84,6 +85,34 @@ def run(module: nn.Module, tensors: Mapping[int, Tensor], x: Tensor, output: Out
         return chosen(module(x), output, type(module).__name__)
 
 
+def _where(error: BaseException) -> str:
+    """The line of the user's code that an error came from."""
+    line = raised_at(error)
+    return f" ({line})" if line else ""
+
+
+def _reason(error: BaseException) -> str:
+    """What to write instead, where that can be told."""
+    said = str(error)
+    if isinstance(error, TypeError) and "data type 'str'" in said:
+        return (
+            " The input is one tensor, and is read by name, as of a dictionary: wrap the model in a module whose forward "
+            'takes a tensor and makes the dictionary, self.model({"x": x}).'
+        )
+    if isinstance(error, ValueError) and "to unpack" in said:
+        return (
+            " The input is one tensor: if forward takes several, wrap it in a module that makes them of one."
+        )
+    if "does not require grad" in said:
+        return " Gradients are taken in forward: write the derivative itself, with sums and products."
+    if isinstance(error, IndexError) and "out of range in self" in said:
+        return (
+            " A table is read beyond its last row: that of positions, if the example is longer than the model knows, or "
+            "that of tokens, if it reads ids that it has no rows for."
+        )
+    return ""
+
+
 def record(
     module: nn.Module,
     shape: tuple[int, ...],
@@ -120,10 +149,13 @@ def record(
     except _SHAPE_ERRORS as error:
         given = str(("n", *shape)).replace("'n'", "n")
         raise InputError(
-            f"{kind}.forward fails on an input of shape {given}: {type(error).__name__}: {error}"
+            f"{kind}.forward fails on an input of shape {given}{_where(error)}: {type(error).__name__}: {error}."
+            f"{_reason(error)}"
         ) from error
     except Exception as error:
-        raise ConvertError(f"{kind}.forward cannot be traced: {type(error).__name__}: {error}") from error
+        raise ConvertError(
+            f"{kind}.forward cannot be traced{_where(error)}: {type(error).__name__}: {error}.{_reason(error)}"
+        ) from error
     if id(out) not in recorder.nodes:
         raise ConvertError(
             f"the output of {kind} is not made from its input by operations that can be seen. Either it does not depend on "

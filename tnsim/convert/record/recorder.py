@@ -11,7 +11,7 @@ from torch.overrides import resolve_name
 
 from tnsim.algebra import Poly
 from tnsim.convert.module.ambient import Mode
-from tnsim.convert.module.errors import NEVER, ConvertError, IdsError, InputError, located, unsupported
+from tnsim.convert.module.errors import FITS, NEVER, ConvertError, IdsError, InputError, located, unsupported
 from tnsim.convert.module.weights import Weights
 from tnsim.convert.record.frames import actor, source
 from tnsim.convert.record.functions import (
@@ -147,11 +147,7 @@ class Recorder(Mode):
             if node.is_tokens and not out.is_floating_point():
                 return args[0]
             if node.is_bool:
-                return (
-                    args[0]
-                    if out.dtype == torch.bool
-                    else self._data(func, "alias", False, args, kwargs, data)
-                )
+                return self._data(func, "alias", False, args, kwargs, data)
             if out.is_floating_point() and not (args[0].is_floating_point() or node.is_tokens):
                 out = out.to(self.weights.dtype)  # one-hot vectors
                 self.nodes[id(out)] = node
@@ -211,10 +207,12 @@ class Recorder(Mode):
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(str(("n", *t.shape[1:])).replace("'n'", "n") for t in data)
             reads_ids = op in READ_IDS and any(t.is_floating_point() for t in data)
-            ids = " If it reads token ids, pass some as example, such as torch.zeros(1, 4, dtype=torch.long)."
+            hint = (
+                " If it reads token ids, pass some as example, such as torch.zeros(1, 4, dtype=torch.long)."
+            )
             raise (IdsError if reads_ids else InputError)(
                 f"{self._name(label)} {self._where()} does not take an input of shape {shapes}: "
-                f"{str(error).splitlines()[0]}{ids if reads_ids else ''}"
+                f"{str(error).splitlines()[0]}.{hint if reads_ids else FITS}"
             ) from None
         several = isinstance(out, tuple | list)
         outs = tuple(out) if several else (out,)
