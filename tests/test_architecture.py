@@ -28,7 +28,7 @@ ROOMS = {
 WITHIN = {  # rooms within a room, in order: each may import those before it
     "algebra": ["terms", "polys", "networks"],
     "measure": ["pairings", "chaos", "attention/links", "attention/programs", "attention/products", "laws"],
-    "convert": ["module", "record", "values", "operations", "powers", "layers"],
+    "convert": ["module", "record", "values", "operations", "tokens", "powers", "layers"],
     "analysis": ["tracing", "asking", "compare", "grams", "explain", "change"],
 }
 MOST = 12  # files of a room, besides what it offers

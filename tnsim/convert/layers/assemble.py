@@ -16,12 +16,12 @@ from tnsim.convert.layers.grouping import Cut, grouped
 from tnsim.convert.module.errors import NEVER, ConvertError, unsupported
 from tnsim.convert.module.weights import Weights
 from tnsim.convert.operations.convolutions import CONVOLUTIONS
-from tnsim.convert.operations.known_ids import vocabulary
 from tnsim.convert.operations.table import OPERATIONS
-from tnsim.convert.operations.token_ids import Tokens
 from tnsim.convert.powers.exponents import Roots, is_norm, roots
 from tnsim.convert.powers.fixed import Fixing
 from tnsim.convert.record.trace import BATCH_SIZE, Trace, words
+from tnsim.convert.tokens.known_ids import vocabulary
+from tnsim.convert.tokens.token_ids import Tokens
 from tnsim.convert.values.layout import Misfit, factors, is_position, permuted, refined
 from tnsim.convert.values.value import Value, start
 from tnsim.measure import Measure

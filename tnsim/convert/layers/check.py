@@ -9,11 +9,11 @@ from torch import Tensor
 from tnsim.algebra import Network, Poly
 from tnsim.convert.module.errors import ConvertError
 from tnsim.convert.module.replicas import replica
-from tnsim.convert.operations.known_ids import vocabulary
 from tnsim.convert.powers.fixed import Fixing
 from tnsim.convert.powers.law_inputs import specimens
 from tnsim.convert.record.forward import run, sample
 from tnsim.convert.record.trace import BATCH_SIZE, Node, Trace, mapped
+from tnsim.convert.tokens.known_ids import vocabulary
 
 __all__ = ["absolute", "check_finite", "deviation", "verify"]
 

@@ -13,12 +13,12 @@ from tnsim.convert.module.weights import Weights
 from tnsim.convert.operations.complexes import with_complex
 from tnsim.convert.operations.general import operated
 from tnsim.convert.operations.maps import along_one_axis
-from tnsim.convert.operations.readers import looked_up
-from tnsim.convert.operations.token_ids import Tokens
 from tnsim.convert.powers.exponents import Roots
 from tnsim.convert.powers.fixed import Fixing
 from tnsim.convert.powers.roots import Root, carried, made
 from tnsim.convert.record.trace import Node, Step, Trace, mapped, members
+from tnsim.convert.tokens.readers import looked_up
+from tnsim.convert.tokens.token_ids import Tokens
 from tnsim.convert.values.layout import Misfit
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import Value

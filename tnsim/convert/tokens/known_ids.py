@@ -7,9 +7,9 @@ from torch import Tensor
 
 from tnsim.convert.module.errors import ConvertError, Refusal
 from tnsim.convert.operations.moves import MOVED
-from tnsim.convert.operations.readers import COMPARISONS, looked_up, renames, table_of
-from tnsim.convert.operations.token_ids import Tokens
 from tnsim.convert.record.trace import Node, Trace, mapped, members, words
+from tnsim.convert.tokens.readers import COMPARISONS, looked_up, renames, table_of
+from tnsim.convert.tokens.token_ids import Tokens
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import start
 

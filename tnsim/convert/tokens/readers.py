@@ -9,8 +9,8 @@ from torch import Tensor
 from tnsim.convert.module.errors import Refusal
 from tnsim.convert.operations.elementwise import plus, times
 from tnsim.convert.operations.moves import MOVED
-from tnsim.convert.operations.token_ids import NAMES, Tokens
 from tnsim.convert.record.trace import Node, Step, mapped, members, words
+from tnsim.convert.tokens.token_ids import NAMES, Tokens
 from tnsim.convert.values.axiswise import reduced
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import Value, move

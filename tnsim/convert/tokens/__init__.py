@@ -1,0 +1,3 @@
+"""Token ids, and the tables that read them."""
+
+__all__ = ()
