@@ -7,7 +7,7 @@ inputs, and say where two models differ; from the weights alone.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from tnsim import nn
+from tnsim import analysis, nn
 
 # what a model is
 from tnsim.algebra import (
@@ -28,7 +28,6 @@ from tnsim.algebra import (
 # what we ask
 from tnsim.analysis import (
     Crossed,
-    Decomposition,
     Explanation,
     Gram,
     Group,
@@ -47,7 +46,6 @@ from tnsim.analysis import (
     cca,
     cka,
     cost,
-    decompose,
     difference,
     draws,
     entk,
@@ -75,6 +73,7 @@ from tnsim.analysis import (
     unfold,
     weight_cosine,
 )
+from tnsim.common.extras import needing
 from tnsim.common.notebook import shown_by
 
 # where models come from
@@ -97,8 +96,11 @@ from tnsim.measure import (
 # how a law is stood in for
 from tnsim.sampling import Estimate, SamplingError
 
+__version__ = "0.1.0"
+
 if TYPE_CHECKING:
     from tnsim import lab, view
+    from tnsim.analysis import Decomposition, decompose
     from tnsim.view import curves, draw, heatmap, heatmaps, image, scree
 
 # what we see, and what we train: loaded when first asked for, since matplotlib and scikit-learn are large
@@ -106,14 +108,24 @@ _PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image", "scree")
 _ROOMS = ("lab", "view")
 
 
-shown_by(lambda: import_module("tnsim.view.results"))
+_DECOMPOSED = ("Decomposition", "decompose")
+
+
+def _loaded(module: str, extra: str) -> Any:
+    with needing(extra):
+        return import_module(module)
+
+
+shown_by(lambda: _loaded("tnsim.view.results", "view"))
 
 
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
-        return import_module(f"tnsim.{name}")
+        return _loaded(f"tnsim.{name}", name)
     if name in _PICTURES:
-        return getattr(import_module("tnsim.view"), name)
+        return getattr(_loaded("tnsim.view", "view"), name)
+    if name in _DECOMPOSED:
+        return getattr(analysis, name)
     raise AttributeError(f"module 'tnsim' has no attribute {name!r}")
 
 

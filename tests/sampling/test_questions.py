@@ -201,3 +201,15 @@ def test_a_trajectory_has_errors(never_exact):
     torch.testing.assert_close(found.estimate.value.diagonal(1), found.steps)
     with pytest.raises(ValueError, match="error= is for models"):
         tnsim.trajectory(tnsim.gram(nets, progress=False), error=0.01)
+
+
+def test_a_single_output_is_sampled_like_several():
+    """A model that puts out one number has an output without axes."""
+    torch.manual_seed(0)
+    a, b = (tnsim.convert(tnsim.nn.BilinearLayer(4, 5, 3)) for _ in range(2))
+    exact = tnsim.attribute(a, b, to="inputs", output=2)
+    found = tnsim.attribute(a, b, to="inputs", output=2, error=0.01, budget=100)
+    assert found.method == "sampled"
+    assert ((found.value - exact).abs() <= 5 * found.error + 1e-12).all()
+    like = tnsim.similarity(a, b, output=2, error=0.005, budget=100)
+    assert like.method == "sampled" and abs(float(like - tnsim.similarity(a, b, output=2))) <= 5 * like.error

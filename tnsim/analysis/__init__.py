@@ -1,5 +1,8 @@
 """What we ask: similarity, Gram matrices, attribution, and the baselines people use today."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from tnsim.analysis.asking.common_draws import draws
 from tnsim.analysis.asking.stacked import stack
 from tnsim.analysis.change.attribution import attribute
@@ -16,7 +19,6 @@ from tnsim.analysis.compare.differences import difference
 from tnsim.analysis.compare.explanation import Explanation, explain
 from tnsim.analysis.compare.indices import cca, cka, procrustes
 from tnsim.analysis.compare.similarities import cost, inner, moments, similarity
-from tnsim.analysis.explain.decompositions import Decomposition, decompose
 from tnsim.analysis.explain.modes import Group, Modes
 from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.explain.spectra import spectrum
@@ -24,6 +26,20 @@ from tnsim.analysis.explain.tangent import Tangent, entk, kernel_alignment
 from tnsim.analysis.explain.truncation import Truncation, truncate, truncations
 from tnsim.analysis.explain.unfolding import unfold
 from tnsim.analysis.grams.grams import Gram, gram
+from tnsim.common.extras import needing
+
+if TYPE_CHECKING:
+    from tnsim.analysis.explain.decompositions import Decomposition, decompose
+
+_DECOMPOSED = ("Decomposition", "decompose")  # loaded when first asked for: tensorly is an extra
+
+
+def __getattr__(name: str) -> Any:
+    if name in _DECOMPOSED:
+        with needing("decompose"):
+            return getattr(import_module("tnsim.analysis.explain.decompositions"), name)
+    raise AttributeError(f"module 'tnsim.analysis' has no attribute {name!r}")
+
 
 __all__ = [
     "Crossed",

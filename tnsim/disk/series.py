@@ -14,6 +14,7 @@ from torch import nn
 from tnsim.disk.folders import is_checkpoint
 from tnsim.disk.loading import fill, read_source
 from tnsim.disk.names import Names
+from tnsim.disk.networks import is_network_file, load_network
 from tnsim.disk.steps import order
 from tnsim.disk.tree import numbers_in
 
@@ -142,7 +143,7 @@ def checkpoints(
         source: a pattern such as ``"ckpts/*.pt"``, a folder, a list of files, folders of one checkpoint each, state
             dicts or modules, a dict of these by label (kept in its order), or a `tnsim.lab.Run`.
         make: builds a module of the right sizes, such as its class or a lambda; or one such module, which is copied.
-            Not needed for modules.
+            Not needed for modules, and for files that ``tnsim.save`` wrote: these are networks as they are.
         names: as in :func:`load`.
         ignore: as in :func:`load`.
         key: as in :func:`load`.
@@ -164,7 +165,7 @@ def checkpoints(
     given, labels = _sources(source)
     if not given:
         raise ValueError("there are no checkpoints to read: the list is empty.")
-    if make is None and not all(isinstance(x, nn.Module) for x in given.values()):
+    if make is None and not all(isinstance(x, nn.Module) or _is_network(x) for x in given.values()):
         raise ValueError(
             "weights alone are no model: write make=, the class of the module or a function that builds it, "
             "such as make=lambda: MyModel(64, 10)."
@@ -172,10 +173,13 @@ def checkpoints(
     notes: list[str] = []
     options = names or {}, tuple(ignore), key
 
-    def read(name: str) -> nn.Module:
+    def read(name: str) -> Any:
         content = given[name]
         if isinstance(content, nn.Module):
             return content
+        if _is_network(content):
+            with torch.no_grad():
+                return load_network(content)
         assert make is not None
         model = _built(make)
         note = fill(model, content() if callable(content) else read_source(content), *options, name)
@@ -195,6 +199,10 @@ def checkpoints(
     chosen = tuple(ranks[i] for i in found.positions)
     texts = (plain[i] if step is None else step for i, step in zip(found.positions, found.steps, strict=True))
     return Checkpoints(tuple(texts), chosen, apart, read, notes)
+
+
+def _is_network(source: Any) -> bool:
+    return isinstance(source, str | os.PathLike) and is_network_file(source)
 
 
 def _built(make: Make) -> nn.Module:
@@ -272,6 +280,6 @@ def _plain(names: Sequence[str]) -> list[str]:
 
 def _step_inside(content: Any) -> int | None:
     """The step that a checkpoint tells itself."""
-    if isinstance(content, nn.Module):
+    if isinstance(content, nn.Module) or _is_network(content):
         return None
     return next(iter(numbers_in(read_source(content)).values()), None)

@@ -39,7 +39,7 @@ def directions(
             y = torch.randn(many, size, dtype=torch.float64, generator=random, device="cpu")
             with torch.enable_grad():
                 y.requires_grad_()
-                out = f.evaluate(placed(y)).flatten(1)
+                out = f.evaluate(placed(y))
                 probe = torch.randn(out.shape, dtype=torch.float64, generator=random, device="cpu")
                 value = (out * as_like(probe, out)).sum()
                 if not value.requires_grad:

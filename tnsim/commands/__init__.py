@@ -1,0 +1,3 @@
+"""What the command line can do, one command a file. `tnsim.cli` puts them together."""
+
+__all__ = ()
