@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -406,3 +407,16 @@ def test_modules_of_ones_own_are_imported_from_here_only(folder):
     before = list(sys.path)
     answer("inspect", "small.pt", "--model", "their_models:small")
     assert sys.path == before and issubclass(sys.modules["their_models"].MyModel, nn.Module)
+
+
+def test_the_package_says_one_version_and_what_only_some_need():
+    root = Path(__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    assert project["dynamic"] == ["version"] and f"version: {tnsim.__version__}\n" in (
+        root / "CITATION.cff"
+    ).read_text("utf-8")
+    needed = " ".join(project["dependencies"])
+    extras = project["optional-dependencies"]
+    for extra, library in (("view", "matplotlib"), ("lab", "scikit-learn"), ("decompose", "tensorly")):
+        assert library not in needed and library in extras[extra][0] and extra in extras["all"][0]
+    assert "tnsim[all]" in extras["test"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 __all__ = ["Replicates", "jackknifed", "jointly"]
 
@@ -71,4 +71,4 @@ def jointly(
         away = of([parts.without(r) for parts in several]) - value
         mean, spread = mean + away, spread + away.square()
     variance = (spread - mean.square() / count) * (count - 1) / count
-    return value, variance.clamp_min(0).sqrt() * float(student.ppf(_TWO, count - 1) / 2)
+    return value, variance.clamp_min(0).sqrt() * float(stdtrit(count - 1, _TWO) / 2)
