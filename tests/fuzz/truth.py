@@ -199,6 +199,22 @@ def closure(truth, layers, degrees, most=20_000, sizes=False, constant=False):
     Returns:
         The four blocks of second moments, a list of lists.
     """
+    if truth.law.kind in ("tokens", "chain") and len(layers[0]) > 1:
+        linear = [next((k for k, d in enumerate(side[:-1]) if d > 1), len(side) - 1) for side in degrees]
+        if linear[0] != linear[1]:  # what a model is alone does not depend on the other
+            if len(layers[0]) > 2:
+                return None
+            options = {"most": most, "sizes": sizes, "constant": constant}
+            own = [closure(truth, [f, f], [d, d], **options) for f, d in zip(layers, degrees, strict=True)]
+            both = _joint(truth, layers, degrees, **options)
+            if both is None or None in own:
+                return None
+            return [[own[0][0][0], both[0][1]], [both[1][0], own[1][0][0]]]
+    return _joint(truth, layers, degrees, most, sizes, constant)
+
+
+def _joint(truth, layers, degrees, most, sizes, constant):
+    """The same with all states of both models Gaussian from the first on that is not linear."""
     total = None
     for weight, x, w in _parts(truth):
         states, depth = tuple(_as_read(x, side[0]) for side in layers), len(layers[0])

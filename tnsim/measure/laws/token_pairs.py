@@ -1,7 +1,8 @@
 """Sequences of one-hot tokens as two models see them behind linear layers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import autoray as ar
@@ -13,7 +14,7 @@ from tnsim.measure.laws.gaussian import JointGaussian
 from tnsim.measure.pairings.expectation import expect
 from tnsim.measure.pairings.measure import Block, Closure, Keep, Measure, unchecked
 
-__all__ = ["JointTokens"]
+__all__ = ["HalfTokens", "JointTokens"]
 
 Array = Any
 
@@ -73,10 +74,22 @@ class JointTokens(Measure):
     ) -> Measure:
         """The law of the outputs: tokens still, behind linear layers; else the Gaussian of the same mean and covariance."""
         behind = tuple(self._behind(f, side) for side, f in enumerate(layers))
-        if all(f.degree <= 1 for f in behind):
-            own = unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
-            fronts = tuple(front_of(f).mapped(lambda x: x * 1.0) for f in behind)  # arrays of its own
-            return JointTokens(own, fronts)
+        own = unchecked(type(self.base), **{k: x * 1.0 for k, x in vars(self.base).items()})
+        linear = {side: f for side, f in enumerate(behind) if f.degree <= 1}
+        fronts = {
+            side: front_of(f).mapped(lambda x: x * 1.0) for side, f in linear.items()
+        }  # arrays of its own
+        if len(fronts) == len(behind):
+            return JointTokens(own, tuple(fronts.values()))
+        joint = self._gaussian(behind, known)
+        if not fronts:
+            return joint
+        return HalfTokens(
+            joint.means, joint.covs, {side: JointTokens(own, (f,)) for side, f in fronts.items()}
+        )
+
+    def _gaussian(self, behind: Sequence[Poly], known: Sequence[Measure | None]) -> JointGaussian:
+        """The Gaussian of the same mean and covariance as layers that read tokens."""
         means: list[Block | None] = []
         covs = {}
         for a, f in enumerate(behind):
@@ -111,3 +124,60 @@ class JointTokens(Measure):
         at = ar.ndim(v) - m
         v = ar.do("reshape", v, (*ar.shape(v)[:at], *(1,) * n, *ar.shape(v)[at:]))
         return second - u * v
+
+
+@dataclass(frozen=True, eq=False)
+class HalfTokens(JointGaussian):
+    """Two models' hidden states of which one is linear in the tokens still.
+
+    What is asked of that model alone is answered from the tokens, as if there were no other; both together are Gaussian.
+
+    Attributes:
+        alone: for a model that is linear so far its law alone, of which it is side 0.
+    """
+
+    alone: Mapping[int, JointTokens]
+
+    def at_once(
+        self, factors: Sequence[Poly], keep: Keep, sides: Sequence[int], connected: bool
+    ) -> Array | None:
+        """From the tokens, for a model that is linear so far."""
+        used = set(sides[: len(factors)])
+        if len(used) == 1 and (law := self.alone.get(*used)) is not None:
+            return law.at_once(factors, keep, (0,) * len(factors), connected)
+        return super().at_once(factors, keep, sides, connected)
+
+    def several(
+        self, factors: Sequence[Poly], asked: Sequence[tuple[int, int]], keep: Keep
+    ) -> list[Array] | None:
+        """As :meth:`at_once`."""
+        values = super().several(factors, asked, keep)
+        if values is None:
+            return None
+        for k, (i, j) in enumerate(asked):
+            if i == j and i in self.alone:
+                values[k] = expect((factors[i], factors[i]), self, keep, (i, i))
+        return values
+
+    def centred(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "HalfTokens"]:
+        """The mean stays: tokens have none to move."""
+        return tuple(layers), self
+
+    def eased(self, layers: Sequence[Poly]) -> tuple[tuple[Poly, ...], "HalfTokens"]:
+        """As :meth:`centred`."""
+        return tuple(layers), self
+
+    def exponents(self) -> tuple[Array, ...]:
+        """None: those of tokens."""
+        return ()
+
+    def push(
+        self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
+    ) -> JointGaussian:
+        """As that of Gaussians, with what a model that was linear so far becomes alone."""
+        own = {side: law.push((layers[side],)) for side, law in self.alone.items()}
+        given = [law for law, _ in zip_longest(known, layers)]
+        gaussian = {side: law for side, law in own.items() if isinstance(law, JointGaussian)}
+        joint = super().push(layers, [gaussian.get(side, law) for side, law in enumerate(given)], apart)
+        linear = {side: law for side, law in own.items() if isinstance(law, JointTokens)}
+        return HalfTokens(joint.means, joint.covs, linear) if linear else joint

@@ -5,6 +5,8 @@ everywhere there are 32. As one product of affine forms they cost as much as the
 the sum has not (terms that were merged with others) is subtracted again, so nothing is assumed.
 """
 
+import operator
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
@@ -15,9 +17,10 @@ import quimb.tensor as qtn
 from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
 
 from tnsim.algebra.polys.poly import Poly
-from tnsim.algebra.terms.term import Term
+from tnsim.algebra.terms.term import Term, retensor
 from tnsim.common.caches import cached
-from tnsim.common.wires import Leg
+from tnsim.common.wires import MODEL, Leg
+from tnsim.engine.contract import Contraction
 from tnsim.measure.attention.links.link import Product, product_of
 
 __all__ = ["Factor", "Family", "Sheet", "families", "families_of"]
@@ -66,6 +69,7 @@ class Family:
 
 def families_of(f: Poly) -> list[Family]:
     """The terms of a polynomial, those that make up a product of affine forms as one."""
+    f = replace(f, terms=_summed(f.terms))
     arrays: list[Array] = []
     numbers: dict[int, int] = {}
 
@@ -91,6 +95,30 @@ def families_of(f: Poly) -> list[Family]:
         Family(known.get(sheet) or term(sheet), {e: tensor(factor) for e, factor in sheet.offsets})
         for sheet in found
     ]
+
+
+def _summed(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """Without indices that a single tensor has and nobody reads: summed over now.
+
+    A bias stands in place of a tensor, not of every entry of such an index: it would be counted once for each.
+    """
+    made: dict[tuple[int, tuple[int, ...]], Array] = {}
+
+    def alone(t: Term) -> Term:
+        held = Counter(ix for x in t.tensors for ix in x.inds)
+        read = {MODEL, *t.out, *(ix for leg in t.legs for ix in leg)}
+        tensors = []
+        for x in t.tensors:
+            kept = tuple(ix for ix in x.inds if held[ix] > 1 or ix in read)
+            if len(kept) < len(x.inds):
+                key = id(x.data), tuple(map(x.inds.index, kept))
+                if key not in made:
+                    made[key] = Contraction((x,), kept).value()
+                x = retensor(x, data=made[key], inds=kept)
+            tensors.append(x)
+        return t if all(map(operator.is_, tensors, t.tensors)) else replace(t, tensors=tuple(tensors))
+
+    return tuple(map(alone, terms))
 
 
 @cached(1024)
