@@ -14,6 +14,7 @@ from tnsim.algebra.polys.poly import Axes
 from tnsim.algebra.terms.term import Term
 from tnsim.common.values import numbers
 from tnsim.common.wires import identify, rename, space
+from tnsim.engine.effort import weigh
 from tnsim.engine.sparsity import support
 from tnsim.measure.laws.fitted import frequencies, transitions
 from tnsim.measure.laws.token_pairs import JointTokens
@@ -24,6 +25,8 @@ __all__ = ["MarkovChain", "Tokens"]
 Array = Any
 Blocks = tuple[tuple[str, ...], ...]  # positions that coincide
 Support = tuple[np.ndarray, tuple[str, ...]]  # where a tensor over positions may be other than zero
+
+_WEIGHED = 20  # operations weighed for a way in which positions may coincide, and for every mask
 
 
 class _OneHot(Measure):
@@ -49,13 +52,14 @@ class _OneHot(Measure):
                 tokens.append(here[0])
             named = identify(joins)
             own = [(mask, rename(inds, named)) for mask, inds in masks]
+            weigh(_WEIGHED * (1 + len(own)))
             if _meet([*own, *self._places([place for place, _ in tokens])]):
                 yield Closure(1.0, (Bridge((), tuple(joins), tuple(self._law(tokens))),))
 
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
         """How many ways there are."""
         positions = {leg[0] for t in factors for leg in t.legs}
-        ways = _partition_numbers(len(positions))
+        ways = _partition_numbers(len(positions))[: self._apart + 1]
         return sum(n * (factorial(k) if self._ordered else 1) for k, n in enumerate(ways))
 
     def bound(self, domain: Axes, like: Array) -> "JointTokens":
@@ -76,6 +80,11 @@ class _OneHot(Measure):
         raise NotImplementedError
 
     def _placed(self, n_ctx: int, like: Array) -> "_OneHot":
+        raise NotImplementedError
+
+    @property
+    def _apart(self) -> int:
+        """How many positions there are, which is how many may be different."""
         raise NotImplementedError
 
     def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
@@ -151,7 +160,11 @@ class Tokens(_OneHot):
         return unchecked(Tokens, p=p)
 
     def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
-        yield from _partitions(tuple(positions))
+        yield from _partitions(tuple(positions), self._apart)
+
+    @property
+    def _apart(self) -> int:
+        return int(ar.shape(self.p)[0])
 
     def _places(self, places: Sequence[str]) -> list[Support]:
         apart = ~np.eye(ar.shape(self.p)[0], dtype=bool)
@@ -252,8 +265,12 @@ class _PlacedChain(_OneHot):
     _ordered: ClassVar[bool] = True
 
     def _coincidences(self, positions: Sequence[str]) -> Iterator[Blocks]:
-        for blocks in _partitions(tuple(positions)):
+        for blocks in _partitions(tuple(positions), self._apart):
             yield from permutations(blocks)  # in order of position; steps backwards have probability zero
+
+    @property
+    def _apart(self) -> int:
+        return int(ar.shape(self.laws)[0])
 
     def _places(self, places: Sequence[str]) -> list[Support]:
         n = ar.shape(self.laws)[0]
@@ -265,21 +282,22 @@ class _PlacedChain(_OneHot):
         return first + [qtn.Tensor(self.steps, (a[0], b[0], a[1], b[1]), tags="P") for a, b in pairs]
 
 
-def _partitions(items: tuple[str, ...]) -> Iterator[Blocks]:
-    """All partitions of some items into blocks.
+def _partitions(items: tuple[str, ...], most: int) -> Iterator[Blocks]:
+    """All partitions of some items into so many blocks or fewer.
 
     Example:
-        >>> list(_partitions(("q", "k")))
+        >>> list(_partitions(("q", "k"), 2))
         [(('q', 'k'),), (('q',), ('k',))]
     """
     if not items:
         yield ()
         return
     first, *rest = items
-    for blocks in _partitions(tuple(rest)):
+    for blocks in _partitions(tuple(rest), most):
         for k, block in enumerate(blocks):
             yield (*blocks[:k], (first, *block), *blocks[k + 1 :])
-        yield ((first,), *blocks)
+        if len(blocks) < most:
+            yield ((first,), *blocks)
 
 
 def _partition_numbers(n: int) -> list[int]:
@@ -303,6 +321,7 @@ def _meet(masks: Sequence[Support]) -> bool:
     """Whether there are positions at which none of some masks is zero."""
     number: dict[str, int] = {}
     given: list[Any] = []
+    masks = [(mask, inds) for mask, inds in masks if not mask.all()]
     for mask, inds in masks:
         given += [mask.astype(float), [number.setdefault(ix, len(number)) for ix in inds]]
     return not masks or bool(np.einsum(*given, [], optimize="greedy") > 0)

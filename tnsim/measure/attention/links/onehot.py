@@ -14,7 +14,7 @@ import autoray as ar
 import quimb.tensor as qtn
 
 from tnsim.algebra.polys.axes import is_local
-from tnsim.algebra.polys.poly import Poly
+from tnsim.algebra.polys.poly import Axes, Poly
 from tnsim.algebra.polys.writing import identity
 from tnsim.algebra.terms.collecting import collect
 from tnsim.algebra.terms.term import Term, aligned, canonical, compose
@@ -53,14 +53,21 @@ def read_behind(f: Poly, front: Poly | None) -> Poly:
     return Poly(collect(terms), domain, f.codomain)
 
 
+def _axes(domain: Axes) -> tuple[str, ...]:
+    return tuple(space for space, _ in domain)
+
+
 def front_of(f: Poly) -> Poly:
     """The same function of sequences of one-hot vectors as one linear term, where positions are mapped each for itself.
 
     Args:
         f: of degree one, from positions and tokens to positions and features.
     """
-    axes = tuple(s for s, _ in f.domain), tuple(s for s, _ in f.codomain)
-    if axes != (_SPACES, _SPACES) or not is_local(f, 0) or (len(f.terms) == 1 and f.degree == 1):
+    if (
+        (_axes(f.domain), _axes(f.codomain)) != (_SPACES, _SPACES)
+        or not is_local(f, 0)
+        or (len(f.terms) == 1 and f.degree == 1)
+    ):
         return f
     leg, out = input_leg(0, _SPACES), output_leg(_SPACES)
     place, feature, token = out[0], out[1], leg[1]
@@ -103,20 +110,26 @@ def _homogeneous(family: Family, inner: Term, models: int | None) -> Term:
 
 
 def _affine(weight: qtn.Tensor, bias: qtn.Tensor, leg: Sequence[str], inner: Term) -> Term:
-    """W y + b of what a linear layer makes of tokens: a linear map of tokens, whose outputs are the position and more."""
-    place, feature = leg
+    """W y + b of what a linear layer makes of tokens: a linear map of tokens, whose outputs are the position and more.
+
+    Where the layer leaves no positions, every position gives its part of b.
+    """
+    *places, feature = leg
     inner = inner.nested("token")
     inner = inner.renamed(dict(zip(inner.out, leg, strict=True)))
-    ((_, token),) = inner.legs
+    ((place, token),) = inner.legs
     if token == feature:  # features are tokens
         linear, token = [weight], feature
     else:
         linear = [weight, *_busy(inner.tensors)]
     size = {ix: int(n) for x in (*linear, bias) for ix, n in zip(x.inds, ar.shape(x.data), strict=True)}
+    if not places:
+        size[place] = inner.sizes[place]
     front = [ix for ix in size if ix not in (feature, token)]
     wanted = {ix: size[ix] for ix in (*front, token)}
-    data = _spread(linear, wanted, inner.coefficient) + _spread([bias], wanted, 1.0)
-    out = (place, *(ix for ix in front if ix not in (place, MODEL)))
+    share = 1.0 if places else 1.0 / size[place]
+    data = _spread(linear, wanted, inner.coefficient) + _spread([bias], wanted, share)
+    out = (*places, *(ix for ix in front if ix not in (place, MODEL)))
     return Term((qtn.Tensor(data, tuple(wanted), tags=weight.tags),), ((place, token),), out)
 
 
