@@ -145,13 +145,13 @@ def orders(run):
     if run.case.law.kind != "gaussian":
         return None
     t, a = run.truth, run.case.a
+    got = tnsim.orders(*run.nets, **run.options)
     mean, root = root_of(run.case.law, a)
     c, d = (hermite(f, a, t.degree, mean, root) for f in t.modules)
     alphas = torch.tensor(powers(root.shape[1], t.degree)).reshape(-1, root.shape[1])
     weights = torch.exp(torch.lgamma(alphas.double() + 1).sum(1)).round()
     total = alphas.sum(1)
     want = torch.stack([(weights * (total == k)) @ (c * d).sum(1) for k in range(t.degree + 1)])
-    got = tnsim.orders(*run.nets, **run.options)
     bound = t.inner(0, 1)[1]
     if bool((want[len(got) :].abs() > 1e-9 * bound).any()):
         close("orders", torch.nn.functional.pad(got, (0, len(want) - len(got))), want, bound)

@@ -1,7 +1,9 @@
 """Heads of an attention layer: the index that numbers its products, and a gain on every one of them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from math import comb, isclose
 from typing import Any
 
 import autoray as ar
@@ -29,7 +31,9 @@ def heads(f: Poly) -> int | None:
     count = top.sizes[head] if head is not None else 1
     if others or (count == 1 and not _is_single(top)):
         return None
-    return None if any(t.degree > 1 and not _through(t, top, count) for t in f.terms) else count
+    if any(t.degree > 1 and not _through(t, top, count) for t in f.terms):
+        return None
+    return count if _complete([t for t in f.terms if _through(t, top, count)], top) else None
 
 
 def head_gained(net: Network, layer: str, gains: Array) -> Network:
@@ -49,6 +53,23 @@ def head_gained(net: Network, layer: str, gains: Array) -> Network:
         terms = (_gained(t, _head(t, count), gains) for t in f.terms)
     new = replace(f, terms=tuple(terms))
     return replace(net, layers=tuple((n, new if n == layer else g) for n, g in net.layers))
+
+
+def _complete(terms: Sequence[Term], top: Term) -> bool:
+    """Whether these are all that biases inside the heads make of the term of highest degree.
+
+    Where there are no positions, linear terms are merged, with what goes past the heads as well: no gain tells them apart.
+    Of b biases there are C(b, j) terms of j legs less, made of the same maps.
+    """
+    own = {id(x.data) for x in top.tensors}
+    weights: defaultdict[int, float] = defaultdict(float)  # of coefficients, by how many legs are missing
+    for t in terms:
+        held = {ix for leg in t.legs for ix in leg} - set(t.out)
+        if any(held.intersection(x.inds) and id(x.data) not in own for x in t.tensors):
+            return False
+        weights[top.degree - t.degree] += t.coefficient / top.coefficient
+    biases = round(weights[1])
+    return all(isclose(weights[j], comb(biases, j)) for j in range(max(biases, *weights) + 1))
 
 
 def _through(t: Term, top: Term, count: int) -> bool:

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 from tnsim.algebra.networks.network import Network
 from tnsim.analysis.asking.problem import Model, comparable
 from tnsim.analysis.asking.questions import question
-from tnsim.common.wires import WIRE, space
+from tnsim.common.wires import WIRE
 
 __all__ = ["aligned_weight_cosine"]
 
@@ -96,9 +96,10 @@ class _Wiring:
         for layer, (_, f) in enumerate(net.layers):
             for k, t in enumerate(f.terms):
                 names: dict[str, Any] = {ix: (layer, k, ix) for ix in t.sizes}
-                for ends, state in (*((leg, layer) for leg in t.legs), (t.out, layer + 1)):
-                    for ix in ends:
-                        parent[find((layer, k, ix))] = find(("state", state, space(ix)))
+                ends = [(layer, leg, f.domain) for leg in t.legs] + [(layer + 1, t.out, f.codomain)]
+                for state, end, named in ends:
+                    for ix, (name, _) in zip(end, named, strict=True):  # whatever the index is called
+                        parent[find((layer, k, ix))] = find(("state", state, name))
                 for x in t.tensors:
                     for axis, ix in enumerate(x.inds):
                         sizes[names[ix]] = int(x.shape[axis])
