@@ -11,7 +11,7 @@ import tnsim
 from tnsim.algebra.networks.network import Network
 from tnsim.analysis.asking import problem
 from tnsim.analysis.asking.units import in_units
-from tnsim.analysis.compare.similarities import _products
+from tnsim.analysis.compare.similarities import products_of
 from tnsim.analysis.tracing import recipes as recipe
 from tnsim.measure import Empirical, Frobenius, Gaussian, Symmetric
 from tnsim.measure.pairings.measure import Closure, Measure
@@ -43,7 +43,7 @@ def thought(monkeypatch):
 def directly(a, b, law, method="exact", output=None):
     """Without a recipe."""
     nets = problem.comparable(a, b)
-    ab, aa, bb = _products(*in_units(nets, law, output), method, output)
+    ab, aa, bb = products_of(*in_units(nets, law, output), method, output)
     return ab / (aa * bb) ** 0.5
 
 
