@@ -26,6 +26,6 @@ def needing(extra: str) -> Iterator[None]:
         if library not in _EXTRAS:
             raise
         raise MissingExtraError(
-            f"tnsim.{extra} needs {library}, which is not installed: pip install 'tnsim[{extra}]' (or tnsim[all]).",
+            f"this needs {library}, which is not installed: pip install 'tnsim[{extra}]', or tnsim[all] for everything.",
             name=library,
         ) from None
