@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from math import prod
 from typing import Any, Literal, cast
 
@@ -30,6 +31,8 @@ from tnsim.analysis.explain.modes import Modes
 from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.explain.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
 from tnsim.common.scaled import Scaled
+from tnsim.measure.laws.mixture import Mixture
+from tnsim.measure.laws.token_pairs import JointTokens
 from tnsim.measure.pairings.measure import Measure
 
 __all__ = ["attribute"]
@@ -173,6 +176,8 @@ def attribute(
     if to == "layers":
         first, second = nets
         _check_layers(first, second)
+        if method == "layerwise":
+            _check_states(first, second, law)
         shares = integrated(
             lambda g: [blended(first, second, g), first],
             (len(first),), rule(2 * _degree_in_layers(first, second)), lambda s: s * gains(len(first)), ask, *limits,
@@ -222,6 +227,17 @@ def _check_layers(a: Network, b: Network) -> None:
             f"a split over layers needs two models with the same layers; a has {list(a.names)} with states "
             f"{[f.out_shape for f in a.polys]}, b has {list(b.names)} with states {[f.out_shape for f in b.polys]}. "
             'Write to="outputs" or to="inputs".'
+        )
+
+
+def _check_states(a: Network, b: Network, law: Measure) -> None:
+    """Layer by layer the state of tokens is exact behind linear layers: on the way to the other there is a jump."""
+    parts = law.laws if isinstance(law, Mixture) else (law,)
+    linear = [len(list(takewhile(lambda f: f.degree <= 1, net.polys[:-1]))) for net in (a, b)]
+    if linear[0] != linear[1] and any(isinstance(part, JointTokens) for part in parts):
+        raise ValueError(
+            f"layer by layer, a reads tokens through {linear[0]} linear layers exactly and b through {linear[1]}, so their "
+            'layers cannot be exchanged one for another; write method="exact", or to="outputs".'
         )
 
 
