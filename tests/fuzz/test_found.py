@@ -319,6 +319,33 @@ FOUND = {
         ask=("layerwise_gram",),
         memory=1000000.0,
     ),
+    "inputs whose index is called an inner one": Case(
+        a=Model(
+            n_in=3,
+            layers=(("times", ("x",), ("x",)), ("linear", "0", 3, True, "full", 1.0, ("x",))),
+            order=(),
+            seed=17,
+            form="named",
+            dtype="float32",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        b=Model(
+            n_in=3,
+            layers=(("times", ("x",), ("x",)), ("linear", "0", 3, True, "full", 1.0, ("x",))),
+            order=(),
+            seed=18,
+            form="named",
+            dtype="float32",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        law=Law(kind="symmetric", mean=False, cov="", seed=26),
+        ask=("aligned_weight_cosine",),
+        memory=0.0,
+    ),
     "layers are called as places are": Case(
         *[
             Model(
@@ -339,6 +366,73 @@ FOUND = {
 def test_found(name):
     rows = passes(FOUND[name], QUESTIONS, seconds=60)
     assert {outcome for _, outcome, _ in rows} <= {"equal", "undecided"}, rows
+
+
+REFUSED = {
+    "no heads": Case(
+        a=Model(
+            n_in=1,
+            layers=(("attend", "w", 2, "score", True, True, ("linear", "w", 2, True, "full", 1.0, ("x",))),),
+            order=(),
+            seed=0,
+            form="named",
+            dtype="float64",
+            n_ctx=1,
+            vocab=3,
+            names=(),
+        ),
+        b=Model(
+            n_in=1,
+            layers=(("attend", "w", 2, "score", True, True, ("linear", "w", 2, True, "full", 1.0, ("x",))),),
+            order=(),
+            seed=1,
+            form="named",
+            dtype="float64",
+            n_ctx=1,
+            vocab=3,
+            names=(),
+        ),
+        law=Law(kind="chain", mean=False, cov="", seed=0),
+        ask=("attribute_heads",),
+        memory=0.0,
+    ),
+    "cannot be exchanged": Case(
+        a=Model(
+            n_in=1,
+            layers=(
+                ("attend", "0", 2, "score", True, False, ("linear", "w", 2, False, "full", 1.0, ("x",))),
+            ),
+            order=(),
+            seed=0,
+            form="named",
+            dtype="float64",
+            n_ctx=2,
+            vocab=2,
+            names=(),
+        ),
+        b=Model(
+            n_in=1,
+            layers=(("times", ("x",), ("xb",)), ("linear", "w", 2, True, "full", 1.0, ("x",))),
+            order=(),
+            seed=0,
+            form="named",
+            dtype="float64",
+            n_ctx=2,
+            vocab=2,
+            names=(),
+        ),
+        law=Law(kind="tokens", mean=False, cov="", seed=86),
+        ask=("attribute_layers_layerwise",),
+        memory=0.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_has_no_split_is_refused(said):
+    """Heads whose biases were merged with what goes past them; layers between which the law of a state jumps."""
+    (_, outcome, text) = passes(REFUSED[said], QUESTIONS, seconds=60)[-1]
+    assert outcome == "refused" and said in text
 
 
 def test_positions_are_not_taken_for_hidden_units():

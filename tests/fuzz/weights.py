@@ -103,9 +103,9 @@ def _spaces(net, arrays):
     depth = len(net.polys)
     for k, f in enumerate(net.polys):
         for n, t in enumerate(f.terms):
-            for ends, at in (*((leg, k) for leg in t.legs), (t.out, k + 1)):
-                for ix in ends:
-                    joined.setdefault((k, n, ix), set()).add((at, ix.rsplit(":", 1)[-1]))
+            for ends, named, at in (*((leg, f.domain, k) for leg in t.legs), (t.out, f.codomain, k + 1)):
+                for ix, (name, _) in zip(ends, named, strict=True):
+                    joined.setdefault((k, n, ix), set()).add((at, name))
     groups = []  # sets of names and states that hang together
     for k, f in enumerate(net.polys):
         for n, t in enumerate(f.terms):
