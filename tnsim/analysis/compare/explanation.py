@@ -171,7 +171,7 @@ def explain(
         >>> sum(path.count for path in found) == found.cost.contractions
         True
         >>> found[0].steps[0].summed
-        ('in0:d',)
+        ('ket/in0:d',)
     """
     nets = comparable(a, a if b is None else b)
     given = (*in_units(nets, under, output, method), method, output)

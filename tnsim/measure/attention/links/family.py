@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any
 
+import autoray as ar
 import networkx as nx
 import quimb.tensor as qtn
 from networkx.algorithms.isomorphism import GraphMatcher, categorical_node_match
@@ -20,7 +21,6 @@ from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.term import Term, retensor
 from tnsim.common.caches import cached
 from tnsim.common.wires import MODEL, Leg
-from tnsim.engine.contract import Contraction
 from tnsim.measure.attention.links.link import Product, product_of
 
 __all__ = ["Factor", "Family", "Sheet", "families", "families_of"]
@@ -113,7 +113,8 @@ def _summed(terms: Sequence[Term]) -> tuple[Term, ...]:
             if len(kept) < len(x.inds):
                 key = id(x.data), tuple(map(x.inds.index, kept))
                 if key not in made:
-                    made[key] = Contraction((x,), kept).value()
+                    over = tuple(k for k, ix in enumerate(x.inds) if ix not in kept)
+                    made[key] = ar.do("sum", x.data, axis=over)
                 x = retensor(x, data=made[key], inds=kept)
             tensors.append(x)
         return t if all(map(operator.is_, tensors, t.tensors)) else replace(t, tensors=tuple(tensors))
