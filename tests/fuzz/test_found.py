@@ -346,6 +346,55 @@ FOUND = {
         ask=("aligned_weight_cosine",),
         memory=0.0,
     ),
+    "heads of a layer that is zero": Case(
+        a=Model(
+            n_in=1,
+            layers=(
+                (
+                    "attend",
+                    "in0",
+                    1,
+                    "square",
+                    True,
+                    False,
+                    ("linear", "shared", 2, False, "rank1", 1000.0, ("x",)),
+                ),
+                ("x",),
+            ),
+            order=(),
+            seed=63,
+            form="sequential",
+            dtype="float64",
+            n_ctx=1,
+            vocab=3,
+            names=(),
+        ),
+        b=Model(
+            n_in=1,
+            layers=(
+                (
+                    "attend",
+                    "in0",
+                    1,
+                    "square",
+                    True,
+                    False,
+                    ("linear", "shared", 2, False, "rank1", 1000.0, ("x",)),
+                ),
+                ("zero", ("x",)),
+            ),
+            order=(),
+            seed=63,
+            form="sequential",
+            dtype="float64",
+            n_ctx=1,
+            vocab=3,
+            names=(),
+        ),
+        law=Law(kind="tokens", mean=False, cov="", seed=53),
+        ask=("attribute_heads",),
+        memory=0.0,
+    ),
     "layers are called as places are": Case(
         *[
             Model(

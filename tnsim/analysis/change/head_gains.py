@@ -61,6 +61,8 @@ def _complete(terms: Sequence[Term], top: Term) -> bool:
     Where there are no positions, linear terms are merged, with what goes past the heads as well: no gain tells them apart.
     Of b biases there are C(b, j) terms of j legs less, made of the same maps.
     """
+    if not top.coefficient:  # nothing of them is left
+        return len(terms) == 1
     own = {id(x.data) for x in top.tensors}
     weights: defaultdict[int, float] = defaultdict(float)  # of coefficients, by how many legs are missing
     for t in terms:
