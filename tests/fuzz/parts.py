@@ -182,7 +182,8 @@ def attribute_inputs_layerwise(run):
 
 def attribute_layers_layerwise(run):
     a, b = run.nets
-    if not _plain(run) or len(a) < 2 or [f.in_shape for f in a.polys] != [f.in_shape for f in b.polys]:
+    states = [[(f.in_shape, f.out_shape) for f in net.polys] for net in (a, b)]
+    if not _plain(run) or len(a) < 2 or states[0] != states[1]:
         return None
 
     def gained(gains):
