@@ -108,6 +108,15 @@ def _norm(
     return _empty((*input.shape[:dim], *input.shape[dim + 1 :]), input.dtype)
 
 
+def _sum(input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> torch.Tensor | None:
+    dim = kwargs.pop("axis", dim)
+    dims = (dim,) if type(dim) is int else dim
+    if kwargs or keepdim or not isinstance(dims, tuple | list) or not dims or not _alike([input]):
+        return None
+    gone = {d % input.ndim for d in dims}
+    return _empty([n for k, n in enumerate(input.shape) if k not in gone], input.dtype)
+
+
 def _eye(n: int, m: int | None = None, **kwargs: Any) -> torch.Tensor | None:
     if set(kwargs) - {"dtype", "device"} or str(kwargs.get("device")) != "meta":
         return None
@@ -140,6 +149,7 @@ _RULES: dict[Any, Callable[..., torch.Tensor | None]] = {
     **dict.fromkeys(_LOGICAL, _logical),
     **dict.fromkeys((torch.cat, torch.concatenate, torch.concat), _cat),
     **dict.fromkeys(_both("matmul __matmul__"), _matmul),
+    **dict.fromkeys(_both("sum"), _sum),
     torch.stack: _stack,
     torch.where: _where,
     torch.eye: _eye,
