@@ -5,9 +5,8 @@ VENV := .venv
 EXTRAS ?= test
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-QUICK := tests/algebra tests/measure tests/nn tests/convert/test_cut.py tests/convert/test_errors.py \
-	tests/analysis/test_similarity.py tests/analysis/test_attribution.py tests/fuzz/test_found.py \
-	tests/test_architecture.py tests/test_border.py
+QUICK := tests/algebra tests/nn tests/measure/test_expect.py tests/measure/test_orbits.py tests/measure/test_empirical.py \
+	tests/convert/test_cut.py tests/convert/test_errors.py tests/analysis/test_similarity.py tests/test_architecture.py
 
 .PHONY: bench check demo devices figures fuzz test lint types format clean
 
