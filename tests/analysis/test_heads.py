@@ -15,6 +15,7 @@ HEADS = {
     "rotary, residual": dict(rotary=True, residual=0.5),
     "tied": dict(tied=True, residual=0.5),
     "biased": dict(bias=("Q1", "O"), residual=0.5),
+    "several biases": dict(bias=("Q1", "K1", "V", "O"), residual=0.5),
 }
 
 
@@ -137,3 +138,33 @@ def test_a_gain_on_a_head_is_one_on_its_output(more, count):
     with torch.no_grad():
         model.blocks[0].o.weight *= gains.repeat_interleave(6 // count)
     torch.testing.assert_close(found, model(ids), rtol=1e-10, atol=1e-10)
+
+
+class Biased(torch.nn.Module):
+    """Two heads with biases everywhere, written as people do; flat, positions are a view of the input."""
+
+    def __init__(self, flat):
+        super().__init__()
+        self.flat = flat
+        self.qkv, self.o = torch.nn.Linear(2, 12), torch.nn.Linear(4, 2)
+
+    def forward(self, x):
+        z = x.view(len(x), 3, 2)
+        q, k, v = (t.view(*t.shape[:2], 2, 2).transpose(1, 2) for t in self.qkv(z).chunk(3, -1))
+        y = self.o((q @ k.mT @ v).transpose(1, 2).flatten(2))
+        return y.flatten(1) if self.flat else y
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_shares_of_heads_are_what_heads_add(flat):
+    """Without heads the output is the last bias, at every position."""
+    torch.manual_seed(0)
+    modules = [Biased(flat).double().requires_grad_(False) for _ in range(2)]
+    shape = (6,) if flat else (3, 2)
+    a, b = (tnsim.convert(m, torch.zeros(1, *shape).double()) for m in modules)
+    without = 3 * (modules[0].o.bias - modules[1].o.bias).square().sum()
+    shares = tnsim.attribute(a, b, to="heads")
+    assert shares.shape == (2,)
+    torch.testing.assert_close(
+        shares.sum(), tnsim.inner(tnsim.difference(a, b)) - without, rtol=1e-10, atol=0, check_dtype=False
+    )

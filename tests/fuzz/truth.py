@@ -199,58 +199,67 @@ def closure(truth, layers, degrees, most=20_000, sizes=False, constant=False):
     Returns:
         The four blocks of second moments, a list of lists.
     """
-    if truth.law.kind in ("tokens", "chain") and len(layers[0]) > 1:
-        linear = [next((k for k, d in enumerate(side[:-1]) if d > 1), len(side) - 1) for side in degrees]
-        if linear[0] != linear[1]:  # what a model is alone does not depend on the other
-            if len(layers[0]) > 2:
-                return None
-            options = {"most": most, "sizes": sizes, "constant": constant}
-            own = [closure(truth, [f, f], [d, d], **options) for f, d in zip(layers, degrees, strict=True)]
-            both = _joint(truth, layers, degrees, **options)
-            if both is None or None in own:
-                return None
-            return [[own[0][0][0], both[0][1]], [both[1][0], own[1][0][0]]]
-    return _joint(truth, layers, degrees, most, sizes, constant)
-
-
-def _joint(truth, layers, degrees, most, sizes, constant):
-    """The same with all states of both models Gaussian from the first on that is not linear."""
     total = None
     for weight, x, w in _parts(truth):
-        states, depth = tuple(_as_read(x, side[0]) for side in layers), len(layers[0])
-        for k in range(depth - 1):
-            states = tuple(side[k](h) for side, h in zip(layers, states, strict=True))
-            if truth.law.kind == "empirical":
-                continue
-            if (
-                truth.law.kind in ("tokens", "chain")
-                and max(d for side in degrees for d in side[: k + 1]) < 2
-            ):
-                continue
-            shapes = [h.shape[1:] for h in states]
-            both = torch.cat([h.flatten(1) for h in states], 1)
-            mean = w @ both
-            cov = torch.einsum("n,ni,nj->ij", w, both - mean, both - mean)
-            top = 2 * max(side[k + 1] for side in degrees)
-            if (top // 2 + 1) ** root(cov).shape[1] > most:
-                return None
-            both, w = gauss(mean, cov, top)
-            cut = shapes[0].numel()
-            states = tuple(
-                h.reshape(-1, *s) for h, s in zip((both[:, :cut], both[:, cut:]), shapes, strict=True)
-            )
-        ends = [side[-1](h).flatten(1) for side, h in zip(layers, states, strict=True)]
-        if sizes:
-            ends = [_sizes(side[-1], h) for side, h in zip(layers, states, strict=True)]
-        if constant:
-            ends = [torch.nn.functional.pad(f, (0, 1), value=1.0) for f in ends]
-        found = [[torch.einsum("n,ni,nj->ij", weight * w, f, g) for g in ends] for f in ends]
+        own = [_pushed(truth, [side], [d], x, w, most) for side, d in zip(layers, degrees, strict=True)]
+        if None in own:
+            return None
+        both = _pushed(truth, layers, degrees, x, w, most, [moments for *_, moments in own])
+        if both is None:
+            return None
+        found = _ends(both[0], layers, both[1], sizes, constant)
+        for i, (states, weights, _) in enumerate(own):  # what a model is alone does not depend on the other
+            found[i][i] = _ends(states, [layers[i]], weights, sizes, constant)[0][0]
+        found = [[weight * m for m in row] for row in found]
         total = (
             found
             if total is None
             else [[p + q for p, q in zip(*r, strict=True)] for r in zip(total, found, strict=True)]
         )
     return total
+
+
+def _ends(states, layers, w, sizes, constant):
+    """The blocks of second moments behind the last layers."""
+    ends = [
+        _sizes(side[-1], h) if sizes else side[-1](h).flatten(1)
+        for side, h in zip(layers, states, strict=True)
+    ]
+    if constant:
+        ends = [torch.nn.functional.pad(f, (0, 1), value=1.0) for f in ends]
+    return [[torch.einsum("n,ni,nj->ij", w, f, g) for g in ends] for f in ends]
+
+
+def _pushed(truth, sides, degrees, x, w, most, own=()):
+    """States in front of the last layers, their weights, and the mean and covariance of every state on the way.
+
+    Gaussian from the first state on that is not exact: samples are, and what is linear in tokens. ``None`` where that
+    takes too many points, or where means and covariances of single models (``own``) are those of no joint Gaussian.
+    """
+    states, passed = tuple(_as_read(x, side[0]) for side in sides), []
+    for k in range(len(sides[0]) - 1):
+        states = tuple(side[k](h) for side, h in zip(sides, states, strict=True))
+        shapes, flat = [h.shape[1:] for h in states], [h.flatten(1) for h in states]
+        both = torch.cat(flat, 1)
+        mean = w @ both
+        cov = torch.einsum("n,ni,nj->ij", w, both - mean, both - mean)
+        at = 0
+        for moments, h in zip(own, flat, strict=False):
+            here = slice(at, at := at + h.shape[1])
+            mean[here], cov[here, here] = moments[k]
+        passed.append((mean, cov))
+        linear = max(d for side in degrees for d in side[: k + 1]) < 2
+        if truth.law.kind == "empirical" or (truth.law.kind in ("tokens", "chain") and linear):
+            continue
+        scale = cov.diagonal().clamp_min(1e-300).sqrt()
+        top = 2 * max(side[k + 1] for side in degrees)
+        few = (top // 2 + 1) ** root(cov).shape[1] <= most
+        if not few or torch.linalg.eigvalsh(cov / scale / scale[:, None]).min() < -1e-9:
+            return None
+        both, w = gauss(mean, cov, top)
+        parts = both.split([h.shape[1] for h in flat], 1)
+        states = tuple(h.reshape(-1, *s) for h, s in zip(parts, shapes, strict=True))
+    return states, w, passed
 
 
 def _as_read(x, f):

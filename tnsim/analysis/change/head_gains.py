@@ -12,7 +12,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.networks.network import Network
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.term import Term, retensor
-from tnsim.common.wires import MODEL, space
+from tnsim.common.wires import MODEL, is_constant, space
 from tnsim.measure.attention.products.linked import has_links
 
 __all__ = ["head_gained", "heads"]
@@ -64,14 +64,15 @@ def _complete(terms: Sequence[Term], top: Term) -> bool:
     if not top.coefficient:  # nothing of them is left
         return len(terms) == 1
     own = {id(x.data) for x in top.tensors}
-    weights: defaultdict[int, float] = defaultdict(float)  # of coefficients, by how many legs are missing
+    counts: defaultdict[int, float] = defaultdict(float)  # of coefficients, by how many legs are missing
     for t in terms:
-        held = {ix for leg in t.legs for ix in leg} - set(t.out)
-        if any(held.intersection(x.inds) and id(x.data) not in own for x in t.tensors):
+        read = {ix for leg in t.legs for ix in leg}
+        maps = [x for x in t.tensors if read & set(x.inds) and not is_constant(x.tags)]
+        if any(id(x.data) not in own for x in maps):
             return False
-        weights[top.degree - t.degree] += t.coefficient / top.coefficient
-    biases = round(weights[1])
-    return all(isclose(weights[j], comb(biases, j)) for j in range(max(biases, *weights) + 1))
+        counts[top.degree - t.degree] += t.coefficient / top.coefficient
+    biases = round(counts[1])
+    return all(isclose(counts[j], comb(biases, j)) for j in range(max(biases, *counts) + 1))
 
 
 def _through(t: Term, top: Term, count: int) -> bool:

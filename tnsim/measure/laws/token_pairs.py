@@ -1,7 +1,7 @@
 """Sequences of one-hot tokens as two models see them behind linear layers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
@@ -168,8 +168,13 @@ class HalfTokens(JointGaussian):
         return tuple(layers), self
 
     def exponents(self) -> tuple[Array, ...]:
-        """None: those of tokens."""
-        return ()
+        """What every model alone has: of tokens zero."""
+        return tuple(e * 0 if side in self.alone else e for side, e in enumerate(super().exponents()))
+
+    def scaled(self, exponents: Sequence[Array]) -> "HalfTokens":
+        """As Gaussians; tokens have no units."""
+        other = super().scaled(exponents)
+        return replace(self, means=other.means, covs=other.covs)
 
     def push(
         self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
