@@ -185,3 +185,50 @@ def test_a_mixture_is_the_weighted_sum(method):
 def test_bad_laws_are_refused(make, message):
     with pytest.raises(MeasureError, match=message):
         make()
+
+
+class Layers(torch.nn.Module):
+    """An embedding, then linear layers and products of two."""
+
+    def __init__(self, kinds):
+        super().__init__()
+        self.embed, self.kinds = torch.nn.Embedding(3, 2), kinds
+        self.left, self.right = (
+            torch.nn.ModuleList([torch.nn.Linear(2, 2) for _ in kinds]) for _ in range(2)
+        )
+
+    def forward(self, ids):
+        h = self.embed(ids)
+        for kind, left, right in zip(self.kinds, self.left, self.right, strict=True):
+            h = left(h) * right(h) if kind == "q" else left(h)
+        return h
+
+
+def layered(*kinds):
+    torch.manual_seed(1)
+    ids = torch.zeros(1, 2, dtype=torch.long)
+    return [tnsim.convert(Layers(k).double().requires_grad_(False), ids) for k in kinds]
+
+
+P = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+SMALL = {"tokens": Tokens(P), "chain": MarkovChain(P, torch.stack([P, P.flip(0), P.roll(1)]))}
+
+
+@pytest.mark.parametrize("law", SMALL)
+def test_what_a_model_is_alone_layer_by_layer_does_not_depend_on_its_partner(law):
+    """One is linear in the tokens for longer than the other, whose units are its own as well."""
+    nets = layered("lqq", "qqq", "llq", "qqq")
+    options = {"under": SMALL[law], "method": "layerwise"}
+    gram = tnsim.gram(nets, progress=False, **options)
+    inner = torch.stack([torch.stack([tnsim.inner(a, b, **options) for b in nets]) for a in nets])
+    cosine = torch.stack([torch.stack([tnsim.similarity(a, b, **options) for b in nets]) for a in nets])
+    torch.testing.assert_close(gram.matrix, inner, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(gram.similarity(), cosine, rtol=1e-10, atol=1e-14)
+
+
+def test_many_ways_of_meeting_at_few_positions_are_planned():
+    a, b = layered("lq", "qq")
+    ids = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    weights = P[ids[:, 0]] * P[ids[:, 1]]
+    want = weights @ (a(ids) * b(ids)).flatten(1).sum(1)
+    torch.testing.assert_close(tnsim.inner(a, b, under=Tokens(P)), want, rtol=1e-10, atol=0)

@@ -26,7 +26,7 @@ Array = Any
 Blocks = tuple[tuple[str, ...], ...]  # positions that coincide
 Support = tuple[np.ndarray, tuple[str, ...]]  # where a tensor over positions may be other than zero
 
-_WEIGHED = 20  # operations weighed for a way in which positions may coincide, and for every mask
+_WEIGHED = 1  # operations weighed for a way in which positions may coincide, and for every mask that decides
 
 
 class _OneHot(Measure):
@@ -52,8 +52,9 @@ class _OneHot(Measure):
                 tokens.append(here[0])
             named = identify(joins)
             own = [(mask, rename(inds, named)) for mask, inds in masks]
-            weigh(_WEIGHED * (1 + len(own)))
-            if _meet([*own, *self._places([place for place, _ in tokens])]):
+            masked = [*own, *self._places([place for place, _ in tokens])]
+            weigh(_WEIGHED * (1 + len(masked)))
+            if _meet(masked):
                 yield Closure(1.0, (Bridge((), tuple(joins), tuple(self._law(tokens))),))
 
     def count(self, factors: Sequence[Term], sides: Sequence[int], exchange: bool = False) -> int:
