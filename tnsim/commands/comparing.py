@@ -78,7 +78,7 @@ def compare(
         say(
             json,
             answer,
-            f"{measure}  {float(found):+.6f}" if error is None else f"{measure}  {found!r}",
+            f"{measure}  {float(found):+.6f}  ({method})" if error is None else f"{measure}  {found!r}",
             f"under {law!r}",
         )
         return

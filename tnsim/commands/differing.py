@@ -99,12 +99,14 @@ def diff(
         "localisation": None if found is None else repr(found),
         "method": pair.method,
         "under": repr(law),
+        "notes": pair.notes,
         "files": written,
     }
     say(
         json,
         answer,
         f"similarity {answer['similarity']:+.6f}, distance {answer['distance']:.4g}  ({pair.method}, under {law!r})",
+        *(f"approximation: {note}" for note in pair.notes),
         "" if found is None else f"{found!r}",
         "",
         table(["output", "share of the change"], _rows(outputs)),

@@ -7,7 +7,6 @@ import torch
 import typer
 
 from tnsim.algebra import Network
-from tnsim.algebra.networks.topology import all_terms
 from tnsim.analysis import cost
 from tnsim.commands.answers import (
     Arguments,
@@ -94,9 +93,8 @@ def inspect(
 
 def _parameters(layers: Any) -> int:
     """Numbers that are weights, each array once."""
-    tensors = (x for _, f in layers for t in all_terms(f) for x in t.tensors if not is_constant(x.tags))
-    terms = {id(x.data) for _, f in layers for t in f.terms for x in t.tensors}
-    return sum(n for k, n in {id(x.data): x.data.numel() for x in tensors}.items() if k in terms)
+    tensors = (x for _, f in layers for t in f.terms for x in t.tensors if not is_constant(x.tags))
+    return sum({id(x.data): x.data.numel() for x in tensors}.values())
 
 
 def _price(net: Network, law: Measure, method: Any) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 __all__ = ["StandIn", "Storage", "read_pickle"]
 
-_MARK = object()
 _ORDERED = ("collections.OrderedDict", "builtins.dict", "collections.defaultdict", "collections.Counter")
 _PLAIN: Mapping[str, type] = {
     "builtins.list": list,

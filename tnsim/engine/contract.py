@@ -70,17 +70,17 @@ class Contraction:
 
     def _prepared(self) -> tuple[Sliced, float, list[Array], tuple[int, ...]]:
         inputs, output, arrays = self._wired(lambda size, like: ar.do("eye", size, like=like))
-        plan, shape = self._plan(inputs, output, map(ar.shape, arrays))
-        return plan, self.weight, arrays, shape
+        plan, sizes = self._plan(inputs, output, map(ar.shape, arrays))
+        return plan, self.weight, arrays, tuple(sizes[ix] for ix in output)
 
     def _plan(
         self, inputs: Sequence[tuple[str, ...]], output: Sequence[str], shapes: Iterable[Sequence[int]]
-    ) -> tuple[Sliced, tuple[int, ...]]:
-        """What to do, and the shape of the result."""
-        structure, shape = _canonical(inputs, output, shapes)
+    ) -> tuple[Sliced, dict[str, int]]:
+        """What to do, and the size of every index."""
+        structure, sizes = _canonical(inputs, output, shapes)
         plan = _planned(*structure, self._limit)
         weigh_once((structure, self._limit), plan.weighed)
-        return plan.how, shape
+        return plan.how, sizes
 
     def _least(self, shape: Sequence[int]) -> Cost:
         """What it takes at least: every entry of the result is written, and computed where tensors meet."""
@@ -102,14 +102,8 @@ class Contraction:
     def path(self) -> tuple[Sliced, dict[str, str]]:
         """How it is contracted, and the names of the tree's indices; those of size one are left out."""
         inputs, output, shapes = self._wired(lambda size, like: _Shape((size, size)))
-        sized = [
-            (ix, n)
-            for inds, x in zip(inputs, shapes, strict=True)
-            for ix, n in zip(inds, ar.shape(x), strict=True)
-        ]
-        there = dict.fromkeys(ix for ix, n in sized if n != 1)
-        names = {ctg.get_symbol(k): ix for k, ix in enumerate(there)}
-        return self._plan(inputs, output, [ar.shape(a) for a in shapes])[0], names
+        how, sizes = self._plan(inputs, output, [ar.shape(a) for a in shapes])
+        return how, {ctg.get_symbol(k): ix for k, ix in enumerate(_numbered(sizes))}
 
     def _price(self, how: Sliced) -> Cost:
         peak = how.peak * itemsize(self.tensors[0].data)
@@ -221,23 +215,25 @@ def dtype_bytes(name: str) -> int:
 
 def _canonical(
     inputs: Sequence[tuple[str, ...]], output: Sequence[str], shapes: Iterable[Sequence[int]]
-) -> tuple[_Structure, tuple[int, ...]]:
-    """Indices numbered by first appearance, so that equal structures meet in the cache; and the shape of the result.
-
-    Those of size one are left out: they cost nothing, and einsum has letters for no more than 52.
-    """
+) -> tuple[_Structure, dict[str, int]]:
+    """Indices numbered by first appearance, so that equal structures meet in the cache; and the size of each."""
     sizes: dict[str, int] = {}
     for inds, shape in zip(inputs, shapes, strict=True):
         for ix, size in zip(inds, shape, strict=True):
             if sizes.setdefault(ix, int(size)) != size:
                 raise ValueError(f"index {ix} has size {sizes[ix]} on one tensor and {size} on another.")
-    number = {ix: k for k, ix in enumerate(ix for ix, size in sizes.items() if size != 1)}
+    number = _numbered(sizes)
     structure = (
         tuple(tuple(number[ix] for ix in inds if ix in number) for inds in inputs),
         tuple(number[ix] for ix in output if ix in number),
         tuple(sizes[ix] for ix in number),
     )
-    return structure, tuple(sizes[ix] for ix in output)
+    return structure, sizes
+
+
+def _numbered(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Numbers for indices. Those of size one have none: they cost nothing, and einsum has letters for no more than 52."""
+    return {ix: k for k, ix in enumerate(ix for ix, size in sizes.items() if size != 1)}
 
 
 @dataclass(frozen=True, eq=False)

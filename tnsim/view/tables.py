@@ -1,7 +1,6 @@
 """What a result is, as a small table: for notebooks, and for pandas."""
 
 import html as markup
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -123,7 +122,7 @@ def _(found: Explanation) -> Table:
     most = max(found.cost.flops, 1.0)
     rows = [
         (
-            _product(path.what),
+            path.product,
             path.count,
             f"{path.cost.flops / most:.1%}",
             f"{path.cost.flops:.2e}",
@@ -217,10 +216,6 @@ def frame(result: Any) -> Any:
     found = table(result)
     data = pandas.DataFrame([list(row) for row in found.rows], columns=list(found.columns))
     return data.set_index(found.columns[0]) if found.index else data
-
-
-def _product(names: tuple[str, ...]) -> str:
-    return " ".join(name + f"^{n}" * (n > 1) for name, n in Counter(names).items())
 
 
 def _weights(arrays: Any) -> int:

@@ -4,19 +4,16 @@ Answers rest on both. Where a network comes from somebody else, they are checked
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import autoray as ar
 import numpy as np
-import quimb.tensor as qtn
 
 from tnsim.algebra.polys.poly import Poly
+from tnsim.algebra.polys.symmetrising import exchanged
 from tnsim.algebra.terms.symmetry import exchanges
-from tnsim.algebra.terms.term import Term, retensor
-from tnsim.common.wires import BATCH, MODEL, WireError
-from tnsim.engine.contract import Contraction
+from tnsim.common.wires import WireError
 from tnsim.engine.costs import Exceeded, capped, pricing
 
 __all__ = ["ClaimError", "check_claims"]
@@ -52,10 +49,10 @@ def check_claims(layers: Iterable[tuple[str, Poly]], precision: float, memory: f
 
 
 def _check(f: Poly, where: str, rng: np.random.Generator, tolerance: float, memory: float) -> None:
-    for t in f.terms:
+    for k, t in enumerate(f.terms):
         orders = list(exchanges(t.tree))
         if orders and _differ(
-            partial(_exchanged, t, orders, int(rng.integers(2**32))), tolerance, where, memory
+            partial(_exchanged, f, k, orders, int(rng.integers(2**32))), tolerance, where, memory
         ):
             raise ClaimError(
                 f"{where}: exchanging legs changes it, although they are said to be exchangeable."
@@ -95,23 +92,8 @@ def _differ(values: Callable[[bool], Array], tolerance: float, where: str, memor
         return bool(gap != 0) and not bool(gap <= tolerance * ar.do("max", values(True)))
 
 
-def _exchanged(t: Term, orders: Sequence[Sequence[int]], seed: int, positive: bool) -> Array:
-    """The multilinear map on random vectors, as they are and in other orders: one row for each."""
-    rng = np.random.default_rng(seed)
-    vectors = [[rng.normal(size=t.sizes[ix]) for ix in leg] for leg in t.legs]
-    if positive:
-        vectors, t = [[abs(v) for v in leg] for leg in vectors], _positive(t)
-    rows = [range(t.degree), *orders]
-    like = t.tensors[0].data
-    fed = [
-        qtn.Tensor(
-            ar.do("asarray", np.stack([vectors[order[k]][j] for order in rows]), like=like), (BATCH, ix)
-        )
-        for k, leg in enumerate(t.legs)
-        for j, ix in enumerate(leg)
-    ]
-    run = (MODEL,) if MODEL in t.sizes else ()
-    return Contraction((*t.tensors, *fed), (BATCH, *run, *t.out), {}, t.coefficient).value()
+def _exchanged(f: Poly, k: int, orders: Sequence[Sequence[int]], seed: int, positive: bool) -> Array:
+    return exchanged((f.absolute() if positive else f).terms[k], orders, seed, positive)
 
 
 def _through_units(f: Poly, x: Array, positive: bool) -> Array:
@@ -120,7 +102,7 @@ def _through_units(f: Poly, x: Array, positive: bool) -> Array:
     assert units is not None
     parts = [f, units.products, units.read, units.rest, units.inner]
     if positive:
-        x, parts = ar.do("abs", x), [part and _positive_poly(part) for part in parts]
+        x, parts = ar.do("abs", x), [part and part.absolute() for part in parts]
     whole, products, read, rest, inner = parts
     assert whole is not None and products is not None and read is not None
     z = x if inner is None else inner.evaluate(x)
@@ -128,12 +110,3 @@ def _through_units(f: Poly, x: Array, positive: bool) -> Array:
     y = read.evaluate(products.evaluate(z, run), run or products.models is not None)
     y = y if rest is None else y + rest.evaluate(z, run)
     return ar.do("stack", [whole.evaluate(x) + 0 * y, y], axis=0)
-
-
-def _positive(t: Term) -> Term:
-    tensors = tuple(retensor(x, data=ar.do("abs", x.data)) for x in t.tensors)
-    return replace(t, tensors=tensors, coefficient=abs(t.coefficient))
-
-
-def _positive_poly(f: Poly) -> Poly:
-    return replace(f, terms=tuple(map(_positive, f.terms)))

@@ -219,6 +219,11 @@ class Poly(Drawn):
         """The same polynomial with more tags on every tensor."""
         return self.written(tuple(t.tagged(tags) for t in self.terms))
 
+    def absolute(self) -> "Poly":
+        """The same sums of products with all signs positive: a bound of what rounding can do, also where all cancels."""
+        terms = tuple(replace(t, coefficient=abs(t.coefficient)) for t in self.terms)
+        return replace(self, terms=terms).mapped(lambda x: ar.do("abs", x))
+
     def written(self, terms: tuple[Term, ...]) -> "Poly":
         """The same polynomial in other terms."""
         return replace(self, terms=terms).having(self.units)

@@ -12,10 +12,11 @@ from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.polys.rewriting import star
 from tnsim.algebra.terms.symmetry import exchanges, fixed, free
 from tnsim.algebra.terms.term import Term
-from tnsim.common.wires import MODEL, index, input_leg
+from tnsim.common.wires import BATCH, MODEL, index, input_leg
+from tnsim.engine.constants import as_like
 from tnsim.engine.contract import Contraction
 
-__all__ = ["Form", "SymmetryError", "check_symmetry", "symmetrise"]
+__all__ = ["Form", "SymmetryError", "check_symmetry", "exchanged", "symmetrise"]
 
 Array = Any
 Form = Literal["polarised", "dense"]
@@ -104,27 +105,42 @@ def check_symmetry(t: Term, tolerance: float = 1e-9) -> None:
     Raises:
         SymmetryError: naming the permutation and by how much it changes the value.
     """
-    like = t.tensors[0].data
-    rng = np.random.default_rng(0)
-    sizes = t.sizes
-    vectors = [[ar.do("asarray", rng.normal(size=sizes[ix]), like=like) for ix in leg] for leg in t.legs]
-    vectors = [[ar.astype(v, ar.get_dtype_name(like)) for v in leg] for leg in vectors]
-    run = (MODEL,) if MODEL in sizes else ()
-
-    def value(order: Sequence[int]) -> Array:
-        fed = [
-            qtn.Tensor(v, (ix,))
-            for leg, source in zip(t.legs, order, strict=True)
-            for ix, v in zip(leg, vectors[source], strict=True)
-        ]
-        return Contraction((*t.tensors, *fed), (*run, *t.out), {}, t.coefficient).value()
-
-    plain = value(range(t.degree))
+    orders = list(exchanges(t.tree))
+    if not orders:
+        return
+    plain, *others = exchanged(t, orders)
     scale = float(ar.do("max", ar.do("abs", plain)))
-    for order in exchanges(t.tree):
-        error = float(ar.do("max", ar.do("abs", value(order) - plain)))
+    for order, value in zip(orders, others, strict=True):
+        error = float(ar.do("max", ar.do("abs", value - plain)))
         if error > tolerance * scale:
             raise SymmetryError(
                 f"the declared leg symmetry ({' '.join(map(str, order))}) changes the value by {error / scale:.0%}; "
                 "it is not a symmetry of this Term."
             )
+
+
+def exchanged(t: Term, orders: Sequence[Sequence[int]], seed: int = 0, positive: bool = False) -> Array:
+    """The multilinear map on random vectors, different on every leg, as they are and in other orders.
+
+    Args:
+        t: a term.
+        orders: permutations of its legs.
+        seed: of the vectors.
+        positive: with the absolute values of these.
+
+    Returns:
+        One row for the vectors as they are, and one for every order; shape ``(1 + len(orders), [m,] *outputs)``.
+    """
+    rng = np.random.default_rng(seed)
+    vectors = [[rng.normal(size=t.sizes[ix]) for ix in leg] for leg in t.legs]
+    if positive:
+        vectors = [[abs(v) for v in leg] for leg in vectors]
+    rows = [range(t.degree), *orders]
+    like = t.tensors[0].data
+    fed = [
+        qtn.Tensor(as_like(np.stack([vectors[order[k]][j] for order in rows]), like), (BATCH, ix))
+        for k, leg in enumerate(t.legs)
+        for j, ix in enumerate(leg)
+    ]
+    run = (MODEL,) if MODEL in t.sizes else ()
+    return Contraction((*t.tensors, *fed), (BATCH, *run, *t.out), {}, t.coefficient).value()

@@ -14,6 +14,7 @@ from tnsim.analysis.compare.similarities import PATIENCE, products_of
 from tnsim.analysis.tracing.recipes import itemised
 from tnsim.common.digits import bytes_in_words, count_in_words, flops_in_words
 from tnsim.common.notebook import Shown
+from tnsim.common.wires import role_of
 from tnsim.engine.contract import Contraction
 from tnsim.engine.costs import Cost, capped
 from tnsim.engine.effort import planning
@@ -74,9 +75,14 @@ class SharedPath:
     tree: Tree
     names: Mapping[str, str]
 
+    @property
+    def product(self) -> str:
+        """What is contracted, equal factors as powers."""
+        return " ".join(name + f"^{n}" * (n > 1) for name, n in Counter(self.what).items())
+
     def __str__(self) -> str:
         lines = [
-            f"{count_in_words(self.count)} × {_product(self.what)}",
+            f"{count_in_words(self.count)} × {self.product}",
             f"  {_weighted(self.weights)}{flops_in_words(self.cost.flops)}, one holds {_numbers(self.largest)}",
         ]
         if self.sliced:
@@ -118,7 +124,7 @@ class Explanation(Shown):
             sizes = f"{bytes_in_words(path.cost.bytes)} held" + f", {len(path.sliced)} sliced" * bool(
                 path.sliced
             )
-            what = f"{count_in_words(path.count):>6} × {_product(path.what)}"
+            what = f"{count_in_words(path.count):>6} × {path.product}"
             lines.append(f"{share:6.1%}  {what}  ({_weighted(path.weights)}{sizes})")
 
         if len(self.paths) > _SHOWN:
@@ -158,8 +164,7 @@ def explain(
         memory: bytes that intermediate tensors may take. A contraction that takes more is sliced, if it can be.
 
     Returns:
-        Paths from dear to cheap, with their steps, sizes and slices. Its price may be above that of :func:`cost`, which
-        leaves out what was computed for these models before.
+        Paths from dear to cheap, with their steps, sizes and slices; together they have the price that :func:`cost` says.
 
     Raises:
         ValueError: if inputs, outputs, dtypes or devices differ.
@@ -186,7 +191,7 @@ def _grouped(noted: Sequence[tuple[Any, Cost]]) -> tuple[SharedPath, ...]:
     for what, cost in noted:
         key: Any = what
         if isinstance(what, Contraction):
-            key = (id(what.path()[0]), tuple(map(_name, what.tensors)))
+            key = (what.path()[0], tuple(map(_name, what.tensors)))
         found.setdefault(key, []).append((what, cost))
     return tuple(sorted(map(_path, found.values()), key=lambda p: -p.cost.flops))
 
@@ -242,16 +247,12 @@ def _steps(tree: Tree, tensors: Sequence[str], names: Mapping[str, str]) -> tupl
 
 def _name(tensor: Any) -> str:
     """Layer and role of a tensor."""
-    return ".".join(reversed(list(tensor.tags))) or "state"
+    _, *layers = tensor.tags or ("",)
+    return ".".join((*reversed(layers), role_of(tensor.tags) or "state"))
 
 
 def _numbers(count: float) -> str:
     return f"{count_in_words(int(count))} numbers"
-
-
-def _product(names: Sequence[str]) -> str:
-    """A product in words, equal factors as powers."""
-    return " ".join(name + f"^{n}" * (n > 1) for name, n in Counter(names).items())
 
 
 def _weighted(weights: Sequence[float]) -> str:

@@ -13,6 +13,7 @@ from tnsim.algebra.networks.network import Network
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.polys.symmetrising import Form, symmetrise
 from tnsim.analysis.tracing.recipes import answer
+from tnsim.common.caches import cleared_by
 from tnsim.engine.contract import itemsize
 from tnsim.engine.costs import Cost, CostError, Exceeded, current_cap, left, price, pricing
 from tnsim.engine.effort import Overplanned, planning, reserve, spare
@@ -53,6 +54,7 @@ class Choice:
 
 
 _chosen: dict[Hashable, Choice] = {}  # by structure alone
+cleared_by(_chosen.clear)
 
 
 def reduced(chains: Sequence[Chain], law: Measure) -> Reduced:

@@ -172,12 +172,11 @@ def answered(
     """As :func:`answer`, with the tensors of ``given`` if there is a recipe for these."""
     given = tuple(given)
     try:
-        survey = Survey(given)
-        graph = torch.is_grad_enabled() and any(x.requires_grad for x in survey.arrays)
-        key = (run, _device(survey.arrays), survey.key, current_cap(), graph)
+        survey, device, graph = _surveyed(given)
+        key = (run, device, survey.key, current_cap(), graph)
         found = _ANSWERS.get(key)
         if found is None:
-            found = _thought_through(run, given, survey, key[1], budget, progress, graph)
+            found = _thought_through(run, given, survey, device, budget, progress, graph)
         with _CHANGING:
             _ANSWERS[key] = found
             _ANSWERS.move_to_end(key)
@@ -202,10 +201,8 @@ def itemised(
     noted: list[tuple[Any, Cost]] = []
     given = tuple(given)
     try:
-        survey = Survey(given)
-        graph = torch.is_grad_enabled() and any(x.requires_grad for x in survey.arrays)
         try:
-            device = _device(survey.arrays)
+            survey, device, graph = _surveyed(given)
             whole = _thought_through(run, given, survey, device, budget, False, graph, noted)
             found = whole.cost
             if whole.recipe is not None:  # what was tried on the way and is not needed is not done
@@ -217,6 +214,13 @@ def itemised(
     except (Exceeded, CostError) as error:
         found = error.cost
     return noted, found
+
+
+def _surveyed(given: tuple[Any, ...]) -> tuple[Survey, torch.device, bool]:
+    """What a question is asked of, where its tensors lie, and whether gradients are to come."""
+    survey = Survey(given)
+    graph = torch.is_grad_enabled() and any(x.requires_grad for x in survey.arrays)
+    return survey, _device(survey.arrays), graph
 
 
 def _thought_through(

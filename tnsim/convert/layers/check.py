@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from tnsim.algebra import Network, Poly
+from tnsim.algebra import Network
 from tnsim.convert.module.errors import ConvertError
 from tnsim.convert.module.replicas import replica
 from tnsim.convert.powers.fixed import Fixing
@@ -178,13 +178,8 @@ def _rounded(dtype: torch.dtype, kind: torch.dtype) -> torch.dtype:
 
 
 def absolute(net: Network) -> Network:
-    """The same sums of products with all signs positive: at |x| it bounds what rounding can do, also where all cancels."""
-
-    def positive(f: Poly) -> Poly:
-        terms = (replace(t, coefficient=abs(t.coefficient)) for t in f.terms)
-        return replace(f, terms=tuple(terms)).mapped(torch.abs)
-
-    return replace(net, layers=tuple((name, positive(f)) for name, f in net))
+    """Every layer with all signs positive, see :meth:`tnsim.Poly.absolute`."""
+    return replace(net, layers=tuple((name, f.absolute()) for name, f in net))
 
 
 def _ratio(got: Tensor, want: Tensor, bound: Tensor, eps: float) -> float:

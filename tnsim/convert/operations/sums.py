@@ -111,10 +111,6 @@ def _sign(order: Sequence[int]) -> float:
     return (-1.0) ** sum(a > b for k, b in enumerate(order) for a in order[:k])
 
 
-def _trace(site: Site, input: Value) -> Value:
-    return reduced(move(lambda t: t.diagonal(), input), (-1,))
-
-
 SUMS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("sum", "nansum"), _sum),
     **dict.fromkeys(("mean", "nanmean"), _mean),
