@@ -88,6 +88,11 @@ class JointTokens(Measure):
             joint.means, joint.covs, {side: JointTokens(own, (f,)) for side, f in fronts.items()}
         )
 
+    @property
+    def gaussian(self) -> JointGaussian:
+        """The Gaussian of the same mean and covariance."""
+        return self._gaussian(self.fronts, ())
+
     def _gaussian(self, behind: Sequence[Poly], known: Sequence[Measure | None]) -> JointGaussian:
         """The Gaussian of the same mean and covariance as layers that read tokens."""
         means: list[Block | None] = []
@@ -147,6 +152,11 @@ class HalfTokens(JointGaussian):
             return law.at_once(factors, keep, (0,) * len(factors), connected)
         return super().at_once(factors, keep, sides, connected)
 
+    @property
+    def splits(self) -> bool:
+        """Pairings that do not connect two factors are no product of means, where it is tokens that they share."""
+        return False
+
     def several(
         self, factors: Sequence[Poly], asked: Sequence[tuple[int, int]], keep: Keep
     ) -> list[Array] | None:
@@ -180,9 +190,13 @@ class HalfTokens(JointGaussian):
         self, layers: Sequence[Poly], known: Sequence[Measure | None] = (), apart: Sequence[int] = ()
     ) -> JointGaussian:
         """As that of Gaussians, with what a model that was linear so far becomes alone."""
-        own = {side: law.push((layers[side],)) for side, law in self.alone.items()}
         given = [law for law, _ in zip_longest(known, layers)]
-        gaussian = {side: law for side, law in own.items() if isinstance(law, JointGaussian)}
-        joint = super().push(layers, [gaussian.get(side, law) for side, law in enumerate(given)], apart)
-        linear = {side: law for side, law in own.items() if isinstance(law, JointTokens)}
+        linear: dict[int, JointTokens] = {}
+        for side, law in self.alone.items():
+            behind = law.push((layers[side],))
+            if isinstance(behind, JointTokens):
+                linear[side] = behind
+                behind = behind.gaussian
+            given[side] = behind
+        joint = super().push(layers, given, apart)
         return HalfTokens(joint.means, joint.covs, linear) if linear else joint
