@@ -226,6 +226,20 @@ def test_what_a_model_is_alone_layer_by_layer_does_not_depend_on_its_partner(law
     torch.testing.assert_close(gram.similarity(), cosine, rtol=1e-10, atol=1e-14)
 
 
+def test_indices_of_models_of_which_one_is_linear_for_longer_are_those_of_their_moments():
+    """Their covariance alone is that of tokens, not of the Gaussian that the pair is taken for."""
+    nets = layered("lqq", "qqq", "llq")
+    options = {"under": SMALL["tokens"], "method": "layerwise"}
+    norms = [[tnsim.moments(a, b, **options).square().sum() for b in nets] for a in nets]
+    for i, a in enumerate(nets):
+        for j, b in enumerate(nets):
+            expected = norms[i][j] / (norms[i][i] * norms[j][j]).sqrt()
+            torch.testing.assert_close(
+                tnsim.cka(a, b, centred=False, **options), expected, rtol=1e-9, atol=1e-12
+            )
+            assert 0 <= tnsim.cka(a, b, **options) <= 1 + 1e-12
+
+
 def test_many_ways_of_meeting_at_few_positions_are_planned():
     a, b = layered("lq", "qq")
     ids = torch.cartesian_prod(torch.arange(3), torch.arange(3))
