@@ -1,5 +1,8 @@
 """What `make bench` measures. A row is a generator of matters, registered under its name."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
 import torch
 from byhand import layerwise, net, one_layer, square_with_slices
 from harness import Matter, agree, elsewhere, row
@@ -268,3 +271,33 @@ def gram_of_exact_models(small):
         same=lambda g, p: agree(g[0, 1], p),
         most=5,
     )
+
+
+@row("workers")
+def two_workers(small):
+    """Processes of one thread each; they are started and have planned before anything is timed."""
+    n, width = (8, 8) if small else (60, 256)
+    nets = [net([width] * 4, width, seed) for seed in range(n)]
+    spawn = multiprocessing.get_context("spawn")
+
+    def pool(count):
+        return ProcessPoolExecutor(count, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,))
+
+    def gram(executor):
+        return tnsim.gram(nets, method="layerwise", progress=False, executor=executor, **PLENTY).mantissas
+
+    def same(a, b):
+        assert torch.equal(a, b), "not equal to the last bit"
+
+    with pool(2) as two, pool(1) as one:
+        yield Matter(
+            f"layer by layer, Gram of {n}, 3 layers of width {width}, two workers",
+            lambda: gram(two),
+            "one worker",
+            lambda: gram(one),
+            "≥ 1.6",
+            upside_down=True,
+            same=same,
+            most=3,
+            note="one thread each; equal to the last bit",
+        )

@@ -26,6 +26,7 @@ from tnsim.analysis.explain.tangent import Tangent, entk, kernel_alignment
 from tnsim.analysis.explain.truncation import Truncation, truncate, truncations
 from tnsim.analysis.explain.unfolding import unfold
 from tnsim.analysis.grams.grams import Gram, gram
+from tnsim.analysis.grams.workers import WorkerError
 from tnsim.common.extras import needing
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ __all__ = [
     "Tangent",
     "Trajectory",
     "Truncation",
+    "WorkerError",
     "aligned_weight_cosine",
     "attribute",
     "cca",

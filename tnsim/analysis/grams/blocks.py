@@ -38,11 +38,13 @@ class Plan:
         recipe: what to do; it is given all parts, and what is to be called with every finished block.
         blocks: for every block (i, j), i ≤ j, the number of its result.
         graph: whether gradients are to come, so that nothing is let go on the way.
+        kept: how many parts are kept as right factors; ``None`` where blocks are made as wholes.
     """
 
     recipe: Recipe
     blocks: dict[tuple[int, int], int]
     graph: bool
+    kept: int | None = None
 
     @property
     def cost(self) -> Cost:
@@ -262,7 +264,7 @@ def _written(
         blocks[i, j] = note(_finish, args, how.cost, 0.0, *known, *pieces)
     recipe = tape.recipe(list(blocks.values()))
     numbers = dict(zip(blocks, recipe.results, strict=True))
-    return Plan(recipe, numbers, any(pair.block.graph for pair in pairs.values()))
+    return Plan(recipe, numbers, any(pair.block.graph for pair in pairs.values()), kept)
 
 
 def _finish(

@@ -15,7 +15,7 @@ from tnsim.algebra.networks.notes import noted
 from tnsim.algebra.networks.stacking import stack
 from tnsim.algebra.polys.poly import Poly
 from tnsim.analysis.asking.problem import BUDGET, MEMORY, Method, Model, together
-from tnsim.analysis.asking.questions import question
+from tnsim.analysis.asking.questions import questioning
 from tnsim.analysis.asking.sampled import Options, check_error, exactly
 from tnsim.analysis.asking.sizes import check_range, out_of_range
 from tnsim.analysis.asking.units import in_units
@@ -24,6 +24,7 @@ from tnsim.analysis.grams.fingerprints import fingerprint
 from tnsim.analysis.grams.gramdraws import sampled_gram
 from tnsim.analysis.grams.matrix import Gram
 from tnsim.analysis.grams.resume import Layout, Saved
+from tnsim.analysis.grams.workers import Executor, executing, spread, tasks_of
 from tnsim.common.scaled import Scaled
 from tnsim.engine.constants import in_order
 from tnsim.engine.costs import Exceeded, check_budget
@@ -36,7 +37,7 @@ __all__ = ["Gram", "gram"]
 Array = Any
 
 
-@question
+@questioning(executor=executing)
 def gram(
     models: Sequence[Model],
     *,
@@ -50,6 +51,7 @@ def gram(
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
+    executor: Executor | None = None,
 ) -> Gram:
     """All pairs of a list of models at once.
 
@@ -77,9 +79,16 @@ def gram(
             interruption, only the others are computed, with the same result to the last bit (given the same
             number of threads). Gradients do not flow through kept blocks. Whether the file can be written is found out
             first; if writing fails later, a warning says so, and the matrix is returned. One process at a time.
+        executor: makes the blocks: any executor of ``concurrent.futures``, a client of ``dask.distributed``, or whatever
+            has a ``submit`` like theirs. The matrix is the same to the last bit (given the same number of threads in
+            workers), blocks are kept in the file as they come, and one that is lost with its worker is made again where
+            the executor lives. What takes one go is one block: with ``checkpoint`` there are always several. Workers
+            compute on the processor, or on their current device if the models lie on one; ``memory`` is that of each.
+            Gradients do not flow. Draws (``error``) are made in this process.
 
     Raises:
         CostError: if it would take more than the budget.
+        WorkerError: if workers died and the executor with them; called again, only what is missing is made.
         SamplingError: if the error asked for cannot be had, or not be trusted.
         ValueError: if the list is empty, models do not fit together, or the checkpoint is of other models or another
             law, is damaged, is used by another process, or cannot be written (an ``OSError`` as well).
@@ -102,7 +111,14 @@ def gram(
         check_error(error, method)
         limits: dict[str, Any] = {"budget": budget, "memory": memory, "progress": progress}
         exact = partial(
-            gram, given, under=under, labels=names, slices=slices, checkpoint=checkpoint, **limits
+            gram,
+            given,
+            under=under,
+            labels=names,
+            slices=slices,
+            checkpoint=checkpoint,
+            executor=executor,
+            **limits,
         )
         if (found := exactly(exact, under)) is not None:
             return found
@@ -147,7 +163,13 @@ def gram(
             saved.put(f"{pair[0]}-{pair[1]}", {"products": blocks[pair]})
 
         missing = [pair for pair in plan.blocks if pair not in blocks]
-        plan([part.net for part in parts], missing, finished, progress)
+        if executor is None:
+            plan([part.net for part in parts], missing, finished, progress)
+        else:
+            todo = tasks_of([part.net for part in parts], law, (method, keep), missing, plan.kept)
+            like = nets[0].polys[0].like
+            with torch.no_grad():
+                spread(executor, todo, lambda pair, x: finished(pair, as_like(x, like)), checkpoint, progress)
     every = range(len(parts))
     own = [ar.stop_gradient(blocks[i, i][:, 0, -2]) for i in every]
     for i, j in plan.blocks:
