@@ -54,7 +54,7 @@ def test_closed_forms_are_the_similarity():
 
 
 def test_rows_run():
-    names = ["a", "b", "c", "d", "attention", "language", "positions", "tokens"]
+    names = ["a", "b", "c", "d", "workers", "attention", "language", "positions", "tokens"]
     command = [sys.executable, str(BENCH / "run.py"), "--small", *names]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
