@@ -1,11 +1,15 @@
 """The plan of the house, enforced: who imports whom, and what importing does."""
 
 import ast
+import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import tnsim
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tnsim"
@@ -48,6 +52,23 @@ ONLY = {  # a library, and where it may be imported
     "sklearn": {"lab"},
 }
 LONGEST = 400
+LATER = [  # libraries that are loaded when something is first asked for
+    "torch",
+    "quimb",
+    "cotengra",
+    "autoray",
+    "numpy",
+    "scipy",
+    "networkx",
+    "safetensors",
+    "tqdm",
+    "rich",
+    "typer",
+    "matplotlib",
+    "sklearn",
+    "tensorly",
+    "pandas",
+]
 
 
 def imports(path):
@@ -184,20 +205,39 @@ def hook(event, args):
 sys.addaudithook(hook)
 import tnsim
 assert not opened, f"files opened for writing: {opened}"
-assert "matplotlib" not in sys.modules, "matplotlib was imported"
-assert "sklearn" not in sys.modules, "scikit-learn was imported"
+libraries = {name.partition(".")[0] for name in sys.modules}
+assert not libraries & set(sys.argv[1:]), libraries & set(sys.argv[1:])
+assert dir(tnsim) == sorted(tnsim.__all__)
+assert not {name.partition(".")[0] for name in sys.modules} & set(sys.argv[1:]), "by looking at it"
 assert not os.listdir("."), "files were written"
 for name in tnsim.__all__:
     getattr(tnsim, name)
 assert "matplotlib" in sys.modules
 """
     done = subprocess.run(
-        [sys.executable, "-B", "-W", "error::DeprecationWarning:tnsim", "-c", script],
+        [sys.executable, "-B", "-W", "error::DeprecationWarning:tnsim", "-c", script, *LATER],
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_names_are_those_of_the_rooms_that_type_checkers_see():
+    """What is loaded when it is first asked for is what the imports for type checkers say; and none is forgotten."""
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    shown = next(node for node in tree.body if isinstance(node, ast.If))
+    named = {"tnsim": set()}
+    for node in shown.body:
+        named.setdefault(node.module, set()).update(alias.name for alias in node.names)
+    rooms = named.pop("tnsim")
+    for module, names in named.items():
+        for name in names:
+            assert getattr(tnsim, name) is getattr(importlib.import_module(module), name), name
+    assert set().union(rooms, *named.values()) == set(tnsim.__all__)
+    importlib.import_module("tnsim.convert.layers")
+    assert inspect.isfunction(tnsim.convert)  # and not the room of that name
+    assert not hasattr(tnsim, "no_such_name") and not hasattr(tnsim, "register")
 
 
 def test_every_public_name_is_documented():

@@ -4,112 +4,119 @@ Convert a trained model whose layers are polynomial, draw it, compare it with ot
 inputs, and say where two models differ; from the weights alone.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from tnsim import analysis, nn
-
-# what a model is
-from tnsim.algebra import (
-    ComposeError,
-    Cost,
-    CostError,
-    Network,
-    Poly,
-    ScaleError,
-    Term,
-    WireError,
-    clear_cache,
-    identity,
-    lift,
-    poly,
-)
-
-# what we ask
-from tnsim.analysis import (
-    Crossed,
-    Explanation,
-    Gram,
-    Group,
-    Localisation,
-    Modes,
-    Nearest,
-    Null,
-    Paths,
-    Phases,
-    Shares,
-    Tangent,
-    Trajectory,
-    Truncation,
-    WorkerError,
-    aligned_weight_cosine,
-    attribute,
-    cca,
-    cka,
-    cost,
-    difference,
-    draws,
-    entk,
-    explain,
-    gram,
-    inner,
-    kernel_alignment,
-    layers,
-    linear_cka,
-    localise,
-    moments,
-    nearest,
-    null,
-    orders,
-    output_cosine,
-    paths,
-    procrustes,
-    segment,
-    similarity,
-    spectrum,
-    stack,
-    trajectory,
-    truncate,
-    truncations,
-    unfold,
-    weight_cosine,
-)
 from tnsim.common.extras import needing
 from tnsim.common.notebook import shown_by
 
-# where models come from
-from tnsim.convert import ConvertError, convert
-from tnsim.disk import Checkpoints, NetworkFileError, checkpoints, load, load_network, save
+if TYPE_CHECKING:
+    from tnsim import lab, nn, view
 
-# what the input is
-from tnsim.measure import (
-    Empirical,
-    Frobenius,
-    Gaussian,
-    MarkovChain,
-    Measure,
-    MeasureError,
-    Mixture,
-    Symmetric,
-    Tokens,
-)
+    # what a model is
+    from tnsim.algebra import (
+        ComposeError,
+        Cost,
+        CostError,
+        Network,
+        Poly,
+        ScaleError,
+        Term,
+        WireError,
+        clear_cache,
+        identity,
+        lift,
+        poly,
+    )
 
-# how a law is stood in for
-from tnsim.sampling import Estimate, SamplingError
+    # what we ask
+    from tnsim.analysis import (
+        Crossed,
+        Decomposition,
+        Explanation,
+        Gram,
+        Group,
+        Localisation,
+        Modes,
+        Nearest,
+        Null,
+        Paths,
+        Phases,
+        Shares,
+        Tangent,
+        Trajectory,
+        Truncation,
+        WorkerError,
+        aligned_weight_cosine,
+        attribute,
+        cca,
+        cka,
+        cost,
+        decompose,
+        difference,
+        draws,
+        entk,
+        explain,
+        gram,
+        inner,
+        kernel_alignment,
+        layers,
+        linear_cka,
+        localise,
+        moments,
+        nearest,
+        null,
+        orders,
+        output_cosine,
+        paths,
+        procrustes,
+        segment,
+        similarity,
+        spectrum,
+        stack,
+        trajectory,
+        truncate,
+        truncations,
+        unfold,
+        weight_cosine,
+    )
+
+    # where models come from
+    from tnsim.convert import ConvertError, convert
+    from tnsim.disk import Checkpoints, NetworkFileError, checkpoints, load, load_network, save
+
+    # what the input is
+    from tnsim.measure import (
+        Empirical,
+        Frobenius,
+        Gaussian,
+        MarkovChain,
+        Measure,
+        MeasureError,
+        Mixture,
+        Symmetric,
+        Tokens,
+    )
+
+    # how a law is stood in for
+    from tnsim.sampling import Estimate, SamplingError
+    from tnsim.view import curves, draw, heatmap, heatmaps, image, scree
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from tnsim import lab, view
-    from tnsim.analysis import Decomposition, decompose
-    from tnsim.view import curves, draw, heatmap, heatmaps, image, scree
-
-# what we see, and what we train: loaded when first asked for, since matplotlib and scikit-learn are large
+# Nothing is loaded before it is first asked for: torch and quimb take seconds, and so do we.
+_ROOMS = ("algebra", "analysis", "common", "disk", "engine", "lab", "measure", "nn", "sampling", "view")
+_OFFERING = (
+    "analysis",
+    "convert",
+    "disk",
+    "sampling",
+    "measure",
+    "algebra",
+)  # the outermost first: it checks more
 _PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image", "scree")
-_ROOMS = ("lab", "view")
-
-
-_DECOMPOSED = ("Decomposition", "decompose")
 
 
 def _loaded(module: str, extra: str) -> Any:
@@ -125,14 +132,27 @@ def __getattr__(name: str) -> Any:
         return _loaded(f"tnsim.{name}", name)
     if name in _PICTURES:
         return getattr(_loaded("tnsim.view", "view"), name)
-    if name in _DECOMPOSED:
-        return getattr(analysis, name)
+    for room in _OFFERING if name in __all__ else ():
+        module = import_module(f"tnsim.{room}")
+        if name in module.__all__:
+            value = globals()[name] = getattr(module, name)
+            return value
     raise AttributeError(f"module 'tnsim' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return __all__
 
+
+class _Names(ModuleType):
+    """``tnsim.convert`` is the function: the room of that name does not take its place when it is loaded."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ROOMS or not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Names
 
 __all__ = [
     "Checkpoints",
