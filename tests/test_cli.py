@@ -316,6 +316,26 @@ def test_errors_say_what_to_write(folder, case):
     assert says in _one_line(result.stderr) and not result.stdout and "Traceback" not in result.stderr
 
 
+def test_report(folder):
+    found = answer("report", "ckpts/*.pt", *MODEL, "-o", "page/run.html", "--title", "a run", "--phases", "2")
+    text = Path("page/run.html").read_text("utf-8")
+    assert found == {
+        "file": "page/run.html",
+        "bytes": len(text.encode()),
+        "labels": [100, 200, 300, 400, 500],
+        "under": "Gaussian()",
+    }
+    facts = json.loads(text.partition('id="facts">')[2].partition("</script>")[0])
+    run = tnsim.checkpoints("ckpts/*.pt", sys.modules["their_models"].MyModel)
+    np.testing.assert_allclose(facts["similarity"], tnsim.gram(run).similarity(), atol=1e-4)
+    assert facts["phases"]["chosen"] == 2 and "<title>a run</title>" in text
+    (switch,) = facts["switches"]
+    assert (switch["before"], switch["after"], switch["output"]) == (300, 400, "2")
+    assert "5 models on one page" in asked("report", "ckpts/*.pt", *MODEL, "--layerwise").stdout
+    assert Path("report.html").exists()
+    asked("report", "ckpts/*.pt", *MODEL, "--phases", "9", code=1)
+
+
 def test_exit_codes(folder):
     dear = asked("compare", "ckpts/step_300.pt", "ckpts/step_400.pt", *MODEL, "--budget", "10", code=3)
     assert "CostError: " in dear.stderr and not dear.stdout
@@ -325,7 +345,7 @@ def test_exit_codes(folder):
 
 
 @pytest.mark.parametrize(
-    "command", ["compare", "gram", "diff", "draw", "inspect", "convert", "demo", "figures"]
+    "command", ["compare", "gram", "diff", "report", "draw", "inspect", "convert", "demo", "figures"]
 )
 def test_help_has_an_example(command):
     text = asked(command, "--help").stdout
@@ -361,8 +381,10 @@ def test_an_interruption_leaves_nothing_half_written(folder, how):
     whole = time.monotonic() - start
     for path in ("gram.safetensors", "gram.png", "blocks"):
         Path(path).unlink()
+    Path("report.html").write_text("before")
+    long = [["gram", "ckpts/*.pt", *MODEL, *blocks], ["report", "ckpts/*.pt", *MODEL]]
     for share in (0.8, 0.97):
-        for words in (("gram", "ckpts/*.pt", *MODEL, *blocks), ("convert", "ckpts/step_100.pt", *MODEL)):
+        for words in (*long, ["convert", "ckpts/step_100.pt", *MODEL]):
             process = run(folder, *words)
             time.sleep(share * whole)
             process.send_signal(how)
@@ -370,8 +392,9 @@ def test_an_interruption_leaves_nothing_half_written(folder, how):
     seen = {p.name for p in Path(".").iterdir() if not p.name.startswith(".")}
     assert seen <= {
         "their_models.py", "ckpts", "words.pt", "sharp.pt", "small.pt", "net.safetensors", "blocks", "gram.safetensors",
-        "gram.png", "__pycache__",
+        "gram.png", "__pycache__", "report.html",
     }  # fmt: skip
+    assert Path("report.html").read_text("utf-8").endswith(("before", "</html>\n"))
     if Path("net.safetensors").read_bytes() != b"before":
         tnsim.load_network("net.safetensors")
     if Path("gram.safetensors").exists():

@@ -102,7 +102,7 @@ if TYPE_CHECKING:
 
     # how a law is stood in for
     from tnsim.sampling import Estimate, SamplingError
-    from tnsim.view import curves, draw, heatmap, heatmaps, image, scree
+    from tnsim.view import curves, draw, heatmap, heatmaps, image, report, scree
 
 __version__ = "0.1.0"
 
@@ -116,7 +116,7 @@ _OFFERING = (
     "measure",
     "algebra",
 )  # the outermost first: it checks more
-_PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image", "scree")
+_PICTURES = ("curves", "draw", "heatmap", "heatmaps", "image", "report", "scree")
 
 
 def _loaded(module: str, extra: str) -> Any:
@@ -231,6 +231,7 @@ __all__ = [
     "paths",
     "poly",
     "procrustes",
+    "report",
     "save",
     "scree",
     "segment",

@@ -15,6 +15,7 @@ from tnsim.commands.differing import diff
 from tnsim.commands.drawing import draw
 from tnsim.commands.inspecting import inspect
 from tnsim.commands.matrices import gram
+from tnsim.commands.reporting import report
 from tnsim.common.extras import needing
 from tnsim.figures import figures as run_figures
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 answered, 1 cannot be done, 2 the command line is wrong, 3 too dear, 130 interrupted.",
 )
 
-for command in (compare, gram, diff, draw, inspect, convert):
+for command in (compare, gram, diff, report, draw, inspect, convert):
     app.command(no_args_is_help=True)(command)
 
 

@@ -12,6 +12,7 @@ from tnsim.view.matrices import heatmap, heatmaps
 from tnsim.view.networks import draw
 from tnsim.view.page import Page
 from tnsim.view.paths import path
+from tnsim.view.reports import report
 from tnsim.view.spectra import scree
 from tnsim.view.style import DIVERGING, PALETTE, SEQUENTIAL, role_colour
 
@@ -28,6 +29,7 @@ __all__ = [
     "heatmaps",
     "image",
     "path",
+    "report",
     "role_colour",
     "scree",
     "to_dot",
