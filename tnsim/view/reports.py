@@ -17,7 +17,7 @@ from tnsim.algebra.networks.network import Network
 from tnsim.analysis.asking.given import Model, as_network
 from tnsim.analysis.asking.problem import BUDGET, MEMORY, Method
 from tnsim.analysis.asking.questions import questioning
-from tnsim.analysis.change.findings import Findings, findings
+from tnsim.analysis.change.summaries import Findings, findings
 from tnsim.analysis.compare.similarities import cost
 from tnsim.analysis.grams.grams import gram
 from tnsim.analysis.grams.workers import Executor, executing
