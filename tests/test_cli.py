@@ -382,9 +382,9 @@ def test_an_interruption_leaves_nothing_half_written(folder, how):
     for path in ("gram.safetensors", "gram.png", "blocks"):
         Path(path).unlink()
     Path("report.html").write_text("before")
-    long = [["gram", "ckpts/*.pt", *MODEL, *blocks], ["report", "ckpts/*.pt", *MODEL]]
-    for share in (0.8, 0.97):
-        for words in (*long, ["convert", "ckpts/step_100.pt", *MODEL]):
+    gram, report = ["gram", "ckpts/*.pt", *MODEL, *blocks], ["report", "ckpts/*.pt", *MODEL]
+    for share, commands in ((0.8, [gram]), (0.97, [gram, report])):
+        for words in (*commands, ["convert", "ckpts/step_100.pt", *MODEL]):
             process = run(folder, *words)
             time.sleep(share * whole)
             process.send_signal(how)
