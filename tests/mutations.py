@@ -39,7 +39,7 @@ MUTATIONS = [
     (f"{PAIRINGS}/expectation.py", "numbers[0] == numbers[1]", "True", MEASURE),
     (f"{PAIRINGS}/expectation.py", "if c.crossings or not connected", "if True", MEASURE),
     (f"{PAIRINGS}/expectation.py", "weight = count * reduce", "weight = reduce", MEASURE),
-    (f"{PAIRINGS}/mirrors.py", "0.5", "0.25", MEASURE),
+    (f"{PAIRINGS}/mirrors.py", "1.0 if i == j else 2.0", "1.0", MEASURE),
     # laws
     ("measure/laws/wick.py", "if any(meant[f] is None for f, _ in alone):", "if False:", MEASURE),
     ("measure/laws/wick.py", "if sides[p[0]] > sides[q[0]]:", "if False:", MEASURE),
