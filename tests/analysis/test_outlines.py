@@ -31,6 +31,7 @@ CASES = {
     "sum": (torch.sum, (TABLE, 1)),
     "sum over several": (torch.sum, (TABLE, (0, 1))),
     "sum of all": (torch.sum, (TABLE,)),
+    "largest": (torch.amax, (TABLE, 1)),
     "norm": (torch.linalg.norm, (TABLE, float("inf"), 1)),
     "norm of all": (torch.linalg.norm, (TABLE,)),
     "another dtype": (torch.add, (TABLE, empty(4, dtype=torch.float32))),

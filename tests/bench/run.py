@@ -8,6 +8,7 @@ Without rows everything is measured and written; with some they are measured and
 import sys
 from time import perf_counter
 
+import drawing  # noqa: F401  (registers its rows)
 import modules  # noqa: F401  (registers them)
 import rows  # noqa: F401  (registers them)
 import sequences  # noqa: F401  (more of them)

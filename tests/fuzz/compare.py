@@ -37,9 +37,7 @@ def _reflexive(run):
 
 
 def similarity_of_an_output(run):
-    if len(run.truth.moments[0][0]) != len(run.truth.moments[1][1]):
-        return None
-    if run.law == tnsim.Frobenius():
+    if run.law == tnsim.Frobenius() or len(run.truth.moments[0][0]) != len(run.truth.moments[1][1]):
         return None
     k = len(run.truth.moments[0][0]) - 1
     value, factor = run.truth.cosine(k)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from math import frexp, inf, log2
+from math import frexp, log2
 from typing import Any
 
 import autoray as ar
@@ -199,7 +199,8 @@ def log_sizes(net: Network) -> tuple[list[int], Array]:
         rows = ar.shape(data)[0] if MODEL in x.inds else 1
         size = ar.size(data) // rows  # of a bond without dimensions, as that of a zero is, nothing
         flat = ar.do("reshape", data, (rows, size)) if size else ar.do("zeros", (rows, 1), like=data)
-        ends = ar.do("linalg.norm", flat, inf, 1), ar.do("linalg.norm", flat, 1, 1)
+        flat = ar.do("abs", flat)  # norms of torch take ten times as long
+        ends = ar.do("max", flat, axis=1), ar.do("sum", flat, axis=1)
         found += [ar.do("broadcast_to", y, (runs,)) if runs else y[0] for y in ends]
     table = ar.do("stack", found, axis=0)
     some = table != 0  # what is not a number stays so

@@ -108,7 +108,7 @@ def _norm(
     return _empty((*input.shape[:dim], *input.shape[dim + 1 :]), input.dtype)
 
 
-def _sum(input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> torch.Tensor | None:
+def _reduced(input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> torch.Tensor | None:
     dim = kwargs.pop("axis", dim)
     dims = (dim,) if type(dim) is int else dim
     if kwargs or keepdim or not isinstance(dims, tuple | list) or not dims or not _alike([input]):
@@ -149,7 +149,7 @@ _RULES: dict[Any, Callable[..., torch.Tensor | None]] = {
     **dict.fromkeys(_LOGICAL, _logical),
     **dict.fromkeys((torch.cat, torch.concatenate, torch.concat), _cat),
     **dict.fromkeys(_both("matmul __matmul__"), _matmul),
-    **dict.fromkeys(_both("sum"), _sum),
+    **dict.fromkeys(_both("sum amax"), _reduced),
     torch.stack: _stack,
     torch.where: _where,
     torch.eye: _eye,
