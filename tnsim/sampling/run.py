@@ -137,7 +137,8 @@ def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: St
     sample, _ = source.draw(0, 1, 0)
     effort, _ = forward.price(sample)
     done: Run | None = None
-    start, step, number, shares = 0, _FIRST, 0, []
+    step = _FIRST if effort * _FIRST * source.unit * source.replicates <= asked.budget else 1
+    start, number, shares = 0, 0, []
     with tqdm(desc="drawing", unit=" draws", delay=2, leave=False, disable=not asked.progress) as bar:
         while True:
             kept = store.get(number)
