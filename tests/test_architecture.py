@@ -138,6 +138,17 @@ def test_names_tell_modules_apart():
         assert path.stem not in offered, f"{inside(path)} is hidden by what it offers"
 
 
+def test_names_tell_classes_apart():
+    where = [
+        (node.name, inside(path))
+        for path in FILES
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    names = [name for name, _ in where]
+    assert len(set(names)) == len(names), sorted(w for w in where if names.count(w[0]) > 1)
+
+
 @pytest.mark.parametrize("path", FILES, ids=inside)
 def test_nothing_is_imported_inside_a_function(path):
     for node in ast.walk(ast.parse(path.read_text())):

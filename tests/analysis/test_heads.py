@@ -168,3 +168,27 @@ def test_shares_of_heads_are_what_heads_add(flat):
     torch.testing.assert_close(
         shares.sum(), tnsim.inner(tnsim.difference(a, b)) - without, rtol=1e-10, atol=0, check_dtype=False
     )
+
+
+class OneNumber(torch.nn.Module):
+    """Attention whose output is added up."""
+
+    def __init__(self, heads):
+        super().__init__()
+        self.attention = tnsim.nn.BilinearAttention(4, heads, n_ctx=2)
+
+    def forward(self, x):
+        return self.attention(x).sum((1, 2))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_models_of_one_number_have_heads_or_say_that_they_have_none(n):
+    torch.manual_seed(0)
+    a, b = (tnsim.convert(OneNumber(n).double(), torch.zeros(1, 2, 4).double()) for _ in range(2))
+    if n == 1:
+        with pytest.raises(ValueError, match="layers with heads are"):
+            tnsim.attribute(a, b, to="heads")
+    else:
+        shares = tnsim.attribute(a, b, to="heads")
+        whole = tnsim.inner(tnsim.difference(a, b))
+        torch.testing.assert_close(shares.sum(), whole, rtol=1e-10, atol=0, check_dtype=False)

@@ -1,5 +1,7 @@
 """Shares of hidden units and heads: gains inside the torch modules, differentiated on the points."""
 
+from itertools import product
+
 import numpy as np
 import torch
 from fuzz.build import called
@@ -117,6 +119,8 @@ def attribute_heads(run):
 
 def central(f, degree):
     """The derivative at 0 of a polynomial of this degree, from its values."""
+    if not degree:
+        return 0.0 * f(0.0)
     points = np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))
     rule = np.linalg.solve(
         points[None, :] ** np.arange(degree + 1)[:, None], np.eye(degree + 1)[1 % (degree + 1)]
@@ -134,11 +138,14 @@ def _shares(energy, count, degree):
     return total
 
 
-def _layerwise(run, to, count, gained, degree):
-    """Shares layer by layer; ``gained`` makes the layers of both models behind gains."""
+def _layerwise(run, to, count, gained, degree, degrees, corners):
+    """Shares layer by layer.
+
+    ``gained`` makes the layers of both models behind gains, of these degrees in x; among ``corners`` are gains at which
+    sums are as large as they get.
+    """
     if degree * (degree // 2 + 1) * count > 150:
         return None
-    degrees = degrees_of([list(net.polys) for net in run.nets])
 
     def energy(gains):
         blocks = closure(run.truth, gained(gains), degrees, most=3000)
@@ -148,10 +155,12 @@ def _layerwise(run, to, count, gained, degree):
 
     try:
         want = _shares(energy, count, degree)
-        bound = closure(run.truth, gained(torch.ones(count, dtype=F64)), degrees, sizes=True)
+        bounds = [
+            closure(run.truth, gained(torch.tensor(g, dtype=F64)), degrees, sizes=True) for g in corners
+        ]
     except OverflowError:
         return None
-    size = 100 * degree * sum(m.trace() for row in bound for m in row)
+    size = 100 * degree * sum(m.trace() for bound in bounds for row in bound for m in row)
     got = tnsim.attribute(*run.nets, to=to, method="layerwise", **run.options)
     return close(f"{to}, layer by layer", got, want, size)
 
@@ -177,7 +186,10 @@ def attribute_inputs_layerwise(run):
         ]
 
     count = int(np.prod(run.nets[0].polys[0].in_shape))
-    return _layerwise(run, "inputs", count, gained, 2 * max(net.degree for net in run.nets))
+    degrees = degrees_of([list(net.polys) for net in run.nets])
+    return _layerwise(
+        run, "inputs", count, gained, 2 * max(net.degree for net in run.nets), degrees, [(1.0,) * count]
+    )
 
 
 def attribute_layers_layerwise(run):
@@ -196,7 +208,10 @@ def attribute_layers_layerwise(run):
     degree = 0
     for f, g in zip(a.polys, b.polys, strict=True):
         degree = 1 + max(f.degree, g.degree) * degree
-    return _layerwise(run, "layers", len(a), gained, 2 * degree)
+    _, own = degrees_of([list(b.polys), list(a.polys)])
+    mixed = [max(f.degree, g.degree) for f, g in zip(a.polys, b.polys, strict=True)]
+    corners = list(product((0.0, 1.0), repeat=len(a)))
+    return _layerwise(run, "layers", len(a), gained, 2 * degree, [mixed, own], corners)
 
 
 def attribute_outputs_layerwise(run):
@@ -205,9 +220,9 @@ def attribute_outputs_layerwise(run):
     layers = [list(net.polys) for net in run.nets]
     if (m := closure(run.truth, layers, degrees_of(layers))) is None:
         return None
+    got = tnsim.attribute(*run.nets, to="outputs", method="layerwise", **run.options)
     bound = closure(run.truth, layers, degrees_of(layers), sizes=True)
     rows = [[x.diagonal() for x in row] for row in m]
-    got = tnsim.attribute(*run.nets, to="outputs", method="layerwise", **run.options)
     size = sum(x.diagonal() for row in bound for x in row)
     return close("outputs, layer by layer", got, rows[0][0] - 2 * rows[0][1] + rows[1][1], size)
 

@@ -14,6 +14,152 @@ ONE = ("linear", "v", 1, True, "full", 1.0, X)
 SQUARE = Model(3, (("times", X, X),))
 
 FOUND = {
+    "a linear layer goes over into a quadratic one, layer by layer": Case(
+        a=Model(
+            n_in=3,
+            layers=(("linear", "0", 3, True, "full", 1.0, ("linear", "w", 3, False, "full", 1.0, ("x",))),),
+            order=(),
+            seed=5,
+            form="named",
+            dtype="float64",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        b=Model(
+            n_in=3,
+            layers=(("times", ("x",), ("x",)),),
+            order=(0, 0),
+            seed=7,
+            form="named",
+            dtype="float64",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        law=Law(kind="gaussian", mean=False, cov="", seed=0),
+        ask=("attribute_layers_layerwise",),
+        memory=0.0,
+    ),
+    "a large layer is followed by what makes it small": Case(
+        a=Model(
+            n_in=4,
+            layers=(
+                ("plus", ("linear", "shared", 1, False, "full", 1.0, ("x",)), ("constant", "v", 1, ("x",))),
+            ),
+            order=(),
+            seed=42,
+            form="named",
+            dtype="float32",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        b=Model(
+            n_in=4,
+            layers=(
+                ("fixed", "sum", ("linear", "v", 2, True, "full", 1000000.0, ("x",))),
+                ("fixed", "sum", ("linear", "w", 3, True, "whole", 1e-06, ("x",))),
+            ),
+            order=(),
+            seed=79,
+            form="named",
+            dtype="float32",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        law=Law(kind="gaussian", mean=False, cov="singular", seed=53),
+        ask=("attribute_layers_layerwise",),
+        memory=100000.0,
+    ),
+    "a model without inputs has no shares of inputs": Case(
+        a=Model(
+            n_in=4,
+            layers=(
+                ("linear", "0", 3, False, "full", 1.0, ("x",)),
+                (
+                    "linear",
+                    "w",
+                    1,
+                    True,
+                    "nested",
+                    1.0,
+                    ("zero", ("linear", "v", 2, False, "whole", 0.001, ("x",))),
+                ),
+            ),
+            order=(),
+            seed=59,
+            form="named",
+            dtype="float64",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        b=Model(
+            n_in=4,
+            layers=(
+                ("linear", "0", 3, False, "full", 1.0, ("x",)),
+                (
+                    "linear",
+                    "w",
+                    1,
+                    True,
+                    "nested",
+                    1.0,
+                    ("zero", ("linear", "v", 2, False, "whole", 0.001, ("x",))),
+                ),
+            ),
+            order=(),
+            seed=60,
+            form="named",
+            dtype="float64",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        law=Law(kind="gaussian", mean=False, cov="", seed=51),
+        ask=("attribute_inputs_layerwise",),
+        memory=0.0,
+    ),
+    "an interaction far below what is linear": Case(
+        a=Model(
+            n_in=1,
+            layers=(
+                (
+                    "linear",
+                    "w",
+                    2,
+                    True,
+                    "whole",
+                    1e-06,
+                    ("times", ("x",), ("linear", "0", 4, False, "full", 0.001, ("x",))),
+                ),
+                ("lerp", 0.3, ("linear", "w", 1, False, "full", 1.0, ("x",)), ("x0",)),
+            ),
+            order=(),
+            seed=0,
+            form="named",
+            dtype="float32",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        b=Model(
+            n_in=1,
+            layers=(("xb",),),
+            order=(),
+            seed=5,
+            form="named",
+            dtype="float32",
+            n_ctx=0,
+            vocab=0,
+            names=(),
+        ),
+        law=Law(kind="gaussian", mean=True, cov="", seed=54),
+        ask=("spectrum",),
+        memory=0.0,
+    ),
     "wires alone have input legs in quimb": Case(SQUARE, SQUARE, ask=("to_quimb",)),
     "wires behind wires as well": Case(Model(2, (("power", 2, X), X)), SQUARE, ask=("to_quimb",)),
     "models without weights are stacked": Case(
@@ -418,6 +564,121 @@ def test_found(name):
 
 
 REFUSED = {
+    "has no hidden units": Case(
+        a=Model(
+            n_in=1,
+            layers=(
+                (
+                    "linear",
+                    "in0",
+                    2,
+                    True,
+                    "full",
+                    1000000.0,
+                    ("units", ("times", ("linear", "in0", 4, True, "nested", 1.0, ("x",)), ("x",))),
+                ),
+                ("linear", "hidden", 3, True, "full", 1000.0, ("x",)),
+            ),
+            order=(),
+            seed=35,
+            form="named",
+            dtype="float64",
+            n_ctx=2,
+            vocab=2,
+            names=(),
+        ),
+        b=Model(
+            n_in=1,
+            layers=(
+                (
+                    "linear",
+                    "in0",
+                    2,
+                    True,
+                    "full",
+                    1000000.0,
+                    ("units", ("times", ("linear", "in0", 4, True, "nested", 1.0, ("x",)), ("x",))),
+                ),
+                ("linear", "hidden", 3, True, "full", 1000.0, ("x",)),
+            ),
+            order=(),
+            seed=35,
+            form="named",
+            dtype="float64",
+            n_ctx=2,
+            vocab=2,
+            names=(),
+        ),
+        law=Law(kind="chain", mean=False, cov="", seed=47),
+        ask=("attribute_hidden",),
+        memory=0.0,
+    ),
+    "needs the same outputs": Case(
+        a=Model(
+            n_in=1,
+            layers=(
+                (
+                    "linear",
+                    "w",
+                    2,
+                    True,
+                    "full",
+                    1.0,
+                    (
+                        "units",
+                        (
+                            "times",
+                            ("linear", "w", 4, False, "full", 1.0, ("x",)),
+                            ("linear", "0", 4, False, "full", 1.0, ("x",)),
+                        ),
+                    ),
+                ),
+                ("join", "stack", ("scaled", 2.0, ("xb",)), ("shift", 0.5, ("lerp", 1.5, ("xb",), ("xb",)))),
+            ),
+            order=(0, 1, 1),
+            seed=91,
+            form="named",
+            dtype="float64",
+            n_ctx=2,
+            vocab=2,
+            names=("model", "hid:h", "head"),
+        ),
+        b=Model(
+            n_in=1,
+            layers=(
+                (
+                    "attend",
+                    "hidden",
+                    2,
+                    "score",
+                    False,
+                    False,
+                    ("linear", "in0", 2, False, "nested", 1.0, ("x",)),
+                ),
+                ("scaled", 0.001, ("scaled", 0.5, ("x",))),
+                ("fixed", "twice", ("fixed", "sum", ("x0",))),
+            ),
+            order=(0, 1, 2, 2),
+            seed=23,
+            form="sequential",
+            dtype="float64",
+            n_ctx=2,
+            vocab=2,
+            names=("x", "model", "2", "out"),
+        ),
+        law=Law(kind="chain", mean=False, cov="", seed=76),
+        ask=(
+            "decompose",
+            "similarity_of_modules",
+            "attribute_layers",
+            "attribute_outputs",
+            "nearest",
+            "collapse",
+            "gram_as_a_whole",
+            "gram_in_little_memory",
+        ),
+        memory=1000000.0,
+    ),
     "no heads": Case(
         a=Model(
             n_in=1,
@@ -479,7 +740,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("said", REFUSED)
 def test_what_has_no_split_is_refused(said):
-    """Heads whose biases were merged with what goes past them; layers between which the law of a state jumps."""
+    """Heads whose biases were merged, layers between which a law jumps, units where positions are features."""
     (_, outcome, text) = passes(REFUSED[said], QUESTIONS, seconds=60)[-1]
     assert outcome == "refused" and said in text
 

@@ -16,7 +16,7 @@ from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.attention.links.link import product_of
 from tnsim.measure.attention.products import moments as products
 from tnsim.measure.attention.products import plans
-from tnsim.measure.attention.programs.program import Recorder
+from tnsim.measure.attention.programs.program import Assembler
 from tnsim.measure.laws.wick import JointGaussian
 from tnsim.measure.pairings.arrays import Block
 
@@ -93,7 +93,7 @@ def test_a_rotation_does_not_make_a_query_for_every_pair_of_positions():
 
 
 def test_what_is_recorded_is_what_is_done():
-    recorder = Recorder()
+    recorder = Assembler()
     x, y, z = (
         recorder.given(name, shape) for name, shape in zip("xyz", ((2, 3), (3, 4), (2, 4)), strict=True)
     )
@@ -196,8 +196,10 @@ def test_small_plans_keep_where_everything_is_found(limit, monkeypatch):
     monkeypatch.setattr(plans, "KEPT", limit)
     monkeypatch.setattr(plans, "OVERHEAD", 0.0)
     seen = []
-    chunks = plans.Plan.chunks
-    monkeypatch.setattr(plans.Plan, "chunks", lambda plan, n: seen.append([*chunks(plan, n)]) or seen[-1])
+    chunks = plans.ProductPlan.chunks
+    monkeypatch.setattr(
+        plans.ProductPlan, "chunks", lambda plan, n: seen.append([*chunks(plan, n)]) or seen[-1]
+    )
     tnsim.analysis.tracing.recipes._ANSWERS.clear()
     values = []
     for _ in range(2):

@@ -9,7 +9,7 @@ import torch
 from zoo import rand
 
 from tnsim.measure.attention.programs.liveness import laid_out
-from tnsim.measure.attention.programs.program import Recorder
+from tnsim.measure.attention.programs.program import Assembler
 from tnsim.measure.attention.programs.workspaces import Workspace, fits, workspace
 
 SHAPES = {"x": (2, 3), "y": (3, 4), "z": (2, 4)}
@@ -17,7 +17,7 @@ SHAPES = {"x": (2, 3), "y": (3, 4), "z": (2, 4)}
 
 def program():
     """Every operation there is."""
-    recorder = Recorder()
+    recorder = Assembler()
     x, y, z = (recorder.given(name, shape) for name, shape in SHAPES.items())
     xy = recorder.dot([(x, y), (z, recorder.zeros((4, 4)))])
     whole = xy + z * 0.5
@@ -60,7 +60,7 @@ def test_in_place_is_the_same(size):
 
 
 def test_an_input_is_put_together_from_rows():
-    recorder = Recorder()
+    recorder = Assembler()
     made = recorder.program(recorder.given("x", (2, 6)) * 2.0)
     x, lines = rand(9, 3), torch.randint(9, (5, 2, 2))
     value = workspace(x, 2.0**12).run(made, lambda name: (x, lines.reshape(-1)), 5)

@@ -24,7 +24,7 @@ from tnsim.commands.answers import (
     table,
 )
 from tnsim.commands.laws import law_of
-from tnsim.commands.sources import Source
+from tnsim.commands.sources import ModelSource
 
 __all__ = ["compare"]
 
@@ -58,7 +58,7 @@ def compare(
 
     Example: tnsim compare ckpts/step_100.pt ckpts/step_1000.pt --model my_module:MyModel
     """
-    source, law = Source(model, args, shape, tokens, key, names), law_of(under)
+    source, law = ModelSource(model, args, shape, tokens, key, names), law_of(under)
     nets = [source.network(path) for path in (a, b)]
     method: Method = "layerwise" if layerwise else "exact"
     how: dict[str, Any] = {

@@ -16,7 +16,7 @@ from tnsim.commands.answers import (
     answering,
     say,
 )
-from tnsim.commands.sources import Source
+from tnsim.commands.sources import ModelSource
 from tnsim.disk import save
 
 __all__ = ["convert"]
@@ -40,7 +40,7 @@ def convert(
 
     Example: tnsim convert ckpts/step_1000.pt --model my_module:MyModel -o net.safetensors
     """
-    net = Source(model, args, shape, tokens, key, names).network(file)
+    net = ModelSource(model, args, shape, tokens, key, names).network(file)
     save(net, out)
     say(
         json,

@@ -26,7 +26,7 @@ from tnsim.commands.answers import (
     table,
 )
 from tnsim.commands.laws import law_of
-from tnsim.commands.sources import Source
+from tnsim.commands.sources import ModelSource
 from tnsim.sampling import Estimate
 
 __all__ = ["diff"]
@@ -63,7 +63,7 @@ def diff(
 
     Example: tnsim diff ckpts/step_500.pt ckpts/step_600.pt --model my_module:MyModel -o changes
     """
-    source, law = Source(model, args, shape, tokens, key, names), law_of(under)
+    source, law = ModelSource(model, args, shape, tokens, key, names), law_of(under)
     a, b = source.network(before), source.network(after)
     method = "layerwise" if layerwise else "exact"
     how: dict[str, Any] = {

@@ -18,7 +18,7 @@ from tnsim.commands.answers import (
     picture,
     say,
 )
-from tnsim.commands.sources import Source
+from tnsim.commands.sources import ModelSource
 from tnsim.common.extras import needing
 from tnsim.common.files import replace_file
 
@@ -48,7 +48,7 @@ def draw(
 
     Example: tnsim draw ckpts/step_1000.pt --model my_module:MyModel -o model.svg
     """
-    net: Any = Source(model, args, shape, tokens, key, names).network(file)
+    net: Any = ModelSource(model, args, shape, tokens, key, names).network(file)
     thing = net if layer is None else net[layer]
     if out.suffix == ".dot":
         replace_file(out, thing.to_dot().encode())

@@ -22,7 +22,7 @@ from tnsim.commands.answers import (
     table,
 )
 from tnsim.commands.laws import law_of
-from tnsim.commands.sources import Source
+from tnsim.commands.sources import ModelSource
 from tnsim.common.wires import is_constant
 from tnsim.measure import Measure, MeasureError
 
@@ -49,7 +49,7 @@ def inspect(
     Example: tnsim inspect ckpts/step_1000.pt --model my_module:MyModel
     """
     law = law_of(under)
-    net = Source(model, args, shape, tokens, key, names).network(file)
+    net = ModelSource(model, args, shape, tokens, key, names).network(file)
     layers = [
         {
             "name": name,

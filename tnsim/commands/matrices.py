@@ -27,7 +27,7 @@ from tnsim.commands.answers import (
     table,
 )
 from tnsim.commands.laws import law_of
-from tnsim.commands.sources import Source
+from tnsim.commands.sources import ModelSource
 
 __all__ = ["gram"]
 
@@ -62,7 +62,7 @@ def gram(
     Example: tnsim gram 'ckpts/*.pt' --model my_module:MyModel --picture run.png -o run.safetensors
     """
     law = law_of(under)
-    nets, labels = Source(model, args, shape, tokens, key, names).run(runs, progress)
+    nets, labels = ModelSource(model, args, shape, tokens, key, names).run(runs, progress)
     found = inner_products(
         nets,
         under=law,

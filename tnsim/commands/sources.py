@@ -17,7 +17,7 @@ from tnsim.convert import convert
 from tnsim.disk import Checkpoints, checkpoints, load, load_network
 from tnsim.disk.networks import is_network_file
 
-__all__ = ["Source", "SourceError"]
+__all__ = ["ModelSource", "SourceError"]
 
 
 class SourceError(ValueError):
@@ -25,7 +25,7 @@ class SourceError(ValueError):
 
 
 @dataclass(frozen=True)
-class Source:
+class ModelSource:
     """How models are made of files.
 
     Attributes:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tnsim.disk.names import Names, listed, proposal, renamed, shown, unwrapped
-from tnsim.disk.tree import Branch, branches
+from tnsim.disk.tree import Subtree, branches
 
 __all__ = ["Fit", "check_tied", "found_in", "shape_of", "tied_names"]
 
@@ -26,7 +26,7 @@ class Fit:
         missing: what the checkpoint has not.
     """
 
-    branch: Branch
+    branch: Subtree
     raw: Mapping[str, Tensor]
     state: Mapping[str, Tensor]
     note: str
@@ -89,7 +89,7 @@ def found_in(
     raise ValueError(_misfit(nearest, fits, wanted, kind, whose))
 
 
-def _under(places: list[Branch], key: str, whose: str) -> list[Branch]:
+def _under(places: list[Subtree], key: str, whose: str) -> list[Subtree]:
     """What is called so in a checkpoint: a key, or what several names begin with."""
     exact = [branch for branch in places if branch.key == key]
     if exact:
@@ -100,7 +100,7 @@ def _under(places: list[Branch], key: str, whose: str) -> list[Branch]:
             n.removeprefix(f"{start}."): x for n, x in branch.tensors.items() if n.startswith(f"{start}.")
         }
         if inside:
-            return [Branch((*branch.path, start), inside)]
+            return [Subtree((*branch.path, start), inside)]
     raise ValueError(
         f"{whose} has no weights under {shown(key)}; there are some under "
         f"{', '.join(shown(branch.key) for branch in places if branch.key) or 'no key: leave key= out'}."
@@ -108,7 +108,7 @@ def _under(places: list[Branch], key: str, whose: str) -> list[Branch]:
 
 
 def _fit(
-    branch: Branch, raw: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tied: Mapping[str, str]
+    branch: Subtree, raw: Mapping[str, Tensor], wanted: Mapping[str, Tensor], tied: Mapping[str, str]
 ) -> Fit:
     """Weights beside a model's names: as they are, without wrappers, without a common prefix of either."""
     best = None
@@ -199,7 +199,7 @@ def _misfit(fit: Fit, fits: list[Fit], wanted: Mapping[str, Tensor], kind: str, 
     starts = {n.split(".")[0] for n in fit.raw}
     for start in sorted(starts):
         inner = {n.removeprefix(f"{start}."): x for n, x in fit.raw.items() if n.startswith(f"{start}.")}
-        if inner and _fit(Branch((), inner), inner, wanted, {}).fits:
+        if inner and _fit(Subtree((), inner), inner, wanted, {}).fits:
             return f"{text} The weights under {shown(start)} fit: write key={shown('.'.join((*fit.branch.path, start)))}."
     short = {id(x): n for n, x in fit.state.items()}
     kept = {n: short[id(x)] for n, x in fit.raw.items() if n not in fit.extra and id(x) in short}

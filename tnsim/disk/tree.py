@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tnsim.disk.pickles import StandIn
 
-__all__ = ["Branch", "branches", "numbers_in"]
+__all__ = ["Subtree", "branches", "numbers_in"]
 
 _MOST = 10**6  # places: a file of a few lines may say that it holds more than any memory
 _DEEPEST = 100
@@ -20,7 +20,7 @@ _HOLDING = (Tensor, StandIn, Mapping, list, tuple)
 
 
 @dataclass(frozen=True)
-class Branch:
+class Subtree:
     """The tensors below one place of a checkpoint.
 
     Attributes:
@@ -37,7 +37,7 @@ class Branch:
         return ".".join(self.path)
 
 
-def branches(content: Any) -> list[Branch]:
+def branches(content: Any) -> list[Subtree]:
     """Every place below which there are tensors, the innermost first; places with the same ones count once.
 
     Raises:
@@ -47,9 +47,9 @@ def branches(content: Any) -> list[Branch]:
     for path, value in _leaves(content):
         for k in range(len(path)):
             found.setdefault(path[:k], {})[".".join(path[k:])] = value
-    kept: dict[frozenset[int], Branch] = {}
+    kept: dict[frozenset[int], Subtree] = {}
     for path in sorted(found, key=len):
-        kept[frozenset(map(id, found[path].values()))] = Branch(path, found[path])
+        kept[frozenset(map(id, found[path].values()))] = Subtree(path, found[path])
     return sorted(kept.values(), key=lambda branch: -len(branch.path))
 
 

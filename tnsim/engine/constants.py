@@ -12,13 +12,13 @@ from tnsim.common.caches import cleared_by
 from tnsim.common.values import numbers
 from tnsim.engine.contract import dtype_bytes, itemsize
 
-__all__ = ["Table", "as_like", "in_main_memory", "in_order", "moved", "table"]
+__all__ = ["Constant", "as_like", "in_main_memory", "in_order", "moved", "table"]
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Constant:
     """Numbers that are made when they are first read, and kept on every device on which they were.
 
     Moving them makes the processor wait for the device, and takes longer than what is then done with them. Who holds a
@@ -54,13 +54,13 @@ class Table:
         return self._moved[key]
 
 
-_SHARED: WeakValueDictionary[Any, Table] = WeakValueDictionary()
+_SHARED: WeakValueDictionary[Any, Constant] = WeakValueDictionary()
 cleared_by(_SHARED.clear)
 
 
-def table(make: Callable[..., np.ndarray], *key: Any) -> Table:
+def table(make: Callable[..., np.ndarray], *key: Any) -> Constant:
     """The table of ``make(*key)``, one for all who hold it. ``make`` remembers what it made."""
-    return _SHARED.setdefault((make, key), Table(make, key, remembered=True))
+    return _SHARED.setdefault((make, key), Constant(make, key, remembered=True))
 
 
 def as_like(x: Array, like: Array) -> Array:

@@ -6,16 +6,16 @@ from functools import cached_property
 from math import inf, prod
 from typing import Any, Union
 
-__all__ = ["Loop", "Nest", "Step", "Steps"]
+__all__ = ["Loop", "Merge", "Nest", "Steps"]
 
 Tree = Any  # cotengra.ContractionTree
 Node = int  # an input, or what two nodes are contracted to
 Indices = tuple[str, ...]
-Steps = tuple[Union["Step", "Loop"], ...]
+Steps = tuple[Union["Merge", "Loop"], ...]
 
 
 @dataclass(frozen=True)
-class Step:
+class Merge:
     """Two tensors contracted.
 
     Attributes:
@@ -147,6 +147,6 @@ class Nest:
         """Whether an index occurs in what a node is made of."""
         return any(index in self.tree.inputs[k] for k in self._leaves[node])
 
-    def _step(self, node: Node) -> Step:
+    def _step(self, node: Node) -> Merge:
         a, b = self._path[node - self.tree.N]
-        return Step(node, (a, b), (self._legs[a], self._legs[b]), self._legs[node])
+        return Merge(node, (a, b), (self._legs[a], self._legs[b]), self._legs[node])

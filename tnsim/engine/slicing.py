@@ -9,7 +9,7 @@ from typing import Any
 import autoray as ar
 
 from tnsim.engine.costs import FLOPS_PER_START, FLOPS_PER_WRITE
-from tnsim.engine.loops import Loop, Nest, Step, Steps
+from tnsim.engine.loops import Loop, Merge, Nest, Steps
 
 __all__ = ["Sliced", "sliced"]
 
@@ -47,7 +47,7 @@ class Sliced:
 
     def _follow(self, steps: Steps, held: dict[int, Array]) -> None:
         for step in steps:
-            if isinstance(step, Step):
+            if isinstance(step, Merge):
                 held[step.node] = self._pairs[step].contract([held.pop(n) for n in step.pair])
                 continue
             values = self._values(step, {n: held.pop(n) for n, _ in step.reads})
@@ -73,7 +73,7 @@ class Sliced:
             yield held[loop.node]
 
     @cached_property
-    def _pairs(self) -> dict[Step, Tree]:
+    def _pairs(self) -> dict[Merge, Tree]:
         """A tree for every step."""
         make, sizes = type(self.tree).from_path, self.tree.size_dict
         return {s: make(s.inputs, s.output, sizes, ssa_path=((0, 1),)) for s in _every(self.steps)}
@@ -130,7 +130,7 @@ class Sliced:
         flops = writes = starts = 0.0
         for step in steps:
             size = _size(step.output, sizes)
-            if isinstance(step, Step):
+            if isinstance(step, Merge):
                 flops += 2.0 * _size({*step.inputs[0], *step.inputs[1]}, sizes)
                 writes += size
                 starts += 1
@@ -152,7 +152,7 @@ class Sliced:
                 passing = self._peak(step.steps, {**sizes, step.index: self.blocks[step.index]})
                 passing = max(passing, 2 * size)  # two results and their sum
             most = max(most, sum(held.values()) + size + passing)
-            for n in step.pair if isinstance(step, Step) else dict(step.reads):
+            for n in step.pair if isinstance(step, Merge) else dict(step.reads):
                 held.pop(n, None)
             held[step.node] = size
         return most
@@ -196,9 +196,9 @@ def _grown(least: Sliced, index: str, limit: float) -> Sliced:
     return best
 
 
-def _every(steps: Steps) -> Iterator[Step]:
+def _every(steps: Steps) -> Iterator[Merge]:
     for step in steps:
-        if isinstance(step, Step):
+        if isinstance(step, Merge):
             yield step
         else:
             yield from _every(step.steps)

@@ -6,7 +6,7 @@ import torch
 
 from tnsim.sampling.components import Component, clustered
 from tnsim.sampling.points import generator, normal
-from tnsim.sampling.temper import MEMBERS, TOP, Norms, Population, Stage, tempered
+from tnsim.sampling.temper import MEMBERS, TOP, Norms, Population, Tempered, tempered
 
 __all__ = ["UNIT", "Proposal"]
 
@@ -53,7 +53,7 @@ class Proposal:
         return cls.of([*stages[: len(stages) // 2], *again.to(1.0, 0.0), *again.to(TOP)], size)
 
     @classmethod
-    def of(cls, stages: list[Stage], size: int) -> "Proposal":
+    def of(cls, stages: list[Tempered], size: int) -> "Proposal":
         """From populations: two Gaussians of their second moments, clusters at β = 1, and clusters beyond."""
         upto = [x for x in stages if x.power <= 1]
         zero = torch.zeros(size, dtype=torch.float64, device="cpu")

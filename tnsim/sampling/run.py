@@ -13,7 +13,7 @@ from tnsim.sampling.forward import Forward
 from tnsim.sampling.jackknife import Replicates, jackknifed
 from tnsim.sampling.sources import GivenSource, Source
 
-__all__ = ["Ask", "Asked", "Means", "Run", "Seen", "Store", "fixed", "fresh"]
+__all__ = ["Ask", "Asked", "Means", "SampledRun", "Seen", "Store", "fixed", "fresh"]
 
 Ask = Callable[[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]], Sequence[torch.Tensor]]
 Means = Sequence[torch.Tensor]
@@ -90,7 +90,7 @@ class Asked:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class SampledRun:
     """The result: averages over draws, and what was seen on the way.
 
     Attributes:
@@ -118,7 +118,9 @@ class Store:
         """Keep a round."""
 
 
-def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: Store | None = None) -> Run:
+def fresh(
+    source: Source, forward: Forward, asked: Asked, apart: bool, store: Store | None = None
+) -> SampledRun:
     """Draw, twice as much every time, until the error is reached and no draw holds too much.
 
     Args:
@@ -136,7 +138,7 @@ def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: St
     store = Store() if store is None else store
     sample, _ = source.draw(0, 1, 0)
     effort, _ = forward.price(sample)
-    done: Run | None = None
+    done: SampledRun | None = None
     step = _FIRST if effort * _FIRST * source.unit * source.replicates <= asked.budget else 1
     start, number, shares = 0, 0, []
     with tqdm(desc="drawing", unit=" draws", delay=2, leave=False, disable=not asked.progress) as bar:
@@ -145,7 +147,9 @@ def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: St
             if kept is None:
                 kept = _round(source, forward, asked, apart, start, start + step, bar.update)
                 store.put(number, *kept)
-            done = Run(*kept) if done is None else Run(done.parts + kept[0], done.seen + kept[1])
+            done = (
+                SampledRun(*kept) if done is None else SampledRun(done.parts + kept[0], done.seen + kept[1])
+            )
             start, step, number = start + step, start + step, number + 1
             worst = _worst(done, asked)
             if worst == float("inf"):
@@ -166,7 +170,7 @@ def fresh(source: Source, forward: Forward, asked: Asked, apart: bool, store: St
                 _refuse(done, asked, worst, needed, effort, odd)
 
 
-def fixed(law: Empirical, forward: Forward, asked: Asked, apart: bool) -> Run:
+def fixed(law: Empirical, forward: Forward, asked: Asked, apart: bool) -> SampledRun:
     """The same from draws that are there: those of a law with replicates.
 
     Raises:
@@ -174,7 +178,7 @@ def fixed(law: Empirical, forward: Forward, asked: Asked, apart: bool) -> Run:
     """
     source = GivenSource(law, forward.nets[0])
     kept = _round(source, forward, asked, apart, 0, 1, lambda n: None)
-    done = Run(*kept)
+    done = SampledRun(*kept)
     worst = _worst(done, asked)
     if not (worst <= asked.error and done.seen.share <= _SHARE and _disagreement(done, asked) <= _OUTLIER):
         raise SamplingError(
@@ -219,7 +223,7 @@ def _round(
     return Replicates(tuple(torch.stack(x) for x in zip(*rows, strict=True)), torch.stack(totals)), seen
 
 
-def _worst(done: Run, asked: Asked) -> float:
+def _worst(done: SampledRun, asked: Asked) -> float:
     """The largest error, in its unit."""
     _, error = jackknifed(done.parts, asked.of)
     if not bool(torch.isfinite(error).all()):
@@ -228,7 +232,7 @@ def _worst(done: Run, asked: Asked) -> float:
     return float(error.max()) / unit if unit > 0 else 0.0
 
 
-def _disagreement(done: Run, asked: Asked) -> float:
+def _disagreement(done: SampledRun, asked: Asked) -> float:
     """How many times as far one replicate is from the middle as these usually are; 0 where it does not matter.
 
     It does where the answer without the replicate is another one, as far as the error that was asked for can tell.
@@ -249,7 +253,7 @@ _INSTEAD = (
 )
 
 
-def _refuse(done: Run, asked: Asked, error: float, needed: float, effort: float, odd: float) -> None:
+def _refuse(done: SampledRun, asked: Asked, error: float, needed: float, effort: float, odd: float) -> None:
     count, share = done.seen.count, done.seen.share
     saw = f"{asked.what}: after {count:,} draws the error is {error:.2g} ({asked.error:.2g} was asked for)"
     if share > _SHARE:

@@ -9,7 +9,7 @@ import torch
 from tnsim.sampling.components import Component
 from tnsim.sampling.points import generator, normal
 
-__all__ = ["MEMBERS", "TOP", "Norms", "Population", "Stage", "tempered"]
+__all__ = ["MEMBERS", "TOP", "Norms", "Population", "Tempered", "tempered"]
 
 Norms = Callable[[torch.Tensor], torch.Tensor]
 
@@ -23,7 +23,7 @@ _LEAST = 0.05  # a model counts for at most so many times what it did
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Tempered:
     """The population at one power.
 
     Attributes:
@@ -59,7 +59,7 @@ class Population:
         """Whether all functions are zero on the first members."""
         return not bool(self._some.any())
 
-    def to(self, goal: float, least: float = _KEPT) -> Iterator[Stage]:
+    def to(self, goal: float, least: float = _KEPT) -> Iterator[Tempered]:
         """Raise β, by as much as leaves an effective sample size of ``least``, and move members after every step.
 
         Moves are preconditioned Crank–Nicolson steps about the Gaussian of the population's second moments. The c_i follow
@@ -78,7 +78,7 @@ class Population:
             shares = (shares / shares[:, self._some].sum(1, keepdim=True)).mean(0)
             balance = (shares * self._some.sum()).clamp_min(_LEAST) ** min(self.power, 1.0)
             self._centres = self._centres * balance
-            yield Stage(self.power, self.z)
+            yield Tempered(self.power, self.z)
 
     def _move(self) -> None:
         z, q = self.z, self.q
@@ -119,7 +119,7 @@ class Population:
         return max(low, self.power + 1e-3)
 
 
-def tempered(norms: Norms, size: int, key: tuple[int, ...]) -> list[Stage]:
+def tempered(norms: Norms, size: int, key: tuple[int, ...]) -> list[Tempered]:
     """Populations from N(0, 1) to β = 1, where the norms come from, and somewhat beyond, where their tails are.
 
     Args:

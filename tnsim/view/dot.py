@@ -12,7 +12,7 @@ from tnsim.view.kinds import KINDS
 from tnsim.view.labels import labels_of
 from tnsim.view.levels import MOST_BOXES, Drawable, Level, given, level_of, picture_of
 from tnsim.view.scene import is_output
-from tnsim.view.stages import Stage, size_of, stages_of
+from tnsim.view.stages import LayerBox, size_of, stages_of
 from tnsim.view.style import FONT, LINE, RULE, ink_on, kind_colour
 
 __all__ = ["to_dot"]
@@ -59,7 +59,7 @@ def to_dot(thing: Drawable, *, level: Level | None = None) -> str:
     return "\n".join(["digraph tnsim {", *(f"  {row}" for row in (*head, *body)), "}"]) + "\n"
 
 
-def _line(stages: list[Stage]) -> Iterable[str]:
+def _line(stages: list[LayerBox]) -> Iterable[str]:
     yield '"x" [shape=plaintext style=""];'
     before, size = "x", size_of(stages[0].inside[0])
     for k, s in enumerate(stages):
@@ -80,7 +80,7 @@ def _line(stages: list[Stage]) -> Iterable[str]:
     yield _edge(before, "out", size)
 
 
-def _leaves(stages: list[Stage], k: int) -> str:
+def _leaves(stages: list[LayerBox], k: int) -> str:
     """The node that stage ``k`` ends in."""
     return f"layer {k}" if stages[k].skip is None else f"sum {k}"
 

@@ -18,13 +18,13 @@ from tnsim.view.line import line_of
 from tnsim.view.page import Leaf, Page, page_of, svg_of
 from tnsim.view.paint import paint, picture_inches
 from tnsim.view.pictures import Picture, form_of, of_terms
-from tnsim.view.stages import Stage, size_of, stages_of
+from tnsim.view.stages import LayerBox, size_of, stages_of
 
-__all__ = ["Options", "draw_line", "draw_picture", "leaves_of"]
+__all__ = ["Look", "draw_line", "draw_picture", "leaves_of"]
 
 
 @dataclass(frozen=True)
-class Options:
+class Look:
     """What is written on a drawing, and what is not faded."""
 
     sizes: bool
@@ -33,7 +33,7 @@ class Options:
     highlight: set[str]
 
 
-def draw_line(net: Network, ax: Axes | None, options: Options, title: str | None) -> tuple[Figure, Axes]:
+def draw_line(net: Network, ax: Axes | None, options: Look, title: str | None) -> tuple[Figure, Axes]:
     """A model as a line of boxes.
 
     Raises:
@@ -48,9 +48,7 @@ def draw_line(net: Network, ax: Axes | None, options: Options, title: str | None
     return fig, ax
 
 
-def draw_picture(
-    picture: Picture, ax: Axes | None, options: Options, title: str | None
-) -> tuple[Figure, Axes]:
+def draw_picture(picture: Picture, ax: Axes | None, options: Look, title: str | None) -> tuple[Figure, Axes]:
     """Tensors and their indices.
 
     Raises:
@@ -63,7 +61,7 @@ def draw_picture(
     return fig, ax
 
 
-def leaves_of(thing: Any, level: Level, options: Options, title: str | None) -> Page:
+def leaves_of(thing: Any, level: Level, options: Look, title: str | None) -> Page:
     """The page of a thing: of a model one leaf with its boxes, and one for every box."""
     facts = Facts()
     if level != "model":
@@ -76,7 +74,7 @@ def leaves_of(thing: Any, level: Level, options: Options, title: str | None) -> 
     one = net.pick(0) if net.models else net
     boxes: dict[str, dict[str, Any]] = {}
     leaves = [Leaf(title or f"{len(net)} layers, degree {count_in_words(net.degree)}", 0, boxes)]
-    within = Options(options.sizes, options.names, options.legend, set())
+    within = Look(options.sizes, options.names, options.legend, set())
     for stage in stages_of(net, MOST_BOXES):
         if not stage.name:
             boxes["box "] = {"lines": [f"{stage.stands_for} more layers", 'net["name"] is one of them']}
@@ -102,7 +100,7 @@ def _told(picture: Picture, facts: Facts) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _marks(stage: Stage) -> list[str]:
+def _marks(stage: LayerBox) -> list[str]:
     """What the marks on a box say, in words."""
     words = []
     if stage.skip is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from tnsim.view.legend import Entry
 from tnsim.view.short import cut_to, without_prefix
-from tnsim.view.stages import Stage, size_of
+from tnsim.view.stages import LayerBox, size_of
 from tnsim.view.style import MUTED, kind_colour, kind_meaning
 from tnsim.view.text import extent
 
@@ -27,7 +27,7 @@ Point = tuple[float, float]
 class Box:
     """A stage, the middle of its box, what is written in it, and where what goes past it leaves and comes back."""
 
-    stage: Stage
+    stage: LayerBox
     at: Point
     label: str
     about: str
@@ -54,7 +54,7 @@ class Line:
     entries: list[Entry] = field(default_factory=list)
 
 
-def line_of(stages: Sequence[Stage], page: float = _PAGE) -> Line:
+def line_of(stages: Sequence[LayerBox], page: float = _PAGE) -> Line:
     """Places for everything.
 
     Args:
@@ -87,7 +87,7 @@ def line_of(stages: Sequence[Stage], page: float = _PAGE) -> Line:
     return line
 
 
-def _heights(stages: Sequence[Stage]) -> tuple[float, float]:
+def _heights(stages: Sequence[LayerBox]) -> tuple[float, float]:
     """What a row takes above and below the middle of its boxes."""
     skips = [s.skip for s in stages if s.skip is not None]
     top = BOX[1] / 2 + (_LIFT if skips else 0.1) + 0.15 * any(not math.isclose(c, 1.0) for c in skips)
@@ -98,14 +98,14 @@ def _wide(name: str) -> float:
     return extent(name, NAME - 1.5)[0]
 
 
-def _box(stage: Stage, at: Point, label: str) -> Box:
+def _box(stage: LayerBox, at: Point, label: str) -> Box:
     x, y = at
     left, right = x - BOX[0] / 2 - 0.13, x + BOX[0] / 2 + 0.13 + PLUS
     ends = ((left, y), (right, y)) if stage.skip is not None else (None, None)
     return Box(stage, at, label, _about(stage), *ends)
 
 
-def _about(stage: Stage) -> str:
+def _about(stage: LayerBox) -> str:
     if stage.stands_for:
         return f"{stage.stands_for} more"
     if stage.degree == 0:
@@ -151,7 +151,7 @@ def _between(a: float, b: float, y: float) -> Point:
     return (a + b) / 2, y + 0.045
 
 
-def _entries(stages: Sequence[Stage], prefix: str, names: dict[str, tuple[str, str]]) -> list[Entry]:
+def _entries(stages: Sequence[LayerBox], prefix: str, names: dict[str, tuple[str, str]]) -> list[Entry]:
     found = [
         Entry("box", kind_colour(kind), kind_meaning(kind))
         for kind in ("linear", "product", "mixing")

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tnsim.analysis.asking.given import as_network
-from tnsim.view.leaves import Options, draw_line, draw_picture, leaves_of
+from tnsim.view.leaves import Look, draw_line, draw_picture, leaves_of
 from tnsim.view.levels import Drawable, Level, given, level_of, picture_of
 from tnsim.view.page import Page
 from tnsim.view.style import styled
@@ -104,7 +104,7 @@ def draw(
         >>> page = draw(poly("W[out,in0]", W=D), interactive=True)  # and then page.save("layer.html")
     """
     model = given(thing)
-    options = Options(sizes, names, legend, {highlight} if isinstance(highlight, str) else set(highlight))
+    options = Look(sizes, names, legend, {highlight} if isinstance(highlight, str) else set(highlight))
     own = level_of(model, level)
     if interactive:
         if ax is not None:

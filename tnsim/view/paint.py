@@ -33,7 +33,7 @@ _HINT = 'too small for sizes: level="model" has one box for every layer'
 
 
 @dataclass(frozen=True)
-class Sheet:
+class Margins:
     """What is written around a picture in the room there is, and the scale that is left for it.
 
     Attributes:
@@ -106,12 +106,14 @@ def paint(ax: Axes, picture: Picture, sizes: bool, names: bool, legend: bool, hi
         add_legend(ax, sheet.entries, sheet.columns)
 
 
-def _sheet(picture: Picture, wide: float, tall: float, sizes: bool, legend: bool, own: bool = False) -> Sheet:
+def _sheet(
+    picture: Picture, wide: float, tall: float, sizes: bool, legend: bool, own: bool = False
+) -> Margins:
     """Fit everything into ``wide`` × ``tall`` points; of a figure of its own, legend and notes come on top of that."""
     labels = labels_of(picture.scenes, sizes)
     entries, columns, foot = foot_of(labels.entries if legend else [], wide)
     left, right, low, high = _bounds(picture)
-    sheet = Sheet(labels, entries, columns, [], foot, 0.0)
+    sheet = Margins(labels, entries, columns, [], foot, 0.0)
     for hint in ([], [_HINT]):
         text = "; ".join([*picture.notes, *hint])
         notes = broken(text, 0.96 * wide, SIZES["small"]) if text else []

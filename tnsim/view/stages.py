@@ -14,13 +14,13 @@ from tnsim.common.values import numbers
 from tnsim.common.wires import MODEL, space
 from tnsim.view.scene import is_ones
 
-__all__ = ["Stage", "size_of", "stages_of"]
+__all__ = ["LayerBox", "size_of", "stages_of"]
 
 _FEW = 64
 
 
 @dataclass(frozen=True)
-class Stage:
+class LayerBox:
     """One box of a model.
 
     Attributes:
@@ -48,7 +48,7 @@ class Stage:
     stands_for: int = 0
 
 
-def stages_of(net: Network, most: int) -> list[Stage]:
+def stages_of(net: Network, most: int) -> list[LayerBox]:
     """A box for every layer; layers in a row that have the same weights share one.
 
     Args:
@@ -56,7 +56,7 @@ def stages_of(net: Network, most: int) -> list[Stage]:
         most: how many boxes there may be; the middle of a longer line is left out, and counted.
     """
     first: dict[tuple, list[tuple[str, Poly]]] = {}
-    line: list[tuple[Stage, Poly]] = []
+    line: list[tuple[LayerBox, Poly]] = []
     for name, f in net:
         alike = first.setdefault(f.signature(), [])
         twin = next((at for at, g in alike if _same_weights(f, g)), "")
@@ -72,7 +72,9 @@ def stages_of(net: Network, most: int) -> list[Stage]:
     front = most // 2
     back = len(found) - (most - front - 1)
     left = found[front:back]
-    gap = Stage("", (left[0].inside[0], left[-1].inside[1]), 0, "left out", None, False, stands_for=len(left))
+    gap = LayerBox(
+        "", (left[0].inside[0], left[-1].inside[1]), 0, "left out", None, False, stands_for=len(left)
+    )
     return [*found[:front], gap, *found[back:]]
 
 
@@ -86,11 +88,11 @@ def size_of(axes: Axes) -> str:
     return " × ".join(str(n) for _, n in axes) or "1"
 
 
-def _stage(name: str, f: Poly) -> Stage:
+def _stage(name: str, f: Poly) -> LayerBox:
     own = f.units.resolved() if f.units else None
     past = [t for g in (f, own.rest if own else None) if g is not None for t in g.terms if _is_skip(t)]
     mixing = any(_mixes(t) for t in f.terms)
-    return Stage(
+    return LayerBox(
         name,
         (f.domain, f.codomain),
         f.degree,

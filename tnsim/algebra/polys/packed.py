@@ -17,7 +17,7 @@ import numpy as np
 
 from tnsim.common.caches import cached
 from tnsim.common.digits import rounded
-from tnsim.engine.constants import Table, table
+from tnsim.engine.constants import Constant, table
 from tnsim.engine.contract import itemsize, performed
 from tnsim.engine.costs import Cost
 
@@ -148,7 +148,7 @@ class _Ways:
     b: int
 
     @cached_property
-    def tables(self) -> tuple[Table, ...]:
+    def tables(self) -> tuple[Constant, ...]:
         order = self.a + self.b
         return tuple(table(_chosen, self.d, order, way) for way in combinations(range(order), self.a))
 
@@ -163,7 +163,7 @@ def _folded(x: Array, size: int, ways: _Ways) -> Array:
     return ar.do("reshape", ar.do("transpose", total, (1, 0)), (*front, size))
 
 
-def _scaled(x: Array, sizes: Table) -> Array:
+def _scaled(x: Array, sizes: Constant) -> Array:
     return x * sizes.like(x)
 
 
@@ -183,7 +183,7 @@ def _taken(x: Array, axis: int, shape: tuple[int, ...], make: Callable[..., np.n
     return performed(_looked_up, (x, at, whole, table(make, *key)), whole, x, Cost(size, 0.0, 0, size))
 
 
-def _looked_up(x: Array, at: int, shape: tuple[int, ...], numbers: Table) -> Array:
+def _looked_up(x: Array, at: int, shape: tuple[int, ...], numbers: Constant) -> Array:
     return ar.do("reshape", ar.do("take", x, numbers.index(x), axis=at), shape)
 
 

@@ -20,7 +20,7 @@ from tnsim.measure.laws.gaussian import Gaussian
 from tnsim.measure.pairings.measure import Measure, MeasureError
 from tnsim.sampling.estimate import Estimate
 from tnsim.sampling.forward import Forward
-from tnsim.sampling.run import Ask, Asked, Run, Store, fixed, fresh
+from tnsim.sampling.run import Ask, Asked, SampledRun, Store, fixed, fresh
 from tnsim.sampling.sources import Source, source_of
 
 __all__ = ["Models", "Options", "answered", "check_error", "exactly", "sized"]
@@ -116,7 +116,7 @@ class Models:
 
         return source_of(self.given, self.law, some, norms, (self.seed,))
 
-    def run(self, asked: Asked, store: Store | None = None, source: Source | None = None) -> Run:
+    def run(self, asked: Asked, store: Store | None = None, source: Source | None = None) -> SampledRun:
         """Ask. Draws that are there are used as they are."""
         if isinstance(self.given, Empirical):
             return fixed(self._in_units(self.given), self.forward, asked, self.apart)

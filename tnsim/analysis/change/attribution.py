@@ -31,6 +31,7 @@ from tnsim.analysis.explain.modes import Modes
 from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.explain.shares import blended, gained, integrated, mixed, rule, squared, unit_gained
 from tnsim.common.scaled import Scaled
+from tnsim.common.wires import MODEL
 from tnsim.measure.laws.mixture import Mixture
 from tnsim.measure.laws.token_pairs import JointTokens
 from tnsim.measure.pairings.measure import Measure
@@ -294,5 +295,9 @@ def _units(f: Any) -> int | None:
     tops = [t for t in f.terms if t.degree > 1]
     if len(tops) != 1 or tops[0].degree != f.degree or len(f.domain) > 1 or len(f.codomain) > 1:
         return None  # where there are positions, an index that all factors share may be theirs
+    first, *others = (set(leg) for leg in tops[0].legs)
+    inner = tops[0].sizes.keys() - {MODEL, *tops[0].out, *first}
+    if inner and all(first & leg for leg in others):
+        return None  # numbers of the input itself are multiplied, with weights that have units of their own
     factors = star(tops[0])
     return None if factors is None else int(ar.shape(factors[0])[-1])

@@ -12,7 +12,7 @@ from tnsim.analysis.asking.statistics import Statistic
 from tnsim.engine.constants import as_like
 from tnsim.measure.laws.empirical import Empirical
 from tnsim.sampling.estimate import Estimate
-from tnsim.sampling.run import Means, Run
+from tnsim.sampling.run import Means, SampledRun
 
 __all__ = ["changed", "sampled_shares", "split_outputs"]
 
@@ -66,7 +66,7 @@ def split_outputs() -> Statistic:
     return Statistic("this split", sums, lambda means: means[0], lambda means: means[0].sum(), narrow=False)
 
 
-def changed(nets: Sequence[Network], options: Options, of: Callable[[Means], torch.Tensor]) -> Run:
+def changed(nets: Sequence[Network], options: Options, of: Callable[[Means], torch.Tensor]) -> SampledRun:
     """What every output moved by, and the derivatives of that by gains of the inputs, at gain 1; averages of both.
 
     Args:

@@ -84,13 +84,17 @@ def _through(t: Term, top: Term, count: int) -> bool:
 
 def _writer(t: Term) -> qtn.Tensor:
     """The output map."""
-    return max(t.tensors, key=lambda x: (t.out[-1] in x.inds, len(x.inds)))
+    return max(t.tensors, key=lambda x: (not {*t.out[-1:]}.isdisjoint(x.inds), len(x.inds)))
 
 
 def _is_single(t: Term) -> bool:
     """Whether there is one head: an index of size one, or no index that enough tensors share, and an output map."""
     inner = [ix for ix in _writer(t).inds if ix not in _ends(t) and ix != MODEL]
-    return bool(inner) and t.out[-1] in _writer(t).inds and max(_shared(t).values(), default=0) < _FEW
+    return (
+        bool(inner)
+        and not {*t.out[-1:]}.isdisjoint(_writer(t).inds)
+        and max(_shared(t).values(), default=0) < _FEW
+    )
 
 
 def _gained(t: Term, head: str | None, gains: Array) -> Term:

@@ -16,11 +16,11 @@ from tnsim.analysis.explain.places import HIDDEN, is_hidden, linear_map, place_a
 from tnsim.common.wires import PICK, WIRE, index
 from tnsim.measure.pairings.measure import Measure
 
-__all__ = ["Plan", "parameters_of", "plan_at", "shrunk"]
+__all__ = ["Shrinking", "parameters_of", "plan_at", "shrunk"]
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class Shrinking:
     """How one place of a network is made smaller, for every rank.
 
     Attributes:
@@ -54,7 +54,7 @@ class Plan:
 
 def plan_at(
     net: Network, at: str, under: Measure | None, method: Method, budget: float, memory: float
-) -> Plan:
+) -> Shrinking:
     """What can be left out at a bond, or of the hidden units of a layer."""
     place = place_at(net, net.names.index(at) + 1 if at in net.names else at)
     # all that is read off is free of units
@@ -63,13 +63,13 @@ def plan_at(
     n = place.size
     if is_hidden(net, at):
         order, left = _greedy(below, above)
-        return Plan(at, n, left, order=order, gram=below)
+        return Shrinking(at, n, left, order=order, gram=below)
     modes = modes_of(below, lambda v: above @ v, n, below, None, at, "singular values", root=True)
     energies = modes.energies
     if not len(
         energies
     ):  # the state is zero under the law: one coordinate is kept, and nothing comes back from it
-        return Plan(
+        return Shrinking(
             at,
             n,
             below.new_zeros(2),
@@ -80,7 +80,7 @@ def plan_at(
     left = (
         tail / tail[0] if bool(tail[0] > 0) else torch.zeros_like(tail)
     )  # or nothing of it reaches the output
-    return Plan(at, n, left, modes.readers, modes.patterns)
+    return Shrinking(at, n, left, modes.readers, modes.patterns)
 
 
 def _greedy(gram: torch.Tensor, above: torch.Tensor) -> tuple[tuple[int, ...], torch.Tensor]:
@@ -114,7 +114,7 @@ def _greedy(gram: torch.Tensor, above: torch.Tensor) -> tuple[tuple[int, ...], t
     return tuple(order), torch.stack(left)
 
 
-def shrunk(net: Network, plans: Mapping[str, Plan], ranks: Mapping[str, int]) -> Network:
+def shrunk(net: Network, plans: Mapping[str, Shrinking], ranks: Mapping[str, int]) -> Network:
     """The network with the places in ``ranks`` cut down. Layers keep their names and their form.
 
     Where as much is kept as there is, nothing changes.
@@ -141,7 +141,7 @@ def shrunk(net: Network, plans: Mapping[str, Plan], ranks: Mapping[str, int]) ->
         return Network(tuple((n, fuse(f) if n in touched else f) for n, f in layers), net.in_shape, net.notes)
 
 
-def _merged(f: Poly, plan: Plan, r: int, name: str) -> Poly:
+def _merged(f: Poly, plan: Shrinking, r: int, name: str) -> Poly:
     """A layer with r of its hidden units, which take over what the others did as far as they can."""
     top, (down, *legs) = products(f, name)
     assert plan.gram is not None

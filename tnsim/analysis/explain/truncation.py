@@ -23,7 +23,7 @@ from tnsim.analysis.asking.questions import question
 from tnsim.analysis.asking.sizes import check_sizes
 from tnsim.analysis.asking.units import in_units
 from tnsim.analysis.explain.places import HIDDEN, is_hidden, products
-from tnsim.analysis.explain.shrinking import Plan, parameters_of, plan_at, shrunk
+from tnsim.analysis.explain.shrinking import Shrinking, parameters_of, plan_at, shrunk
 from tnsim.common.scaled import Scaled
 from tnsim.measure.pairings.measure import Measure, MeasureError
 
@@ -228,7 +228,7 @@ def _plans(
     budget: float,
     memory: float,
     bar: bool,
-) -> dict[str, Plan]:
+) -> dict[str, Shrinking]:
     for p in places:
         if p not in net.names[:-1] and not is_hidden(net, p):
             raise ValueError(f"{p!r} is no bond between two layers; there are {list(net.names[:-1])}.")
@@ -237,7 +237,11 @@ def _plans(
 
 
 def _measured(
-    net: Network, plans: Mapping[str, Plan], ranks: Mapping[str, int], bound: bool, options: dict[str, Any]
+    net: Network,
+    plans: Mapping[str, Shrinking],
+    ranks: Mapping[str, int],
+    bound: bool,
+    options: dict[str, Any],
 ) -> Truncation:
     small = shrunk(net, plans, ranks)
     steps = None
@@ -281,17 +285,17 @@ def _compared(a: Network, b: Network, options: dict[str, Any]) -> tuple[float, f
     return cosine, max(0.0, 1 - 2 * cosine * ratio + ratio**2) ** 0.5, ratio
 
 
-def _shares(plans: Mapping[str, Plan]) -> list[float]:
+def _shares(plans: Mapping[str, Shrinking]) -> list[float]:
     return sorted({float(x) for plan in plans.values() for x in plan.left[1:]})
 
 
-def _ranks(plans: Mapping[str, Plan], share: float) -> dict[str, int]:
+def _ranks(plans: Mapping[str, Shrinking], share: float) -> dict[str, int]:
     """Places that lose something; others are left as they are."""
     kept = {p: plan.keep(share) for p, plan in plans.items()}
     return {p: r for p, r in kept.items() if r < plans[p].width}
 
 
-def _fitting(net: Network, plans: Mapping[str, Plan], most: int) -> dict[str, int]:
+def _fitting(net: Network, plans: Mapping[str, Shrinking], most: int) -> dict[str, int]:
     """Leave out as little as gets the network down to so many parameters."""
     shares = _shares(plans)
     low, high = 0, len(shares) - 1
@@ -315,7 +319,7 @@ def _fitting(net: Network, plans: Mapping[str, Plan], most: int) -> dict[str, in
 
 
 def _within(
-    net: Network, plans: Mapping[str, Plan], error: float, bound: bool, options: dict[str, Any]
+    net: Network, plans: Mapping[str, Shrinking], error: float, bound: bool, options: dict[str, Any]
 ) -> Truncation:
     """Leave out as much as the computed error allows. The result meets it; a larger cut might happen to as well."""
     if not error > 0:

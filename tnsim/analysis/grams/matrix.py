@@ -14,7 +14,7 @@ from tnsim.common.notebook import Plotted
 from tnsim.common.scaled import Scaled
 from tnsim.measure.pairings.measure import Measure
 from tnsim.sampling.estimate import Estimate, How
-from tnsim.sampling.run import Means, Run
+from tnsim.sampling.run import Means, SampledRun
 
 __all__ = ["Gram"]
 
@@ -45,7 +45,7 @@ class Gram(Plotted, Kept):
     apart: bool = True
     units: Array = 0.0
     notes: tuple[str, ...] = ()
-    drawn: Run | None = None
+    drawn: SampledRun | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

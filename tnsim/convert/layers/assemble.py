@@ -21,7 +21,7 @@ from tnsim.convert.powers.exponents import Roots, is_norm, roots
 from tnsim.convert.powers.fixed import Fixing
 from tnsim.convert.record.trace import BATCH_SIZE, Trace, words
 from tnsim.convert.tokens.known_ids import vocabulary
-from tnsim.convert.tokens.token_ids import Tokens
+from tnsim.convert.tokens.token_ids import Ids
 from tnsim.convert.values.layout import Misfit, factors, is_position, permuted, refined
 from tnsim.convert.values.value import Value, start
 from tnsim.measure import Measure
@@ -126,7 +126,7 @@ def _network(
     positions = 1 if form == "sequence" else None
     axes = _axes(_seen(trace)) if form == "image" else None
     value = start(like, shape, 0, (1, 1), positions, axes)
-    source: Value | Tokens = Tokens.one_hot(value) if trace.source.is_tokens else value
+    source: Value | Ids = Ids.one_hot(value) if trace.source.is_tokens else value
     fixing = None if law is None else Fixing(law, value.domain, like)
     if law is not None:
         check_tokens(law, law.bound(value.domain, like), ids)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from tnsim.convert.record.gradient import constant, entangled
-from tnsim.convert.record.trace import Call, Node, Step, Trace, members, words
+from tnsim.convert.record.trace import Call, Node, Recorded, Trace, members, words
 
 __all__ = ["MOST_NAMES", "Layer", "cut"]
 
@@ -39,7 +39,7 @@ class Layer:
     name: str
     source: Node
     output: Node
-    steps: tuple[Step, ...]
+    steps: tuple[Recorded, ...]
     is_constant: bool = False
 
 
@@ -49,7 +49,7 @@ class _Group:
 
     source: Node
     output: Node
-    steps: list[Step]
+    steps: list[Recorded]
     base: int
 
     @property
@@ -116,7 +116,7 @@ def cut(trace: Trace, held: Set[Node] = frozenset()) -> tuple[Layer, ...]:
     return _labelled(groups if len(groups) > 1 else _grouped(trace, 0, held), constant(trace))
 
 
-def _base(steps: Sequence[Step]) -> int:
+def _base(steps: Sequence[Recorded]) -> int:
     """The depth of the module whose children are the layers: below wrappers that call a single child."""
     heavy = [step for step in steps if step.has_weights]
     depth = 0
@@ -131,13 +131,13 @@ def _base(steps: Sequence[Step]) -> int:
         depth = below
 
 
-def _child(step: Step, depth: int) -> Call | None:
+def _child(step: Recorded, depth: int) -> Call | None:
     """The call, below the module at ``depth``, that an operation lies in; containers are looked through."""
     below = [call for call in step.stack[depth + 1 :] if not isinstance(call.module, nn.Sequential)]
     return below[0] if below else None
 
 
-def _is_product(step: Step) -> bool:
+def _is_product(step: Recorded) -> bool:
     if step.rule is not None:
         return step.rule.degree > 1
     return step.op in _POWERS or (step.op not in _SUMS and len(members((step.args, step.kwargs), Node)) > 1)

@@ -16,9 +16,9 @@ from tnsim.convert.operations.maps import along_one_axis
 from tnsim.convert.powers.exponents import Roots
 from tnsim.convert.powers.fixed import Fixing
 from tnsim.convert.powers.roots import Root, carried, made
-from tnsim.convert.record.trace import Node, Step, Trace, mapped, members
+from tnsim.convert.record.trace import Node, Recorded, Trace, mapped, members
 from tnsim.convert.tokens.readers import looked_up
-from tnsim.convert.tokens.token_ids import Tokens
+from tnsim.convert.tokens.token_ids import Ids
 from tnsim.convert.values.layout import Misfit
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import Value
@@ -31,7 +31,7 @@ Known = dict[Node, Any]  # values, tokens, pairs, roots, and constants
 
 def evaluate(
     layer: Layer,
-    source: Value | Tokens,
+    source: Value | Ids,
     trace: Trace,
     weights: Weights,
     roots: Roots,
@@ -52,7 +52,7 @@ def evaluate(
     """
     values: Known = {layer.source: source}
     runs = regions(layer.steps, layer.output, frozenset(weights.parameters))
-    done: set[Step] = set()
+    done: set[Recorded] = set()
     for step in layer.steps:
         if step in done:
             continue
@@ -89,12 +89,12 @@ def _detached(value: Any) -> Any:
 
 
 def _results(
-    step: Step, values: Known, trace: Trace, weights: Weights, roots: Roots, fixing: Fixing | None
+    step: Recorded, values: Known, trace: Trace, weights: Weights, roots: Roots, fixing: Fixing | None
 ) -> tuple[Any, ...]:
     args, kwargs = mapped((step.args, step.kwargs), Node, values.__getitem__)
     site = Site(step, trace, weights)
     try:
-        if members((args, kwargs), Tokens):
+        if members((args, kwargs), Ids):
             result = looked_up(site, args, kwargs)
         elif step.outputs[0] in roots.constants:
             result = _constant(site, args, kwargs, roots, fixing)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tnsim.convert.layers.cuts import MOST_NAMES, Layer
 from tnsim.convert.module.errors import ConvertError
-from tnsim.convert.record.trace import Step
+from tnsim.convert.record.trace import Recorded
 
 __all__ = ["Cut", "grouped"]
 
@@ -79,7 +79,7 @@ def _key(layer: Layer, patterns: Sequence[str]) -> tuple[str, str, Any] | None:
     return None
 
 
-def _places(step: Step, pattern: str) -> Iterator[tuple[str, Any]]:
+def _places(step: Recorded, pattern: str) -> Iterator[tuple[str, Any]]:
     """Where an operation stands, as far down as the pattern goes and if it matches."""
     parts = pattern.split(".")
     paths = [call.path for call in step.stack] + list(step.weights)

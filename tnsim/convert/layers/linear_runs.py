@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from tnsim.convert.record.trace import Node, Step, mapped, members, words
+from tnsim.convert.record.trace import Node, Recorded, mapped, members, words
 
 __all__ = ["Region", "regions"]
 
@@ -36,7 +36,7 @@ class Region:
 
     source: Node
     output: Node
-    steps: tuple[Step, ...]
+    steps: tuple[Recorded, ...]
 
     @property
     def is_centring(self) -> bool:
@@ -58,7 +58,7 @@ class Region:
         return known[self.output]
 
 
-def regions(steps: Sequence[Step], output: Node, parameters: Set[str]) -> dict[Step, Region]:
+def regions(steps: Sequence[Recorded], output: Node, parameters: Set[str]) -> dict[Recorded, Region]:
     """The smallest regions that take a tensor apart and join it again, by the operation in whose place they stand.
 
     Args:
@@ -70,8 +70,8 @@ def regions(steps: Sequence[Step], output: Node, parameters: Set[str]) -> dict[S
     for step in steps:
         for node in step.inputs:
             uses[node] = uses.get(node, 0) + 1
-    found: dict[Step, Region] = {}
-    inside: set[Step] = set()
+    found: dict[Recorded, Region] = {}
+    inside: set[Recorded] = set()
     sources = list(dict.fromkeys(node for step in steps for node in step.inputs))
     for source in sources:
         region = _grown(source, steps, uses, parameters)
@@ -84,12 +84,14 @@ def regions(steps: Sequence[Step], output: Node, parameters: Set[str]) -> dict[S
     return found
 
 
-def _grown(source: Node, steps: Sequence[Step], uses: dict[Node, int], parameters: Set[str]) -> Region | None:
+def _grown(
+    source: Node, steps: Sequence[Recorded], uses: dict[Node, int], parameters: Set[str]
+) -> Region | None:
     """A region through which all of the source flows."""
     if uses[source] < 2:
         return None
     left = {source: uses[source]}
-    taken: list[Step] = []
+    taken: list[Recorded] = []
     for step in steps:
         if not step.inputs or not set(step.inputs) <= left.keys():
             continue
@@ -105,7 +107,7 @@ def _grown(source: Node, steps: Sequence[Step], uses: dict[Node, int], parameter
     return None
 
 
-def _centrings(steps: Sequence[Step], parameters: Set[str]) -> Iterator[Region]:
+def _centrings(steps: Sequence[Recorded], parameters: Set[str]) -> Iterator[Region]:
     """A tensor less its mean, both of which may be read elsewhere as well."""
     means = {
         step.outputs[0]: step
@@ -121,11 +123,11 @@ def _centrings(steps: Sequence[Step], parameters: Set[str]) -> Iterator[Region]:
                 yield Region(source, step.outputs[0], (mean, step))
 
 
-def _linear(step: Step, parameters: Set[str]) -> bool:
+def _linear(step: Recorded, parameters: Set[str]) -> bool:
     if parameters & set(step.weights) or step.rule is not None or step.is_detached:
         return False
     return step.op in _SUMS | _JOINS or (step.op in _LINEAR and len(step.inputs) == 1)
 
 
-def _joins(steps: Sequence[Step]) -> bool:
+def _joins(steps: Sequence[Recorded]) -> bool:
     return any(step.op in _JOINS for step in steps)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tnsim.convert.operations.moves import MOVED
 from tnsim.convert.record.functions import LIKE
-from tnsim.convert.record.trace import Node, Step, words
+from tnsim.convert.record.trace import Node, Recorded, words
 
 __all__ = [
     "CARRIED",
@@ -130,7 +130,7 @@ _SPELLED: dict[str, Callable[..., tuple[Any, Any, bool]]] = {
 }
 
 
-def exponent(step: Step) -> Fraction | None:
+def exponent(step: Recorded) -> Fraction | None:
     """The exponent of what an operation makes of polynomials, where that is a power of one but no polynomial."""
     if any(node.is_tokens for node in step.inputs) or step.rule is not None:
         return None
@@ -146,7 +146,7 @@ def exponent(step: Step) -> Fraction | None:
     return None
 
 
-def _exponent_of(step: Step) -> Fraction | None:
+def _exponent_of(step: Recorded) -> Fraction | None:
     if step.op != "pow":
         return POWERS[step.op]
     given = step.args[1] if len(step.args) > 1 else step.kwargs.get("exponent")
@@ -162,7 +162,7 @@ class _Held:
 
     base: Any
     exponent: Fraction
-    makers: frozenset[Step]
+    makers: frozenset[Recorded]
     has_factor: bool = False
 
 
@@ -178,14 +178,16 @@ class Roots:
         constants: their results, and all that is made of these alone.
     """
 
-    makers: frozenset[Step] = frozenset()
+    makers: frozenset[Recorded] = frozenset()
     held: frozenset[Node] = frozenset()
-    open: tuple[Step, ...] = ()
-    fixed: frozenset[Step] = frozenset()
+    open: tuple[Recorded, ...] = ()
+    fixed: frozenset[Recorded] = frozenset()
     constants: frozenset[Node] = frozenset()
 
 
-def roots(steps: Sequence[Step], output: Node, fixes: Callable[[Step], bool] = lambda step: False) -> Roots:
+def roots(
+    steps: Sequence[Recorded], output: Node, fixes: Callable[[Recorded], bool] = lambda step: False
+) -> Roots:
     """Follow the roots of a forward pass.
 
     Args:
@@ -193,7 +195,7 @@ def roots(steps: Sequence[Step], output: Node, fixes: Callable[[Step], bool] = l
         output: its result.
         fixes: which of those that stay open are to be constants; what is made of these alone is constant as well.
     """
-    fixed: frozenset[Step] = frozenset()
+    fixed: frozenset[Recorded] = frozenset()
     while True:
         found = _followed(steps, output, fixed)
         more = frozenset(step for step in found.open if fixes(step))
@@ -202,11 +204,11 @@ def roots(steps: Sequence[Step], output: Node, fixes: Callable[[Step], bool] = l
         fixed |= more
 
 
-def _followed(steps: Sequence[Step], output: Node, fixed: frozenset[Step]) -> Roots:
+def _followed(steps: Sequence[Recorded], output: Node, fixed: frozenset[Recorded]) -> Roots:
     held: dict[Node, _Held] = {}
     constants: set[Node] = set()
-    makers: list[Step] = []
-    failed: set[Step] = set()
+    makers: list[Recorded] = []
+    failed: set[Recorded] = set()
     for step in steps:
         read = step.args[:1] if step.op in LIKE else step.inputs
         data = [node for node in read if isinstance(node, Node) and node not in constants]
@@ -233,7 +235,7 @@ def _followed(steps: Sequence[Step], output: Node, fixed: frozenset[Step]) -> Ro
     return Roots(frozenset(makers), frozenset(held), stuck, fixed, frozenset(constants))
 
 
-def _after(step: Step, held: dict[Node, _Held], constants: set[Node]) -> _Held | None:
+def _after(step: Recorded, held: dict[Node, _Held], constants: set[Node]) -> _Held | None:
     """What an operation makes of powers of polynomials, where that is one again."""
     mine = [node for node in step.inputs if node in held]
     if step.op in CARRIED:
@@ -272,7 +274,7 @@ def _product(a: Any, b: Any, sign: int, held: dict[Node, _Held], constants: set[
 # ---------------------------------------------------------------- norms of data
 
 
-def is_norm(step: Step, steps: Sequence[Step]) -> bool:
+def is_norm(step: Recorded, steps: Sequence[Recorded]) -> bool:
     """Whether a root is one of a sum over entries: a size that the data is divided by, and no activation."""
     if step.op in _SPELLED or step.op == "std":
         return True
@@ -282,7 +284,7 @@ def is_norm(step: Step, steps: Sequence[Step]) -> bool:
     return any(_is_sum(node, made) for node in step.inputs)
 
 
-def _is_sum(node: Node, made: dict[Node, Step]) -> bool:
+def _is_sum(node: Node, made: dict[Node, Recorded]) -> bool:
     step = made.get(node)
     if step is None:
         return False
@@ -292,7 +294,7 @@ def _is_sum(node: Node, made: dict[Node, Step]) -> bool:
     return passes and bool(step.inputs) and all(_is_sum(n, made) for n in step.inputs)
 
 
-def _clamps(step: Step, steps: Sequence[Step], constants: set[Node]) -> bool:
+def _clamps(step: Recorded, steps: Sequence[Recorded], constants: set[Node]) -> bool:
     """Whether a norm's square is kept away from zero before its root is taken."""
     if step.op not in _CLAMPS or not any(node not in constants for node in step.inputs):
         return False

@@ -17,7 +17,7 @@ from tnsim.convert.module.weights import Weights
 from tnsim.convert.record.frames import raised_at
 from tnsim.convert.record.recorder import Recorder
 from tnsim.convert.record.sandbox import Sandbox
-from tnsim.convert.record.trace import BATCH_SIZE, Node, Step, Trace
+from tnsim.convert.record.trace import BATCH_SIZE, Node, Recorded, Trace
 from tnsim.engine.constants import as_like
 from tnsim.nn import Unembedding
 
@@ -175,7 +175,7 @@ def record(
     )
 
 
-def _live(steps: list[Step], output: Node) -> tuple[Step, ...]:
+def _live(steps: list[Recorded], output: Node) -> tuple[Recorded, ...]:
     """The steps the output depends on."""
     needed = {output}
     kept = []

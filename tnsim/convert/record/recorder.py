@@ -27,7 +27,7 @@ from tnsim.convert.record.functions import (
     spelled,
 )
 from tnsim.convert.record.norms import WRITTEN_OUT
-from tnsim.convert.record.trace import Call, Node, Step, mapped, members
+from tnsim.convert.record.trace import Call, Node, Recorded, mapped, members
 from tnsim.convert.record.views import Views
 
 __all__ = ["Recorder"]
@@ -37,7 +37,7 @@ class Recorder(Mode):
     """Runs a module on a small batch and records the operations that touch it.
 
     Every torch call of the forward pass comes by here. If none of its arguments depends on the input it is left
-    alone, and only the names of the weights it read are remembered. Otherwise it becomes a :class:`Step`. Shapes,
+    alone, and only the names of the weights it read are remembered. Otherwise it becomes a :class:`Recorded`. Shapes,
     loops and assertions over shapes are therefore ordinary Python; only a decision on *values* is an error.
 
     Args:
@@ -47,7 +47,7 @@ class Recorder(Mode):
     def __init__(self, weights: Weights):
         super().__init__()
         self.weights = weights
-        self.steps: list[Step] = []
+        self.steps: list[Recorded] = []
         self.nodes: dict[int, Node] = {}
         self.origins: dict[int, tuple[str, ...]] = {id(t): (name,) for name, t in weights.tensors.items()}
         self.alive: list[Tensor] = list(weights.tensors.values())
@@ -257,7 +257,7 @@ class Recorder(Mode):
         tokens = op != "one_hot" and any(node.is_tokens for node in members((args, kwargs), Node))
         outputs = tuple(self._know(t, tokens and _is_whole(t)) for t in outs)
         self.steps.append(
-            Step(
+            Recorded(
                 op,
                 function,
                 args,

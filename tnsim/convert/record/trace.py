@@ -11,7 +11,7 @@ from tnsim.convert.module.errors import located
 from tnsim.convert.module.output import Output
 from tnsim.convert.module.weights import Weights, is_builtin
 
-__all__ = ["BATCH_SIZE", "Call", "Node", "Step", "Trace", "mapped", "members", "words"]
+__all__ = ["BATCH_SIZE", "Call", "Node", "Recorded", "Trace", "mapped", "members", "words"]
 
 BATCH_SIZE = 3  # samples in the traced batch; odd, so that a view that mixes samples rarely fits
 
@@ -47,7 +47,7 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Recorded:
     """One operation on data.
 
     Attributes:
@@ -119,7 +119,7 @@ class Trace:
 
     source: Node
     output: Node
-    steps: tuple[Step, ...]
+    steps: tuple[Recorded, ...]
     root: Call
     weights: Weights
     origins: dict[int, tuple[str, ...]]

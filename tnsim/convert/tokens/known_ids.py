@@ -9,7 +9,7 @@ from tnsim.convert.module.errors import ConvertError, Refusal
 from tnsim.convert.operations.moves import MOVED
 from tnsim.convert.record.trace import Node, Trace, mapped, members, words
 from tnsim.convert.tokens.readers import COMPARISONS, looked_up, renames, table_of
-from tnsim.convert.tokens.token_ids import Tokens
+from tnsim.convert.tokens.token_ids import Ids
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import start
 
@@ -46,14 +46,14 @@ def vocabulary(trace: Trace) -> Tensor:
         )
     like = torch.empty((), dtype=trace.weights.dtype, device=trace.weights.device)
     n = max(reads) if not _changes(trace) else min(prod(set(reads)) + _shift(trace), _MOST_TOKENS)
-    known = {trace.source: Tokens.one_hot(start(like, (*shape, n), 0, (1, 1), 1))}
+    known = {trace.source: Ids.one_hot(start(like, (*shape, n), 0, (1, 1), 1))}
     legal = torch.ones(shape[1], n, dtype=torch.bool, device="cpu")
     for step in trace.steps:
         if not any(node.is_tokens for node in step.inputs):
             continue
         args, kwargs = mapped((step.args, step.kwargs), Node, lambda node: known.get(node, node))  # noqa: B023
         rows = table_of(step, args, kwargs)
-        tokens = members((args, kwargs), Tokens)[0]
+        tokens = members((args, kwargs), Ids)[0]
         if rows is not None:
             fits = (tokens.ids >= 0) & (tokens.ids < rows)
             for place, at in enumerate(tokens.origin.flatten().tolist()):

@@ -9,8 +9,8 @@ from torch import Tensor
 from tnsim.convert.module.errors import Refusal
 from tnsim.convert.operations.elementwise import plus, times
 from tnsim.convert.operations.moves import MOVED
-from tnsim.convert.record.trace import Node, Step, mapped, members, words
-from tnsim.convert.tokens.token_ids import NAMES, Tokens
+from tnsim.convert.record.trace import Node, Recorded, mapped, members, words
+from tnsim.convert.tokens.token_ids import NAMES, Ids
 from tnsim.convert.values.axiswise import reduced
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import Value, move
@@ -23,14 +23,14 @@ COMPARISONS = words("eq ne gt lt ge le isin")
 def looked_up(site: Site, args: Any, kwargs: Any) -> Any:
     """An operation on token ids: they are moved, changed one by one, or read by a table."""
     op = site.step.op
-    (tokens, *others) = members((args, kwargs), Tokens)
+    (tokens, *others) = members((args, kwargs), Ids)
     if table_of(site.step, args, kwargs) is not None and not renames(site.step):
         return _READERS[op](site, *args, **kwargs)
     if others or members((args, kwargs), Value) or members((args, kwargs), Node):
         raise Refusal(*NAMES)
 
     def call(t: Tensor) -> Any:
-        a, k = mapped((args, kwargs), Tokens, lambda _: t)
+        a, k = mapped((args, kwargs), Ids, lambda _: t)
         return site.step.function(*a, **k)
 
     if op in COMPARISONS:
@@ -46,7 +46,7 @@ def looked_up(site: Site, args: Any, kwargs: Any) -> Any:
     return tuple(tokens.moved(lambda t, k=k: call(t)[k]) for k in range(len(site.step.outputs)))
 
 
-def table_of(step: Step, args: Any, kwargs: Any) -> int | None:
+def table_of(step: Recorded, args: Any, kwargs: Any) -> int | None:
     """How many rows the table has that an operation reads with token ids; ``None`` if it reads none."""
     if step.op == "one_hot":
         return int(step.outputs[0].shape[-1])
@@ -59,7 +59,7 @@ def table_of(step: Step, args: Any, kwargs: Any) -> int | None:
     return None
 
 
-def renames(step: Step) -> bool:
+def renames(step: Recorded) -> bool:
     """Whether token ids are looked up in a table of token ids."""
     return (
         step.op in ("getitem", "index_select")
@@ -79,7 +79,7 @@ def _embedding(
     sparse: bool = False,
 ) -> Value:
     """A table read by tokens: the matrix of its rows, times one-hot vectors."""
-    if not isinstance(input, Tokens) or not isinstance(weight, Tensor):
+    if not isinstance(input, Ids) or not isinstance(weight, Tensor):
         raise Refusal("{name} looks up data", "An embedding table must be a weight, read by token ids.")
     if max_norm is not None:
         raise Refusal("{name} with max_norm changes its table", "Leave max_norm out.")
@@ -118,7 +118,7 @@ def _embedding_bag(
     return total if mode == "sum" else times(site, total, 1.0 / input.shape[1])
 
 
-def _one_hot(site: Site, tensor: Tokens, num_classes: int = -1) -> Value:
+def _one_hot(site: Site, tensor: Ids, num_classes: int = -1) -> Value:
     n = site.step.outputs[0].shape[-1]
     like = tensor.value.poly.like
     flat = tensor.ids.flatten(1)
@@ -132,7 +132,7 @@ def _indexed(site: Site, input: Tensor, *index: Any) -> Value:
     *_, found = index
     first, *rest = found if isinstance(found, tuple) else (found,)
     whole = all(key is Ellipsis or key == slice(None) for key in rest)
-    if not isinstance(first, Tokens) or not whole or (len(index) == 2 and index[0] not in (0, -input.dim())):
+    if not isinstance(first, Ids) or not whole or (len(index) == 2 and index[0] not in (0, -input.dim())):
         raise Refusal(
             "{name} reads a table with token ids in another place than the first", "Write weight[ids]."
         )

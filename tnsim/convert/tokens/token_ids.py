@@ -12,7 +12,7 @@ from tnsim.convert.record.trace import BATCH_SIZE
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import Value, gathered, move, traced_to
 
-__all__ = ["NAMES", "Tokens"]
+__all__ = ["NAMES", "Ids"]
 
 NAMES = (
     "{name} calculates with token ids, which are names and not numbers",
@@ -21,7 +21,7 @@ NAMES = (
 
 
 @dataclass(frozen=True)
-class Tokens:
+class Ids:
     """Token ids: one-hot vectors along one more axis, and what the model has made of each id, at each place.
 
     Attributes:
@@ -35,7 +35,7 @@ class Tokens:
     origin: Tensor
 
     @classmethod
-    def one_hot(cls, value: Value) -> "Tokens":
+    def one_hot(cls, value: Value) -> "Ids":
         """The tokens as the model is given them."""
         n, place = value.shape[-1], value.item[:-1]
         ids = torch.arange(n, device="cpu").reshape(n, *[1] * len(place)).expand(n, *place)
@@ -51,20 +51,18 @@ class Tokens:
         """The layout of the tensor of ids."""
         return replace(self.value, shape=self.shape)
 
-    def detached(self) -> "Tokens":
+    def detached(self) -> "Ids":
         """The same; token ids have no gradient."""
         return self
 
-    def moved(self, fn: Callable[[Tensor], Tensor]) -> "Tokens":
+    def moved(self, fn: Callable[[Tensor], Tensor]) -> "Ids":
         """The tokens after an operation that only rearranges, repeats or drops them."""
         n = self.value.shape[-1]
         behind = lambda t: fn(t[..., 0] // n)[..., None] * n + torch.arange(n, device=t.device)  # noqa: E731
         _, _, entries = traced_to(fn(self.places.numbered()), self.places.size)
-        return Tokens(
-            move(behind, self.value), self.ids.flatten(1)[:, entries], self.origin.flatten()[entries]
-        )
+        return Ids(move(behind, self.value), self.ids.flatten(1)[:, entries], self.origin.flatten()[entries])
 
-    def changed(self, fn: Callable[[Tensor], Tensor]) -> "Tokens":
+    def changed(self, fn: Callable[[Tensor], Tensor]) -> "Ids":
         """The tokens after an operation on each of them by itself.
 
         Raises:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tnsim.common.wires import constant_role
 from tnsim.convert.module.weights import Weights
-from tnsim.convert.record.trace import Step, Trace
+from tnsim.convert.record.trace import Recorded, Trace
 
 __all__ = ["Site"]
 
@@ -23,7 +23,7 @@ class Site:
         weights: the weights of the module.
     """
 
-    step: Step
+    step: Recorded
     trace: Trace
     weights: Weights
 

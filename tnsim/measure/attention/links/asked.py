@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.pairings.outputs import Keep, each_axis
 
-__all__ = ["Asked", "distinct", "shared_outputs"]
+__all__ = ["Expected", "distinct", "shared_outputs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class Expected:
     """An expectation of the links of one term, or of two.
 
     Attributes:
@@ -35,7 +35,7 @@ class Asked:
         return (f.models or 1) * (1 if g is None or f.side == g.side else g.models or 1)
 
 
-def distinct(asked: Sequence[Asked], k: int) -> list[Linked]:
+def distinct(asked: Sequence[Expected], k: int) -> list[Linked]:
     """The terms that are the k-th factors, each once."""
     return list({id(t): t for t in (one.terms[k] for one in asked)}.values())
 

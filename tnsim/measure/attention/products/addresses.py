@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tnsim.measure.attention.links.asked import Asked
+from tnsim.measure.attention.links.asked import Expected
 from tnsim.measure.attention.links.ends import Ends
 from tnsim.measure.attention.links.link import entries
 
-__all__ = ["Found", "Places", "Source"]
+__all__ = ["Found", "Held", "Places"]
 
 _LISTED = 2**20  # numbers of blocks that are listed once for all chunks
 
 
-class Source(NamedTuple):
+class Held(NamedTuple):
     """What is in an array.
 
     Attributes:
@@ -79,17 +79,17 @@ class Found:
         ends: the ends of their links.
     """
 
-    def __init__(self, one: Asked, rows: Sequence[np.ndarray], ends: Ends):
+    def __init__(self, one: Expected, rows: Sequence[np.ndarray], ends: Ends):
         self._one, self._rows, self._ends = one, rows, ends
         self._made: dict[Any, Any] = {}
 
-    def source(self, name: Any) -> Source:
+    def source(self, name: Any) -> Held:
         """The array that a mean or covariance is part of."""
         if len(name) == 2:
             k, e = name
-            return Source("mean", k, e, k)
+            return Held("mean", k, e, k)
         k, e, m, f = name
-        return Source("cov", k, self._one.terms[k].stack_of(e), m, self._one.terms[m].stack_of(f))
+        return Held("cov", k, self._one.terms[k].stack_of(e), m, self._one.terms[m].stack_of(f))
 
     def live(self, name: Any) -> np.ndarray | None:
         """For which products a mean or covariance may be other than zero; ``None`` for all."""
@@ -107,7 +107,7 @@ class Found:
         live: np.ndarray | None = self._made[key]
         return live
 
-    def places(self, name: Any, sources: Sequence[Source], alive: frozenset[Any], some: np.ndarray) -> Places:
+    def places(self, name: Any, sources: Sequence[Held], alive: frozenset[Any], some: np.ndarray) -> Places:
         """Where some products find an input of a program."""
         kind, left, *more = name
         if kind == "mean":

@@ -7,17 +7,17 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
-from tnsim.engine.constants import Table
+from tnsim.engine.constants import Constant
 from tnsim.measure.attention.products.addresses import Places
 from tnsim.measure.attention.programs.program import Program
 
-__all__ = ["Chunk", "Group", "rows"]
+__all__ = ["Chunk", "SparsityClass", "rows"]
 
 Array = Any
 
 
 @dataclass(frozen=True, eq=False)
-class Group:
+class SparsityClass:
     """Products for which the same covariances are zero.
 
     Attributes:
@@ -55,12 +55,12 @@ class Chunk:
         kept: tables that were asked for.
     """
 
-    group: Group
+    group: SparsityClass
     runs: tuple[np.ndarray, ...]
     some: np.ndarray
     targets: np.ndarray
     ids: np.ndarray
-    kept: dict[Any, Table] = field(default_factory=dict)
+    kept: dict[Any, Constant] = field(default_factory=dict)
 
     def read(self, name: Any, arrays: Sequence[Array]) -> tuple[Array, Array]:
         """An array, and which of its rows make up an input of all products."""
@@ -96,8 +96,8 @@ class Chunk:
         """For every product which of the targets."""
         return self._table("ids", lambda: self.ids).index(like)
 
-    def _table(self, key: Any, made: Callable[[], np.ndarray]) -> Table:
-        return self.kept.setdefault(key, Table(made))
+    def _table(self, key: Any, made: Callable[[], np.ndarray]) -> Constant:
+        return self.kept.setdefault(key, Constant(made))
 
 
 def rows(x: Array, numbers: Array) -> Array:

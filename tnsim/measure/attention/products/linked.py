@@ -19,7 +19,7 @@ from tnsim.common.wires import MODEL, identify, space
 from tnsim.engine.contract import Contraction, zeros
 from tnsim.engine.costs import CostError
 from tnsim.engine.effort import weigh
-from tnsim.measure.attention.links.asked import Asked, shared_outputs
+from tnsim.measure.attention.links.asked import Expected, shared_outputs
 from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.attention.links.ends import Ends, Moments
 from tnsim.measure.attention.links.family import families_of
@@ -83,7 +83,7 @@ def linked_moments(
         if (id(f), side) not in linked:
             linked[id(f), side] = _linked(f, side, n)
         every.append(linked[id(f), side])
-    wanted: list[tuple[int, Asked, bool]] = []
+    wanted: list[tuple[int, Expected, bool]] = []
     for n, numbers in enumerate(asked):
         terms = [every[k] for k in numbers]
         alone = len(terms) == 2 and terms[0] is terms[1]
@@ -92,7 +92,7 @@ def linked_moments(
                 continue  # t with s is the transpose of s with t
             pair = [x[k] for x, k in zip(terms, choice, strict=True)]
             same = alone and choice[0] == choice[1]
-            one = Asked(pair[0], pair[1] if len(pair) > 1 else None, same)
+            one = Expected(pair[0], pair[1] if len(pair) > 1 else None, same)
             _check_number(one, keep)
             wanted.append((n, one, alone and not same))
     found = product_moments([one for _, one, _ in wanted], Ends(law), connected, keep)
@@ -113,7 +113,7 @@ def linked_moments(
     return results
 
 
-def _check_number(one: Asked, keep: Keep) -> None:
+def _check_number(one: Expected, keep: Keep) -> None:
     """Refuse what has too many products to list, before they are listed."""
     counts = [entries(t.product.batch, t.sizes) for t in one.terms]
     few = max(counts) <= _MOST and (prod(counts) <= _MOST_PAIRS or _met(one, keep) <= _MOST_PAIRS)
@@ -124,7 +124,7 @@ def _check_number(one: Asked, keep: Keep) -> None:
         )
 
 
-def _met(one: Asked, keep: Keep) -> float:
+def _met(one: Expected, keep: Keep) -> float:
     """How many pairs of products there are, without masked ones and those of outputs that do not meet."""
     both = [] if one.g is None else shared_outputs(one.f, one.g, keep)
     counts = []
@@ -134,7 +134,7 @@ def _met(one: Asked, keep: Keep) -> float:
     return float(np.prod(counts, axis=0).sum())
 
 
-def _axes(one: Asked, keep: Keep) -> int:
+def _axes(one: Expected, keep: Keep) -> int:
     """How many axes of outputs are kept."""
     outs = [t.term.out for t in (one.f, one.g) if t is not None]
     return len(read_outputs(outs, keep)[1])
@@ -156,7 +156,7 @@ def _transposed(x: Array, keep: Sequence[Kept], front: int) -> Array:
     return ar.do("transpose", x, tuple(order)) if "all" in own else x
 
 
-def _read(one: Asked, data: Array, inds: Sequence[str], keep: Keep) -> Array:
+def _read(one: Expected, data: Array, inds: Sequence[str], keep: Keep) -> Array:
     """What stands between the links and the output, contracted. ``inds`` are without the run axis, which is in front."""
     terms = [one.f] if one.g is None else [one.f, one.g]
     apart = one.g is not None and one.f.side != one.g.side

@@ -8,12 +8,12 @@ import numpy as np
 
 from tnsim.engine.contract import performed
 from tnsim.engine.costs import Cost
-from tnsim.measure.attention.links.asked import Asked, distinct, shared_outputs
+from tnsim.measure.attention.links.asked import Expected, distinct, shared_outputs
 from tnsim.measure.attention.links.ends import Ends
 from tnsim.measure.attention.links.link import entries
-from tnsim.measure.attention.products.addresses import Source
+from tnsim.measure.attention.products.addresses import Held
 from tnsim.measure.attention.products.groups import Chunk, rows
-from tnsim.measure.attention.products.plans import CACHE, OVERHEAD, Plan, planned
+from tnsim.measure.attention.products.plans import CACHE, OVERHEAD, ProductPlan, planned
 from tnsim.measure.attention.programs.workspaces import fits, workspace
 from tnsim.measure.pairings.outputs import Keep
 
@@ -24,7 +24,7 @@ ALONE = 2e9  # flops of one pair of models from which others are no company: it 
 
 
 def product_moments(
-    asked: Sequence[Asked], ends: Ends, connected: bool, keep: Keep = "all"
+    asked: Sequence[Expected], ends: Ends, connected: bool, keep: Keep = "all"
 ) -> list[tuple[Array, tuple[str, ...]] | None]:
     """Expectations of the links of terms, summed over what no output reads.
 
@@ -58,7 +58,7 @@ def product_moments(
 
 
 def _batches(
-    numbers: Sequence[int], asked: Sequence[Asked], halved: bool, alone: bool
+    numbers: Sequence[int], asked: Sequence[Expected], halved: bool, alone: bool
 ) -> Iterator[tuple[bool, list[int]]]:
     """What is computed together, and whether by halves."""
     for half in (False, True) if halved else (False,):
@@ -67,7 +67,7 @@ def _batches(
             yield from ((half, [n]) for n in some) if alone else [(half, some)]
 
 
-def _likeness(one: Asked, ends: Ends) -> Any:
+def _likeness(one: Expected, ends: Ends) -> Any:
     """What terms that are computed together have in common."""
     parts: list[Any] = []
     for t in (one.f, one.g):
@@ -79,7 +79,7 @@ def _likeness(one: Asked, ends: Ends) -> Any:
 
 
 def _values(
-    plan: Plan, asked: Sequence[Asked], ends: Ends, halved: bool, keep: Keep
+    plan: ProductPlan, asked: Sequence[Expected], ends: Ends, halved: bool, keep: Keep
 ) -> Iterator[tuple[Array, tuple[str, ...]]]:
     """The results of everything asked, as arrays with names."""
     arrays = _arrays(plan, asked, ends)
@@ -112,7 +112,7 @@ def _values(
         at += count
 
 
-def _arrays(plan: Plan, asked: Sequence[Asked], ends: Ends) -> list[Array]:
+def _arrays(plan: ProductPlan, asked: Sequence[Expected], ends: Ends) -> list[Array]:
     """Means and covariances of ends, and weights, of all models; a zero behind those that are not read everywhere."""
     every = [places for group in plan.groups for places in group.inputs.values()]
     used = {places.array for places in every}
@@ -127,7 +127,7 @@ def _arrays(plan: Plan, asked: Sequence[Asked], ends: Ends) -> list[Array]:
     return arrays + [_cat([t.weights for t in distinct(asked, k)], 0) for k in range(len(asked[0].terms))]
 
 
-def _parts(source: Source, asked: Sequence[Asked], ends: Ends) -> list[Array]:
+def _parts(source: Held, asked: Sequence[Expected], ends: Ends) -> list[Array]:
     """What is in an array, by models or pairs of models."""
     kind, k, x, m, y = source
     if kind == "mean":
@@ -141,7 +141,7 @@ def _cat(parts: Sequence[Array], axis: int) -> Array:
     return parts[0] if len(parts) == 1 else ar.do("concatenate", tuple(parts), axis=axis)
 
 
-def _run(plan: Plan, arrays: Sequence[Array]) -> Array:
+def _run(plan: ProductPlan, arrays: Sequence[Array]) -> Array:
     """All results, those of a combination of models together: shape ``(combinations · targets, r, r')``."""
     itemsize = arrays[-1].itemsize
     found, chunks = [], []

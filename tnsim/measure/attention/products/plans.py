@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from tnsim.engine.constants import Table
-from tnsim.measure.attention.links.asked import Asked, distinct, shared_outputs
+from tnsim.engine.constants import Constant
+from tnsim.measure.attention.links.asked import Expected, distinct, shared_outputs
 from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.attention.links.ends import Ends
 from tnsim.measure.attention.links.link import entries
-from tnsim.measure.attention.products.addresses import Found, Source
-from tnsim.measure.attention.products.groups import Chunk, Group
+from tnsim.measure.attention.products.addresses import Found, Held
+from tnsim.measure.attention.products.groups import Chunk, SparsityClass
 from tnsim.measure.attention.products.zeros import patterns
 from tnsim.measure.attention.programs.recording import recorded, structure
 from tnsim.measure.pairings.outputs import Keep
 
-__all__ = ["CACHE", "LEAST", "OVERHEAD", "Plan", "planned"]
+__all__ = ["CACHE", "LEAST", "OVERHEAD", "ProductPlan", "planned"]
 
 Array = Any
 CACHE = 2.0**24  # bytes of small matrices that are alive at once: what a processor's cache holds
@@ -30,7 +30,7 @@ KEPT = 2**20  # numbers that are kept with a plan, besides those that it needs
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class ProductPlan:
     """What is done for terms of equal wiring, as numbers.
 
     Attributes:
@@ -41,8 +41,8 @@ class Plan:
         shape: rows and columns of a result.
     """
 
-    groups: tuple[Group, ...]
-    sources: tuple[Source, ...]
+    groups: tuple[SparsityClass, ...]
+    sources: tuple[Held, ...]
     runs: tuple[np.ndarray, ...]
     targets: int
     shape: tuple[int, int]
@@ -68,9 +68,9 @@ class Plan:
             self._kept[itemsize] = tuple(self._chunks(itemsize))
         return self._kept[itemsize]
 
-    def where(self, itemsize: int, chunks: Sequence[Chunk]) -> Table:
+    def where(self, itemsize: int, chunks: Sequence[Chunk]) -> Constant:
         """The results that the targets of all chunks are."""
-        made = Table(lambda: np.concatenate([chunk.targets for chunk in chunks]))
+        made = Constant(lambda: np.concatenate([chunk.targets for chunk in chunks]))
         return self._where.setdefault(itemsize, made) if itemsize in self._kept else made
 
     @cached_property
@@ -78,7 +78,7 @@ class Plan:
         return {}
 
     @cached_property
-    def _where(self) -> dict[int, Table]:
+    def _where(self) -> dict[int, Constant]:
         return {}
 
     def _chunks(self, itemsize: int) -> Iterator[Chunk]:
@@ -98,14 +98,14 @@ class Plan:
         return min(chunk, most * total) + 2.0 * self.combinations * self.targets * prod(self.shape)
 
 
-def _names(one: Asked) -> list[Any]:
+def _names(one: Expected) -> list[Any]:
     """What a product may read: ``(k, e)`` a mean, ``(k, e, m, f)`` a covariance, of factors k and m."""
     where = [(k, e) for k, t in enumerate(one.terms) for e in range(len(t.product.ends))]
     pairs = [(*a, *b) for n, a in enumerate(where) for b in where[n:]]
     return [*where, *pairs]
 
 
-def planned(asked: Sequence[Asked], ends: Ends, connected: bool, keep: Keep, halved: bool) -> Plan:
+def planned(asked: Sequence[Expected], ends: Ends, connected: bool, keep: Keep, halved: bool) -> ProductPlan:
     """What is to be done for terms that are alike."""
     one = asked[0]
     f, g = one.f, one.g
@@ -129,7 +129,7 @@ def planned(asked: Sequence[Asked], ends: Ends, connected: bool, keep: Keep, hal
     wiring = structure(one)
     sources = tuple(dict.fromkeys(found.source(n) for n in names))
     runs = _runs(asked, sources)
-    groups: list[Group] = []
+    groups: list[SparsityClass] = []
 
     def flops(alive: frozenset[Any]) -> float:
         program = recorded(wiring, alive, connected)
@@ -144,14 +144,14 @@ def planned(asked: Sequence[Asked], ends: Ends, connected: bool, keep: Keep, hal
         if g is not None:
             weights.append(g.address(tables[1], g.product.batch)[j[some]])
         share = np.where(i[some] == j[some], 0.5, 1.0) if halved else None
-        groups.append(Group(program, inputs, targets[some], tuple(weights), share))
+        groups.append(SparsityClass(program, inputs, targets[some], tuple(weights), share))
     n_both = entries(equal, f.sizes)
     n_left = entries([ix for ix in f.kept if ix not in equal], f.sizes)
     shape = (f.rows, 1 if g is None else g.rows)
-    return Plan(tuple(groups), sources, runs, n_both * n_left * n_right, shape)
+    return ProductPlan(tuple(groups), sources, runs, n_both * n_left * n_right, shape)
 
 
-def _runs(asked: Sequence[Asked], sources: Sequence[Source]) -> tuple[np.ndarray, ...]:
+def _runs(asked: Sequence[Expected], sources: Sequence[Held]) -> tuple[np.ndarray, ...]:
     """For every array the part that is meant in every combination of models; the weights of the factors come last."""
     single: list[list[np.ndarray]] = [[] for _ in asked[0].terms]
     for k in range(len(single)):

@@ -17,7 +17,7 @@ from itertools import combinations
 from typing import Any
 
 from tnsim.measure.attention.programs.covariance_grid import Grid
-from tnsim.measure.attention.programs.program import Recorder, Symbol
+from tnsim.measure.attention.programs.program import Assembler, Symbol
 
 __all__ = ["Chains"]
 
@@ -60,7 +60,7 @@ class Chains:
         singles: Sequence[int],
         sizes: Sequence[int],
         grid: Grid,
-        recorder: Recorder,
+        recorder: Assembler,
     ):
         self._sides, self._pairs, self._singles, self._sizes = sides, pairs, singles, sizes
         self._grid, self._recorder = grid, recorder

@@ -8,13 +8,13 @@ neighbours, and a block is a part of the grid, not a copy.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tnsim.measure.attention.programs.program import Recorder, Symbol
+from tnsim.measure.attention.programs.program import Assembler, Symbol
 
-__all__ = ["Grid", "Whole", "wholes"]
+__all__ = ["Grid", "JointMatrix", "wholes"]
 
 
 @dataclass(frozen=True)
-class Whole:
+class JointMatrix:
     """Covariances of many ends in one matrix.
 
     Attributes:
@@ -30,7 +30,7 @@ class Whole:
 
 def wholes(
     stacks: Sequence[Sequence[int]], pairs: Sequence[tuple[int, int]], singles: Sequence[int]
-) -> list[Whole]:
+) -> list[JointMatrix]:
     """The matrices of what chains read of stacks of ends: rows are left, columns are entered.
 
     Chains start at all single links but the last, and end at all but the first, or at the last.
@@ -44,7 +44,7 @@ def wholes(
             for rows, columns, turned in both:
                 some = tuple(e for e in left if e in rows), tuple(e for e in entered if e in columns)
                 if all(some):
-                    found.append(Whole(*some, turned))
+                    found.append(JointMatrix(*some, turned))
     return found
 
 
@@ -65,9 +65,9 @@ class Grid:
         sizes: Sequence[int],
         alive: Callable[[int, int], bool],
         mean: Callable[[int], Symbol | None],
-        together: Callable[[Whole], Symbol],
-        parts: Sequence[Whole],
-        recorder: Recorder,
+        together: Callable[[JointMatrix], Symbol],
+        parts: Sequence[JointMatrix],
+        recorder: Assembler,
     ):
         self._sizes, self._alive, self.mean = sizes, alive, mean
         self._together, self._parts, self._recorder = together, parts, recorder

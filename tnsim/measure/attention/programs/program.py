@@ -14,7 +14,7 @@ import autoray as ar
 
 from tnsim.measure.attention.programs.liveness import Layout, laid_out
 
-__all__ = ["DO", "VIEWS", "Program", "Recorder", "Symbol"]
+__all__ = ["DO", "VIEWS", "Assembler", "Program", "Symbol"]
 
 Array = Any
 
@@ -29,7 +29,7 @@ class Symbol:
         shape: rows and columns.
     """
 
-    recorder: "Recorder"
+    recorder: "Assembler"
     slot: int
     shape: tuple[int, int]
 
@@ -77,7 +77,7 @@ class Symbol:
 
 
 @dataclass
-class Recorder:
+class Assembler:
     """Where arithmetic is written down; the same done twice is written once."""
 
     steps: list[tuple[str, tuple[int, ...], tuple[Any, ...], tuple[int, int]]] = field(default_factory=list)
@@ -133,11 +133,11 @@ class Recorder:
         done: dict[int, list[int]] = {slot: [] for slot in kept}
         for arg, slot in last.items():
             done[slot].append(arg)
-        steps = tuple(Step(slot, *self.steps[slot], tuple(done[slot])) for slot in kept)
+        steps = tuple(Instruction(slot, *self.steps[slot], tuple(done[slot])) for slot in kept)
         return Program(steps, result.slot, result.shape)
 
 
-class Step(NamedTuple):
+class Instruction(NamedTuple):
     """One operation.
 
     Attributes:
@@ -167,7 +167,7 @@ class Program:
         shape: its shape.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[Instruction, ...]
     result: int
     shape: tuple[int, int]
 

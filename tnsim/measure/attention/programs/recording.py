@@ -3,15 +3,15 @@
 from typing import Any
 
 from tnsim.common.caches import cached
-from tnsim.measure.attention.links.asked import Asked
+from tnsim.measure.attention.links.asked import Expected
 from tnsim.measure.attention.programs.chains import Chains
-from tnsim.measure.attention.programs.covariance_grid import Grid, Whole, wholes
-from tnsim.measure.attention.programs.program import Program, Recorder, Symbol
+from tnsim.measure.attention.programs.covariance_grid import Grid, JointMatrix, wholes
+from tnsim.measure.attention.programs.program import Assembler, Program, Symbol
 
 __all__ = ["recorded", "structure"]
 
 
-def structure(one: Asked) -> Any:
+def structure(one: Expected) -> Any:
     """Sides, links, sizes and stacks of all ends of both factors."""
     sides: list[int] = []
     sizes: list[int] = []
@@ -32,7 +32,7 @@ def recorded(wiring: Any, alive: frozenset[Any], connected: bool) -> Program | N
     """What to do where some means and covariances are not zero; ``None`` if the result is zero."""
     sides, pairs, singles, sizes, stacks = wiring
     first = sides.count(0)
-    recorder = Recorder()
+    recorder = Assembler()
 
     def named(e: int) -> tuple[int, int]:
         return sides[e], e - first * sides[e]
@@ -40,7 +40,7 @@ def recorded(wiring: Any, alive: frozenset[Any], connected: bool) -> Program | N
     def mean(e: int) -> Symbol | None:
         return recorder.given(("mean", named(e)), (1, sizes[e])) if named(e) in alive else None
 
-    def together(whole: Whole) -> Symbol:
+    def together(whole: JointMatrix) -> Symbol:
         rows, columns = (whole.columns, whole.rows) if whole.turned else (whole.rows, whole.columns)
         shape = (sum(sizes[e] for e in rows), sum(sizes[f] for f in columns))
         x = recorder.given(("cov", tuple(map(named, rows)), tuple(map(named, columns))), shape)
