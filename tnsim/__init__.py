@@ -106,7 +106,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# Nothing is loaded before it is first asked for: torch and quimb take seconds, and so do we.
+# Nothing is loaded before a name is first asked for: torch and quimb take seconds, and so do we. Then all that questions
+# need is, so that none of them waits for it later.
 _ROOMS = ("algebra", "analysis", "common", "disk", "engine", "lab", "measure", "nn", "sampling", "view")
 _OFFERING = (
     "analysis",
@@ -128,16 +129,15 @@ shown_by(lambda: _loaded("tnsim.view.results", "view"))
 
 
 def __getattr__(name: str) -> Any:
+    if name not in __all__ and name not in _ROOMS:
+        raise AttributeError(f"module 'tnsim' has no attribute {name!r}")
+    rooms = [import_module(f"tnsim.{room}") for room in _OFFERING]
     if name in _ROOMS:
         return _loaded(f"tnsim.{name}", name)
     if name in _PICTURES:
         return getattr(_loaded("tnsim.view", "view"), name)
-    for room in _OFFERING if name in __all__ else ():
-        module = import_module(f"tnsim.{room}")
-        if name in module.__all__:
-            value = globals()[name] = getattr(module, name)
-            return value
-    raise AttributeError(f"module 'tnsim' has no attribute {name!r}")
+    value = globals()[name] = next(getattr(room, name) for room in rooms if name in room.__all__)
+    return value
 
 
 def __dir__() -> list[str]:
