@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 # "test,browser" also tries interactive drawings in Chromium, where there is one
 EXTRAS ?= test
+# "make test SLOW=--slow" also runs what is marked slow
+SLOW ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 QUICK := tests/algebra tests/nn tests/measure/test_expect.py tests/measure/test_orbits.py tests/measure/test_empirical.py \
@@ -14,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/tnsim demo
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto $(SLOW)
 	$(MAKE) devices
 
 # Before every commit: a minute or two

@@ -13,6 +13,17 @@ if "PRETEND_DEVICE" not in os.environ:
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "bench")]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run also what is marked slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow; make test SLOW=--slow runs it"))
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     torch.manual_seed(0)
