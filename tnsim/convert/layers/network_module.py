@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tnsim.algebra import Network, Poly
 from tnsim.algebra.networks.topology import all_terms, from_plain, to_plain
-from tnsim.common.modular import modules_by
+from tnsim.common.methods import modules_by
 from tnsim.common.wires import is_constant, role_of
 
 __all__ = ["NetworkModule"]
