@@ -1,6 +1,8 @@
 """Ranks of bonds: beside eigenvalues of covariances by quadrature, and where they are known beforehand."""
 
 import inspect
+import subprocess
+import sys
 
 import matplotlib
 
@@ -236,6 +238,19 @@ def test_as_text_table_and_picture(monkeypatch):
     pandas = pytest.importorskip("pandas")
     data = found.to_frame()
     assert isinstance(data, pandas.DataFrame) and data.loc["head", "width"] == 2
+
+
+def test_a_network_alone_knows_its_methods():
+    """However the network came, and whatever was loaded before."""
+    script = """
+import torch
+from tnsim.algebra import Network, poly
+
+net = Network((("w", poly("W[out,in0]", W=torch.eye(3))),))
+print(net.ranks().hard(), net.to_module()(torch.ones(3)).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout == "{'w': 3} [1.0, 1.0, 1.0]\n", done.stderr
 
 
 def test_its_words_are_those_of_the_method():

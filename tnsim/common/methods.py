@@ -5,17 +5,17 @@ from typing import Any
 
 __all__ = ["Modular", "Ranked", "modules_by", "ranks_by"]
 
-_MAKERS: list[Callable[[Any, Iterable[str]], Any]] = []
-_RANKERS: list[Callable[..., Any]] = []
+_MAKERS: list[Callable[[], Callable[[Any, Iterable[str]], Any]]] = []
+_RANKERS: list[Callable[[], Callable[..., Any]]] = []
 
 
-def modules_by(make: Callable[[Any, Iterable[str]], Any]) -> None:
-    """Say what makes a module of a network and the roles that are fixed."""
+def modules_by(make: Callable[[], Callable[[Any, Iterable[str]], Any]]) -> None:
+    """Say what gives, when needed, the maker of a module of a network and the roles that are fixed."""
     _MAKERS[:] = [make]
 
 
-def ranks_by(ask: Callable[..., Any]) -> None:
-    """Say what tells the ranks of a network's bonds."""
+def ranks_by(ask: Callable[[], Callable[..., Any]]) -> None:
+    """Say what gives, when needed, the question for the ranks of a network's bonds."""
     _RANKERS[:] = [ask]
 
 
@@ -55,7 +55,7 @@ class Modular:
             >>> all(p.grad is not None for p in module.parameters())
             True
         """
-        return _MAKERS[0](self, fixed)
+        return _MAKERS[0]()(self, fixed)
 
 
 class Ranked:
@@ -97,4 +97,4 @@ class Ranked:
             >>> print(net.ranks().hard())
             {'embed': 4, 'blocks.0.hidden': 3, 'blocks.0': 3, 'head': 2}
         """
-        return _RANKERS[0](self, under=under, **options)
+        return _RANKERS[0]()(self, under=under, **options)

@@ -27,14 +27,13 @@ from tnsim.analysis.asking.tensors import tensor
 from tnsim.analysis.asking.units import in_units
 from tnsim.analysis.bonds.places import HIDDEN, linear_map, place_at, split
 from tnsim.analysis.compare.covariances import own_moment
-from tnsim.common.methods import ranks_by
 from tnsim.common.notebook import Plotted
 from tnsim.common.scaled import ScaleError
 from tnsim.measure.laws.gaussian import Gaussian
 from tnsim.measure.laws.tensorial import Frobenius, Symmetric
 from tnsim.measure.pairings.measure import Measure, MeasureError
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "ranks"]
 
 _ROWS = 40  # that a text shows
 
@@ -106,7 +105,7 @@ class Ranks(Plotted):
 
 
 @question
-def _ranks(
+def ranks(
     model: Network,
     *,
     at: str | Sequence[str] | None = None,
@@ -135,9 +134,6 @@ def _ranks(
         for (name, (_, size)), (moment, mean) in zip(places.items(), found, strict=True)
     )
     return Ranks(tuple(places), spectra, tuple(sure), Gaussian() if under is None else under, method, centred)
-
-
-ranks_by(_ranks)
 
 
 def _cut(net: Network, wanted: Sequence[str] | None) -> tuple[Network, dict[str, tuple[int, int]]]:
