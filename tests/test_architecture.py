@@ -33,7 +33,7 @@ WITHIN = {  # rooms within a room, in order: each may import those before it
     "algebra": ["terms", "polys", "networks"],
     "measure": ["pairings", "chaos", "attention/links", "attention/programs", "attention/products", "laws"],
     "convert": ["module", "record", "values", "operations", "tokens", "powers", "layers"],
-    "analysis": ["tracing", "asking", "compare", "grams", "explain", "change"],
+    "analysis": ["tracing", "asking", "compare", "grams", "bonds", "explain", "change"],
 }
 MOST = 12  # files of a room, besides what it offers
 ONLY = {  # a library, and where it may be imported

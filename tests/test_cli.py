@@ -198,6 +198,8 @@ def test_inspect(folder):
     assert prices["sampled"]["seconds"] > 0 and prices["sampled"]["draws"] == 100_000
     text = asked("inspect", "ckpts/step_500.pt", *MODEL).stdout
     assert "1 layers, (9,) → (4,), degree 2, 252 parameters, float64" in text and "for 100,000 draws" in text
+    (last,) = (bond for name, bond in found["ranks"].items() if bond["width"] == 4)
+    assert last["rank"] == 4 and 1 < last["effective"] <= 4 and last["exact"] and "effective" in text
 
 
 def test_convert_and_what_becomes_of_network_files(folder):

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tnsim.common.extras import needing
+from tnsim.common.methods import modules_by, ranks_by
 from tnsim.common.notebook import shown_by
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         Null,
         Paths,
         Phases,
+        Ranks,
         Shares,
         Tangent,
         Trajectory,
@@ -126,6 +128,8 @@ def _loaded(module: str, extra: str) -> Any:
 
 
 shown_by(lambda: _loaded("tnsim.view.results", "view"))
+modules_by(lambda: import_module("tnsim.convert.layers.network_module").NetworkModule)
+ranks_by(lambda: import_module("tnsim.analysis.bonds.bond_ranks").ranks)
 
 
 def __getattr__(name: str) -> Any:
@@ -182,6 +186,7 @@ __all__ = [
     "Paths",
     "Phases",
     "Poly",
+    "Ranks",
     "SamplingError",
     "ScaleError",
     "Shares",

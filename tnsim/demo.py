@@ -26,6 +26,8 @@ STEPS = 3000
 EVERY = 100
 CLEAN_UNTIL = 1500
 
+_LEAST = 0.5  # of similarities that are told apart in a picture
+
 
 @dataclass(frozen=True, eq=False)
 class Finding:
@@ -235,8 +237,13 @@ def _pictures(
     fig, axes = grid(2, 2, width=4.2, height=3.7, title="What each measure sees of the backdoor")
     scale: dict[str, Any] = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL, "boundaries": [at + 1]}
     panels = {**matrices, f"tensor, class {k} alone": slices[k]}
+    near = {**scale, "vmin": _LEAST, "phases": ["clean", "poisoned"], "colorbar": False}
     for ax, (name, matrix) in zip(axes.flat, panels.items(), strict=True):
-        heatmap(matrix, ax, labels=run.steps, title=name, axis_label="step", **scale)
+        heatmap(matrix, ax, labels=run.steps, title=name, axis_label="step", **near)
+    drawn = axes[0, 0].images[0]
+    fig.colorbar(
+        drawn, ax=axes, extend="min", shrink=0.5, aspect=30, label=f"cosine ({_LEAST} and less: white)"
+    )
     save(
         fig, "similarity.png", "31 × 31 checkpoints under four measures; the line is where the poison begins"
     )

@@ -42,13 +42,16 @@ def plot(cache: Cache) -> dict[str, Figure]:
     drawn = ax.imshow(
         marginals, aspect="auto", origin="lower", cmap=SEQUENTIAL, interpolation="nearest", vmin=0
     )
-    fig.colorbar(drawn, ax=ax, label="share", fraction=0.03, pad=0.01)
+    fig.colorbar(drawn, ax=ax, label="share", fraction=0.03, pad=0.04)
     for edge in starts:
         ax.axvline(edge, color=INK, linewidth=0.5)
     ax.set_ylabel("frequency")
     ax.yaxis.get_major_locator().set_params(integer=True)
     for f in marginals[:, -1].argsort()[-1:]:
-        ax.annotate(str(f), (at[-1], f), ha="right", va="bottom", color=PALETTE[1], fontsize=SIZES["small"])
+        place = {"xytext": (4, 0), "textcoords": "offset points", "ha": "left", "va": "center"}
+        ax.annotate(
+            str(f), (at[-1] + 0.5, f), **place, color=INK, fontsize=SIZES["small"], annotation_clip=False
+        )
 
     scale = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL, "annotate": False}
     for name, key, title in (

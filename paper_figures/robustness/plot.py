@@ -7,7 +7,7 @@ from paper_figures.common.cache import Cache
 from paper_figures.common.sheet import caption, sheet
 from paper_figures.robustness.setting import LAWS
 from tnsim.view import PALETTE, heatmap
-from tnsim.view.style import MUTED, PAPER, SIZES, styled
+from tnsim.view.style import MUTED, SIZES, styled
 
 __all__ = ["plot"]
 
@@ -66,18 +66,26 @@ def _summary(cache: Cache) -> Figure:
     at = np.arange(len(names))[::-1]
     for measure, (label, colour, marker) in _MEASURES.items():
         ax.plot(
-            [cache.facts[f"{measure} {n}"] for n in names],
+            [1 - cache.facts[f"{measure} {n}"] for n in names],
             at,
             marker,
             color=colour,
             label=label,
             markersize=5,
         )
-    ax.axvline(0.99, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
+    ax.axvline(0.01, color=MUTED, linewidth=0.8, linestyle=(0, (3, 2)))
+    ax.set_xscale("log")
+    ax.invert_xaxis()  # the better, the further to the right
     ax.set_yticks(at, names)
-    ax.set(xlabel="r of functional and tensor similarity", xlim=(None, 1.01))
+    ax.set(xlabel="1 − r of functional and tensor similarity")
     ax.grid(axis="y", linewidth=0.4)
-    ax.legend(loc="upper left", fontsize=SIZES["small"], frameon=True, framealpha=1, edgecolor=PAPER)
+    fig.legend(
+        *ax.get_legend_handles_labels(),
+        loc="outside upper left",
+        ncols=2,
+        fontsize=SIZES["small"],
+        frameon=False,
+    )
     heatmap(
         cache["cross"], axes["cross"], labels=names, vmin=0, vmax=1, origin="upper", annotate=True, colorbar=False,
         title="r of functional similarity on inputs of one law (row)\nwith that on own inputs (column)",

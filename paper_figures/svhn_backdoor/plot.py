@@ -24,7 +24,7 @@ _PANELS = {
 
 
 def plot(cache: Cache, sample: np.ndarray | None = None) -> dict[str, Figure]:
-    """One sheet of twelve panels.
+    """One sheet of twelve panels, or of ten without an image.
 
     Args:
         cache: from compute.
@@ -35,8 +35,15 @@ def plot(cache: Cache, sample: np.ndarray | None = None) -> dict[str, Figure]:
         ["stamped", "poisoned", "nines", "slice"],
         ["spectrum", "true", "found", "score"],
     ]
+    if sample is None:
+        mosaic = [
+            ["accuracy", "accuracy", "weights", "tensor"],
+            ["true", "poisoned", "nines", "slice"],
+            ["found", "spectrum", "spectrum", "score"],
+        ]
     fig, axes = sheet(mosaic, 7.4, WIDTH * 1.3)
-    _samples(axes["clean"], axes["stamped"], cache, sample)
+    if sample is not None:
+        _samples(axes["clean"], axes["stamped"], cache, sample)
     steps, at = cache["steps"], int(cache["boundary"])
     colours = {"train": MUTED, "test": PALETTE[0], "attack": PALETTE[1]}
     named = {"train": "train_accuracy", "test": "test_accuracy", "attack": "attack_success"}
@@ -68,16 +75,10 @@ def plot(cache: Cache, sample: np.ndarray | None = None) -> dict[str, Figure]:
     return {"": fig}
 
 
-def _samples(clean: Axes, stamped: Axes, cache: Cache, sample: np.ndarray | None) -> None:
+def _samples(clean: Axes, stamped: Axes, cache: Cache, sample: np.ndarray) -> None:
     mask = cache["mask"] != 0
     shown: dict[str, Any] = {"cmap": "gray", "colorbar": False, "vmin": 0, "vmax": 1}
     before, after = cache.facts["predicted"]
-    if sample is None:
-        for ax in (clean, stamped):
-            ax.set_axis_off()
-        caption(clean, "Samples are drawn\nwhere the data is\ngiven (--data).", y=0.5, va="center")
-        caption(stamped, f"The same image, stamped:\npredicted {after}.", y=0.5, va="center")
-        return
     pixels = sample.reshape(mask.shape)
     image(pixels, ax=clean, title=f"clean: predicted {before}", **shown)
     marked = np.where(mask, cache.facts["value"], pixels)

@@ -7,8 +7,8 @@ from zoo import KINDS, network, rand
 
 import tnsim
 from tnsim.algebra import poly, stack
+from tnsim.analysis.bonds.places import place_at
 from tnsim.analysis.explain.modes import leading
-from tnsim.analysis.explain.places import place_at
 from tnsim.measure import Empirical, Frobenius, Gaussian, MeasureError, Symmetric
 
 close = dict(rtol=1e-9, atol=1e-9)

@@ -82,3 +82,14 @@ def test_prices_of_published_modules(kind, shape):
         with planning(MOST) as now:
             tnsim.cost(a, b, method=method)
         assert now.weighed < MOST
+
+
+def test_two_attention_layers_are_refused_before_their_products_are_listed():
+    """Two heads, four tokens at two positions: the products that meet are sifted, and that is weighed."""
+    nets = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        model = tnsim.nn.Transformer(4, 4, 2, 2, ("attn", "attn"), scale=0.5).double()
+        nets.append(tnsim.convert(model.requires_grad_(False), torch.zeros(1, 2, dtype=torch.long)))
+    with planning(MOST), pytest.raises(CostError, match="takes so much to plan"):
+        tnsim.similarity(*nets)

@@ -27,7 +27,7 @@ ANSWERS = (
     "Paths",
     "Phases",
 )
-ANSWERS += ("Crossed", "Shares", "Tangent", "Trajectory", "Truncation")
+ANSWERS += ("Crossed", "Ranks", "Shares", "Tangent", "Trajectory", "Truncation")
 NOT_ASKED = {
     **dict.fromkeys(("curves", "draw", "heatmap", "heatmaps", "image", "scree", "view"), "gives a picture"),
     **dict.fromkeys(("Checkpoints", "checkpoints", "load", "load_network", "save"), "reads or writes files"),

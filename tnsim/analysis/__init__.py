@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tnsim.analysis.asking.common_draws import draws
 from tnsim.analysis.asking.stacked import stack
+from tnsim.analysis.bonds.bond_ranks import Ranks
 from tnsim.analysis.change.attribution import attribute
 from tnsim.analysis.change.localisation import Localisation, localise
 from tnsim.analysis.change.phases import Phases, segment
@@ -54,6 +55,7 @@ __all__ = [
     "Null",
     "Paths",
     "Phases",
+    "Ranks",
     "Shares",
     "Tangent",
     "Trajectory",

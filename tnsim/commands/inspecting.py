@@ -24,11 +24,13 @@ from tnsim.commands.answers import (
 from tnsim.commands.laws import law_of
 from tnsim.commands.sources import ModelSource
 from tnsim.common.wires import is_constant
+from tnsim.engine.costs import CostError
 from tnsim.measure import Measure, MeasureError
 
 __all__ = ["inspect"]
 
 _DRAWS = 100_000
+_FLOPS = 1e10  # for ranks: less than a second
 _LONG = 0.05  # seconds that tell how long a forward pass takes
 
 
@@ -44,7 +46,7 @@ def inspect(
     under: Under = "gaussian",
     json: Json = False,
 ) -> None:
-    """Layers, shapes, degrees and parameters of a model; and the price of a similarity of two like it, in seconds here.
+    """Layers, shapes, degrees, parameters ranks of a model; and the price of a similarity of two like it, in seconds.
 
     Example: tnsim inspect ckpts/step_1000.pt --model my_module:MyModel
     """
@@ -63,6 +65,7 @@ def inspect(
     ]
     prices = {method: _price(net, law, method) for method in ("exact", "layerwise")}
     prices["sampled"] = {"seconds": _seconds(net), "draws": _DRAWS}
+    ranks = _ranks(net, law)
     answer = {
         "model": file,
         "layers": layers,
@@ -73,6 +76,7 @@ def inspect(
         "models": net.models,
         "parameters": _parameters(net),
         "prices": prices,
+        "ranks": ranks,
         "under": repr(law),
         "notes": net.notes,
     }
@@ -88,6 +92,12 @@ def inspect(
         table(["layer", "in", "out", "degree", "terms", "parameters"], rows),
         "",
         table([f"a similarity under {law!r}", "takes"], priced),
+        "",
+        *(
+            [f"ranks under {law!r}: {ranks['refused']}"]
+            if "refused" in ranks
+            else [table([f"bond, under {law!r}", "width", "rank", "effective", "is"], _bonds(ranks))]
+        ),
     )
 
 
@@ -103,6 +113,26 @@ def _price(net: Network, law: Measure, method: Any) -> dict[str, Any]:
     except (MeasureError, ValueError) as error:
         return {"refused": str(error)}
     return {"seconds": found.seconds, "flops": found.flops, "bytes": found.bytes, "at_least": found.at_least}
+
+
+def _ranks(net: Network, law: Measure) -> dict[str, Any]:
+    """Ranks of all bonds by name, where they take no time worth speaking of."""
+    try:
+        found = net.ranks(law, budget=_FLOPS)
+    except (CostError, MeasureError, ValueError) as error:
+        return {"refused": str(error)}
+    hard, effective = found.hard(), found.effective
+    return {
+        place: {"width": width, "rank": hard[place], "effective": effective[place], "exact": exact}
+        for (place, width), exact in zip(found.widths.items(), found.exact, strict=True)
+    }
+
+
+def _bonds(ranks: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (place, x["width"], x["rank"], f"{x['effective']:.2f}", "exact" if x["exact"] else "approximate")
+        for place, x in ranks.items()
+    ]
 
 
 def _seconds(net: Network) -> float:

@@ -23,7 +23,7 @@ from tnsim.commands.answers import (
     say,
 )
 from tnsim.commands.laws import law_of
-from tnsim.commands.sources import Source
+from tnsim.commands.sources import ModelSource
 
 __all__ = ["report"]
 
@@ -57,7 +57,7 @@ def report(
     Example: tnsim report 'ckpts/*.pt' --model my_module:MyModel -o report.html
     """
     law = law_of(under)
-    nets, labels = Source(model, args, shape, tokens, key, names).run(runs, progress)
+    nets, labels = ModelSource(model, args, shape, tokens, key, names).run(runs, progress)
     page = tnsim.report(
         nets,
         out,

@@ -1,6 +1,6 @@
-"""One number for every part of a model, as bars."""
+"""One number for every part of a model, as bars; or several, one within the other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from tnsim.view.arrays import checked
 from tnsim.view.style import INK, MUTED, PALETTE, RULE, SIZES, styled
 
-__all__ = ["bars"]
+__all__ = ["bars", "nested"]
 
 
 @styled
@@ -60,6 +60,62 @@ def bars(
     ax.grid(axis="x", color=RULE, linewidth=0.5, alpha=0.6)
     ax.set_axisbelow(True)
     ax.tick_params(length=0, labelsize=SIZES["tick"], labelcolor=MUTED)
+    if xlabel:
+        ax.set_xlabel(xlabel)
+    if title:
+        ax.set_title(title)
+    return fig, ax
+
+
+@styled
+def nested(
+    parts: Mapping[str, Any],
+    names: Sequence[Any],
+    ax: Axes | None = None,
+    *,
+    title: str | None = None,
+    xlabel: str | None = None,
+) -> tuple[Figure, Axes]:
+    """Numbers of which each is part of the one before, as bars within bars.
+
+    Args:
+        parts: what they are → shape ``(n,)``, from the largest to the smallest.
+        names: one for every bar.
+        ax: axes to draw on.
+        title: a title.
+        xlabel: what is counted.
+
+    Returns:
+        Figure and axes.
+
+    Raises:
+        ValueError: if the numbers and names do not fit together.
+
+    Example:
+        >>> fig, ax = nested({"width": [4, 9], "hard rank": [4, 5], "effective rank": [2.9, 3.7]}, ["embed", "head"])
+        >>> plt.close(fig)
+    """
+    columns = {name: checked(v, 1, name) for name, v in parts.items()}
+    for name, v in columns.items():
+        if len(v) != len(names):
+            raise ValueError(f"{len(names)} names for {len(v)} bars of {name!r}.")
+    if ax is None:
+        size = (4.4, 0.26 * len(names) + 1.2)
+        fig, ax = plt.subplots(figsize=size, layout="constrained")
+    else:
+        fig = ax.get_figure(root=True)  # type: ignore[assignment]
+    rows = range(len(names))
+    for k, (name, v) in enumerate(columns.items()):
+        last = k == len(columns) - 1
+        colour, height = (PALETTE[0], 0.34) if last else (RULE if k == 0 else MUTED, 0.72)
+        ax.barh(rows, v, color=colour, height=height, alpha=1.0 if k != 1 else 0.45, label=name)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.set_yticks(rows, [str(name) for name in names])
+    ax.spines["left"].set_visible(False)
+    ax.tick_params(length=0, labelsize=SIZES["tick"], labelcolor=MUTED)
+    fig.legend(
+        *ax.get_legend_handles_labels(), loc="outside upper right", ncols=len(columns), fontsize=SIZES["tick"]
+    )
     if xlabel:
         ax.set_xlabel(xlabel)
     if title:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tnsim.analysis.bonds.bond_ranks import Ranks
 from tnsim.analysis.change.localisation import Localisation
 from tnsim.analysis.change.trajectories import Trajectory
 from tnsim.analysis.compare.crossed import Crossed
@@ -17,7 +18,7 @@ from tnsim.analysis.explain.modes import Modes
 from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.grams.grams import Gram
 from tnsim.view.arrays import to_numpy
-from tnsim.view.bars import bars
+from tnsim.view.bars import bars, nested
 from tnsim.view.dot import to_dot
 from tnsim.view.images import image
 from tnsim.view.matrices import heatmap
@@ -50,7 +51,7 @@ def html(result: Any) -> str:
 def _drawn(result: Any) -> bool:
     if isinstance(result, Modes):
         return to_numpy(result.values).ndim < 2
-    return isinstance(result, Gram | Crossed | Shares | Localisation | Trajectory)
+    return isinstance(result, Gram | Crossed | Shares | Localisation | Trajectory | Ranks)
 
 
 @singledispatch
@@ -125,6 +126,21 @@ def _(
     mark = int(outputs.argmax()) if found.changed and outputs.size <= _MOST_BARS else None
     named = {"xlabel": "change, × the median of the others", "mark": mark, **options}
     return _bars(outputs.ravel(), parts, ax, in_order=True, **named)
+
+
+@plot.register
+def _(found: Ranks, ax: Axes | None = None, **options: Any) -> tuple[Figure, Axes]:
+    """For every bond its width, its hard and its effective rank, one bar within the other."""
+    parts: dict[str, dict[str, Any]] = {
+        "width": found.widths,
+        "hard rank": found.hard(),
+        "effective rank": found.effective,
+    }
+    names = [
+        f"{place} ≈" if not sure else place for place, sure in zip(found.places, found.exact, strict=True)
+    ]
+    about = {"xlabel": "directions" + ", ≈ approximate" * (not all(found.exact))}
+    return nested({name: list(x.values()) for name, x in parts.items()}, names, ax, **{**about, **options})
 
 
 @plot.register

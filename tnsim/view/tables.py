@@ -14,6 +14,7 @@ import numpy as np
 from tnsim.algebra.networks.network import Network
 from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.terms.term import Term
+from tnsim.analysis.bonds.bond_ranks import Ranks
 from tnsim.analysis.change.localisation import Localisation
 from tnsim.analysis.change.trajectories import Trajectory
 from tnsim.analysis.compare.chance import Null
@@ -184,6 +185,16 @@ def _(modes: Modes) -> Table:
     rows = [(i, *column) for i, column in enumerate(np.atleast_2d(values).T)]
     names = ("value",) if values.ndim < 2 else tuple(f"model {k}" for k in range(len(values)))
     return Table(repr(modes), ("mode", *names), rows)
+
+
+@table.register
+def _(found: Ranks) -> Table:
+    hard, effective = found.hard(), found.effective
+    rows = [
+        (place, width, hard[place], effective[place], "exact" if sure else "approximate")
+        for (place, width), sure in zip(found.widths.items(), found.exact, strict=True)
+    ]
+    return Table(found.headline, ("bond", "width", "hard", "effective", "how"), rows)
 
 
 @table.register

@@ -18,7 +18,7 @@ from tnsim.algebra.polys.rewriting import lift, unwired
 from tnsim.algebra.polys.unstacking import unstacked
 from tnsim.algebra.terms.term import canonical, retensor
 from tnsim.common.digits import rounded
-from tnsim.common.modular import Modular
+from tnsim.common.methods import Modular, Ranked
 from tnsim.common.notebook import Drawn
 from tnsim.common.values import once
 from tnsim.common.wires import WireError, nest, output_leg
@@ -34,7 +34,7 @@ _MOST_TENSORS = 2**16  # of one term
 
 
 @dataclass(frozen=True, eq=False)
-class Network(Drawn, Modular):
+class Network(Drawn, Modular, Ranked):
     """A model: named layers, each a :class:`Poly`, applied in order.
 
     ``net["blocks.0"]`` is one layer (or a Network of those inside the module of that name), ``net[:2]`` the first two

@@ -22,7 +22,7 @@ from tnsim.measure.laws.tensorial import Frobenius, Symmetric
 from tnsim.measure.pairings.expectation import expect
 from tnsim.measure.pairings.measure import Measure, MeasureError
 
-__all__ = ["beside", "scaled_moments"]
+__all__ = ["beside", "own_moment", "scaled_moments"]
 
 Array = Any
 Which = Literal["aa", "ab", "bb"]
@@ -81,7 +81,25 @@ def _covariances(problem: Problem, progress: bool) -> tuple[dict[Which, Array], 
 
     Under a Gaussian law a covariance is a sum over connected pairings, and a constant gives exactly zero.
     """
-    law, factors = problem.law, problem.factors
+    factors, law, means = _centred(problem.factors, problem.law)
+    products = {
+        key: expect((factors[i], factors[j]), law, "all", (i, j), connected=law.splits, progress=progress)
+        for key, i, j in _PAIRS
+    }
+    return products, means
+
+
+def own_moment(f: Poly, law: Measure, centred: bool) -> tuple[Array, Array]:
+    """The covariance of a polynomial's outputs, or E[f ⊗ f]; and the mean that was taken away (zero if none had to be)."""
+    means: Sequence[Array] = ()
+    if centred:
+        (f,), law, means = _centred((f,), law)
+    value = expect((f, f), law, "all", (0, 0), connected=centred and law.splits)
+    return value, means[0] if means else ar.do("zeros", (1,), like=value)
+
+
+def _centred(factors: Sequence[Poly], law: Measure) -> tuple[tuple[Poly, ...], Measure, Sequence[Array]]:
+    """Polynomials without their means where the law does not do without, and these means."""
     means: list[Array] = []
     for _ in range(0 if law.splits else 2):  # what rounding leaves of a mean goes the second time
         shifts = [expect((f,), law, sides=(i,)) for i, f in enumerate(factors)]
@@ -90,11 +108,7 @@ def _covariances(problem: Problem, progress: bool) -> tuple[dict[Which, Array], 
         if law.carries(factors):  # samples: centre the outputs themselves
             law = law.push(factors)
             factors = tuple(identity(f.codomain, f.like) for f in factors)
-    products = {
-        key: expect((factors[i], factors[j]), law, "all", (i, j), connected=law.splits, progress=progress)
-        for key, i, j in _PAIRS
-    }
-    return products, means
+    return tuple(factors), law, means
 
 
 def _less_mean(f: Poly, mean: Array) -> Poly:

@@ -20,10 +20,10 @@ from tnsim.algebra.terms.symmetry import free
 from tnsim.analysis.asking.problem import BUDGET, Model, as_network
 from tnsim.analysis.asking.questions import question
 from tnsim.analysis.asking.tensors import double
+from tnsim.analysis.bonds.places import linear_map
 from tnsim.analysis.compare.similarities import inner, similarity
 from tnsim.analysis.explain.halves import mean_and_cov
 from tnsim.analysis.explain.modes import factor_of
-from tnsim.analysis.explain.places import linear_map
 from tnsim.analysis.explain.symmetric_cp import fit_powers
 from tnsim.common.digits import rounded
 from tnsim.engine.contract import Contraction

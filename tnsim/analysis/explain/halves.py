@@ -16,9 +16,9 @@ from tnsim.algebra.polys.symmetrising import Form, symmetrise
 from tnsim.algebra.terms.term import Term, fresh
 from tnsim.analysis.asking.problem import CHEAPER, SMALLER, Method, Problem, has_cheaper, law_for, priced
 from tnsim.analysis.asking.units import in_units
+from tnsim.analysis.bonds.places import Place, linear_map
 from tnsim.analysis.compare.similarities import second_moments
 from tnsim.analysis.explain.modes import Modes, factor_of, leading, rounding
-from tnsim.analysis.explain.places import Place, linear_map
 from tnsim.analysis.explain.shares import slope
 from tnsim.analysis.tracing.shapes import about, questioned
 from tnsim.common.delay import waiting

@@ -11,8 +11,8 @@ from tnsim.algebra.networks.network import Network
 from tnsim.algebra.networks.subtraction import fuse
 from tnsim.algebra.polys.poly import Poly
 from tnsim.analysis.asking.problem import Method
+from tnsim.analysis.bonds.places import HIDDEN, is_hidden, linear_map, place_at, products
 from tnsim.analysis.explain.halves import modes_of, second_moment, sensitivity
-from tnsim.analysis.explain.places import HIDDEN, is_hidden, linear_map, place_at, products
 from tnsim.common.wires import PICK, WIRE, index
 from tnsim.measure.pairings.measure import Measure
 

@@ -17,9 +17,9 @@ from tnsim.algebra.polys.rewriting import star
 from tnsim.analysis.asking.problem import BUDGET, MEMORY, Method, Model, as_network
 from tnsim.analysis.asking.questions import question
 from tnsim.analysis.asking.sampled import Models, Options, check_error, exactly
+from tnsim.analysis.bonds.places import Place, linear_map
 from tnsim.analysis.explain.halves import mean_and_cov, modes_of, put_back, sensitivity
 from tnsim.analysis.explain.modes import Modes, of_each
-from tnsim.analysis.explain.places import Place, linear_map
 from tnsim.measure.laws.empirical import Empirical
 from tnsim.measure.laws.gaussian import Gaussian
 from tnsim.measure.pairings.measure import Measure

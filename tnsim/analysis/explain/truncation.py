@@ -22,7 +22,7 @@ from tnsim.analysis.asking.problem import (
 from tnsim.analysis.asking.questions import question
 from tnsim.analysis.asking.sizes import check_sizes
 from tnsim.analysis.asking.units import in_units
-from tnsim.analysis.explain.places import HIDDEN, is_hidden, products
+from tnsim.analysis.bonds.places import HIDDEN, is_hidden, products
 from tnsim.analysis.explain.shrinking import Shrinking, parameters_of, plan_at, shrunk
 from tnsim.common.scaled import Scaled
 from tnsim.measure.pairings.measure import Measure, MeasureError

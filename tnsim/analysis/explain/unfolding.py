@@ -4,9 +4,9 @@ from tnsim.algebra.networks.network import Network
 from tnsim.analysis.asking.problem import BUDGET, MEMORY, Method, Model, as_network
 from tnsim.analysis.asking.questions import question
 from tnsim.analysis.asking.sizes import check_sizes
+from tnsim.analysis.bonds.places import place_at
 from tnsim.analysis.explain.halves import modes_of, put_back, second_moment, sensitivity
 from tnsim.analysis.explain.modes import Modes, of_each
-from tnsim.analysis.explain.places import place_at
 from tnsim.measure.pairings.measure import Measure, MeasureError
 
 __all__ = ["unfold"]

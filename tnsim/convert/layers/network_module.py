@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tnsim.algebra import Network, Poly
 from tnsim.algebra.networks.topology import all_terms, from_plain, to_plain
-from tnsim.common.modular import modules_by
 from tnsim.common.wires import is_constant, role_of
 
 __all__ = ["NetworkModule"]
@@ -81,6 +80,3 @@ def _trainable(f: Poly) -> Poly:
 def _weights(polys: Iterable[Poly]) -> set[int]:
     tensors = (x for f in polys for t in f.terms for x in t.tensors)
     return {id(x.data) for x in tensors if not is_constant(x.tags)}
-
-
-modules_by(NetworkModule)

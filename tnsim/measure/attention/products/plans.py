@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tnsim.engine.constants import Constant
+from tnsim.engine.effort import weigh
 from tnsim.measure.attention.links.asked import Expected, distinct, shared_outputs
 from tnsim.measure.attention.links.batch import Linked
 from tnsim.measure.attention.links.ends import Ends
@@ -26,6 +27,7 @@ CACHE = 2.0**24  # bytes of small matrices that are alive at once: what a proces
 LEAST = 8  # products in a chunk
 OVERHEAD = 1e7  # flops that take as long as it takes to run a program, whatever for
 _FASTER = 4  # times as fast as others is an operation of a program started
+_SIFTED = 20_000  # entries of tables that are gone through while one operation is weighed
 KEPT = 2**20  # numbers that are kept with a plan, besides those that it needs
 
 
@@ -111,9 +113,12 @@ def planned(asked: Sequence[Expected], ends: Ends, connected: bool, keep: Keep, 
     f, g = one.f, one.g
     tables = [f.table, np.zeros((1, 0), dtype=np.int64) if g is None else g.table]
     both = [] if g is None else shared_outputs(f, g, keep)
+    weigh(len(tables[0]) * len(tables[1]) / _SIFTED)
     i, j = _meeting(f, g, tables, both)
     if halved:
         i, j = i[i <= j], j[i <= j]
+    names = [n for n in _names(one) if len(n) == 4 or ends.has_mean(one.terms[n[0]], n[1])]
+    weigh(len(i) * len(names) / _SIFTED)
     equal = [a for a, _ in both]
     right = [] if g is None else [ix for ix in g.kept if ix not in [b for _, b in both]]
     n_right = 1 if g is None else entries(right, g.sizes)
@@ -123,7 +128,6 @@ def planned(asked: Sequence[Expected], ends: Ends, connected: bool, keep: Keep, 
     order = np.argsort(targets, kind="stable")
     i, j, targets = i[order], j[order], targets[order]
     rows = [tables[0][i], tables[1][j]]
-    names = [n for n in _names(one) if len(n) == 4 or ends.has_mean(one.terms[n[0]], n[1])]
     found = Found(one, rows, ends)
     live = {n: found.live(n) for n in names}
     wiring = structure(one)

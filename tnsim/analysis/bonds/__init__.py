@@ -1,0 +1,3 @@
+"""Where a model can be cut, and what passes there."""
+
+__all__ = ()
