@@ -102,7 +102,7 @@ def picture(found):
         for ax, (name, rows) in zip(axes.flat, found.items(), strict=True):
             panel(ax, rows)
             title, axis = name.split(": ")
-            ax.set(title=title, xlabel=axis, ylim=(-0.05, 1.05))
+            ax.set(title=title, xlabel=axis, ylim=(-0.15, 0.65))
             ax.grid(axis="y", color=RULE, linewidth=0.5)
             ax.spines[["top", "right"]].set_visible(False)
         for ax in axes[:, 0]:

@@ -8,7 +8,7 @@ from oracle import nodes
 from zoo import KINDS, network, rand
 
 import tnsim
-from tnsim.analysis.asking import sampled
+from tnsim.analysis.asking import sampled, statistics
 from tnsim.measure import (
     Empirical,
     Frobenius,
@@ -220,3 +220,14 @@ def test_heavy_tails_are_refused(never_exact):
 def test_refusals_say_what_to_write(call, error, message):
     with pytest.raises(error, match=message):
         call(network(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_roots_of_products_that_are_out_of_range(dtype):
+    x = torch.exp(30 * torch.randn(1000, dtype=F64)).to(dtype)
+    y = x.flip(0)
+    assert torch.equal(statistics._root(x, x), x)
+    torch.testing.assert_close(
+        statistics._root(x, y).double(), x.double().sqrt() * y.double().sqrt(), rtol=1e-6, atol=0
+    )
+    assert statistics._root(x[:1] * 0, x[:1]) == 0

@@ -152,6 +152,11 @@ def fresh(
             )
             start, step, number = start + step, start + step, number + 1
             worst = _worst(done, asked)
+            if worst == float("inf") and not bool(torch.isfinite(done.seen.sums).all()):
+                raise SamplingError(
+                    f"{asked.what}: on some of {done.seen.count:,} draws the models are larger than numbers can be: their "
+                    f"tails are too heavy for an error that could be trusted. {_INSTEAD}"
+                )
             if worst == float("inf"):
                 raise ValueError(
                     f"{asked.what} is not defined: a model is zero, or constant, on all draws of the law."

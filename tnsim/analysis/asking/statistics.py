@@ -51,8 +51,10 @@ def _cosine(means: Means) -> torch.Tensor:
 
 
 def _root(aa: torch.Tensor, bb: torch.Tensor) -> torch.Tensor:
-    """√(aa · bb), exact where both are the same number."""
-    return (aa * bb).sqrt()
+    """√(aa · bb), exact where both are the same number, and in range where the product is not."""
+    least = torch.finfo(aa.dtype).tiny
+    s, t = (torch.exp2(torch.floor(torch.log2(x.clamp_min(least)) / 2)) for x in (aa, bb))
+    return (aa / s / s * (bb / t / t)).sqrt() * s * t
 
 
 def _one(means: Means) -> float:
