@@ -262,7 +262,9 @@ def test_a_client_that_answers_later():
 
 
 @pytest.mark.parametrize(
-    "odd", [2, "threads", ThreadPoolExecutor, object(), [ThreadPoolExecutor(1)]], ids=repr
+    "odd",
+    [2, "threads", ThreadPoolExecutor, object(), [ThreadPoolExecutor(1)]],
+    ids=lambda odd: type(odd).__name__,
 )
 def test_what_is_no_executor_is_refused(odd):
     with pytest.raises(TypeError, match=r"write executor=concurrent\.futures\.ProcessPoolExecutor\(2\)"):
