@@ -71,7 +71,7 @@ def notebook(script):
 
 
 def run(made, folder, **options):
-    """Run a notebook in a kernel of its own; nothing of when and by which version remains."""
+    """Run a notebook in a kernel of its own; nothing of when and by which version remains, nor of bars."""
     about = dict(made.metadata)
     client = NotebookClient(
         made, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
@@ -79,6 +79,8 @@ def run(made, folder, **options):
     client.execute(**options)
     for cell in made.cells:
         cell.metadata.clear()
+        if "outputs" in cell:
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     made.metadata.clear()
     made.metadata.update(about)
     return made

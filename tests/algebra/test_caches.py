@@ -57,7 +57,7 @@ def test_threads_ask_while_others_clear():
             assert all(row == pytest.approx(want, rel=1e-12) for row in rows)
 
 
-WRITTEN_ONCE = {"_SAID", "_MAKERS", "_VIEWS", "_CLEAR"}
+WRITTEN_ONCE = {"_SAID", "_MAKERS", "_RANKERS", "_VIEWS", "_CLEAR"}
 """Whoever draws, makes modules or clears; folders of which something was said: none of these grows with questions."""
 
 

@@ -36,7 +36,7 @@ def pair(made):
     """A module, and the same with other weights."""
     torch.manual_seed(0)
     model, shape = made()
-    other = copy.deepcopy(model)
+    model, other = copy.deepcopy(model), copy.deepcopy(model)  # those of the zoo share their parts
     for p in other.parameters():
         p.data += 0.3 * torch.randn_like(p) * p.abs().mean()
     x = torch.randn(2, *shape, dtype=torch.float64)

@@ -8,10 +8,10 @@ Without rows everything is measured and written; with some they are measured and
 import sys
 from time import perf_counter
 
-import drawing  # noqa: F401  (registers its rows)
 import modules  # noqa: F401  (registers them)
 import rows  # noqa: F401  (registers them)
 import sequences  # noqa: F401  (more of them)
+import weighted  # noqa: F401  (and those that sample)
 from harness import ROOT, ROWS, machine, measured, table, written
 
 PAGE = ROOT / "docs" / "performance.md"

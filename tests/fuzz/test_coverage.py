@@ -30,7 +30,9 @@ ANSWERS = (
 ANSWERS += ("Crossed", "Ranks", "Shares", "Tangent", "Trajectory", "Truncation")
 NOT_ASKED = {
     **dict.fromkeys(("curves", "draw", "heatmap", "heatmaps", "image", "scree", "view"), "gives a picture"),
-    **dict.fromkeys(("Checkpoints", "checkpoints", "load", "load_network", "save"), "reads or writes files"),
+    **dict.fromkeys(
+        ("Checkpoints", "checkpoints", "load", "load_network", "report", "save"), "reads or writes files"
+    ),
     **dict.fromkeys(
         ("draws", "Estimate", "SamplingError", "null", "Null"),
         "is of random draws: tested against its error bars, in tests of its own",
@@ -45,6 +47,7 @@ NOT_ASKED = {
             "CostError",
             "MeasureError",
             "NetworkFileError",
+            "WorkerError",
             "ScaleError",
             "WireError",
         ),

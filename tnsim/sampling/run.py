@@ -139,7 +139,8 @@ def fresh(
     sample, _ = source.draw(0, 1, 0)
     effort, _ = forward.price(sample)
     done: SampledRun | None = None
-    step = _FIRST if effort * _FIRST * source.unit * source.replicates <= asked.budget else 1
+    least = effort * source.unit * source.replicates
+    step = 1 if least <= asked.budget < _FIRST * least else _FIRST
     start, number, shares = 0, 0, []
     with tqdm(desc="drawing", unit=" draws", delay=2, leave=False, disable=not asked.progress) as bar:
         while True:
