@@ -141,7 +141,10 @@ ODD = {
 OURS = (TypeError, ValueError, tnsim.ConvertError, tnsim.ComposeError, tnsim.CostError, tnsim.MeasureError)
 
 
-@pytest.mark.parametrize("name", CALLS)
+SLOW = {"paths"}  # answers what it can in a minute
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in CALLS])
 def test_odd_arguments_are_refused_here_or_taken_as_meant(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # a text may be the path of a file
     function = getattr(tnsim, name)

@@ -372,7 +372,7 @@ def test_answers_go_to_stdout_and_the_rest_to_stderr(folder):
     assert process.returncode == 0 and len(json.loads(out)["labels"]) == 5
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 def test_an_interruption_leaves_nothing_half_written(folder, how):
     """Whenever it comes, a file is the old one, or whole, or not there."""
     Path("net.safetensors").write_bytes(b"before")

@@ -256,6 +256,7 @@ def test_pictures(lacks):
         nets = checkpoints(at)
         run = tnsim.gram(nets, progress=False)
         tnsim.draw(nets[0])
+        assert "srcdoc" in tnsim.report(nets, progress=False)._repr_html_()
         tnsim.heatmap(run.similarity())
         tnsim.heatmap(run.similarity(), phases=("a", "b"), boundaries=[2])
         tnsim.heatmaps(run.slices())

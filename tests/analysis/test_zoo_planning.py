@@ -63,7 +63,12 @@ DEAREST = {
 }
 
 
-@pytest.mark.parametrize("name", DEAREST)
+ALWAYS = ("heads after each other in the batch", "det of three rows", "Hyena")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in ALWAYS else pytest.param(n, marks=pytest.mark.slow) for n in DEAREST]
+)
 def test_the_dearest_questions_are_planned_answered_or_refused(name):
     made, question = DEAREST[name]
     a, b = pair(made)

@@ -302,6 +302,7 @@ def test_no_part_of_a_file_is_enough(how, tmp_path):
             assert str(path) in str(error) and "\x1b" not in str(error) and "\n" not in str(error)
 
 
+@pytest.mark.slow  # files of networks that claim too much are always tried
 def test_what_says_that_it_holds_more_than_any_memory(tmp_path):
     content = [torch.ones(1)]
     for _ in range(60):
