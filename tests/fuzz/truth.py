@@ -216,7 +216,16 @@ def closure(truth, layers, degrees, most=20_000, sizes=False, constant=False):
             if total is None
             else [[p + q for p, q in zip(*r, strict=True)] for r in zip(total, found, strict=True)]
         )
+    if sizes and truth.law.kind in ("tokens", "chain"):
+        _compose(truth, total)
     return total
+
+
+def _compose(truth, bounds):
+    """Add what cancels on the way: under tokens, linear layers are composed with what reads them."""
+    for i, row in enumerate(truth.bounds):
+        for j, m in enumerate(row):
+            bounds[i][j][: m.shape[0], : m.shape[1]] += m
 
 
 def _ends(states, layers, w, sizes, constant):

@@ -52,6 +52,27 @@ class Proposal:
             return first
         return cls.of([*stages[: len(stages) // 2], *again.to(1.0, 0.0), *again.to(TOP)], size)
 
+    def refitted(self, norms: Norms, units: int, key: tuple[int, ...], replicates: int) -> "Proposal":
+        """Another one, from a population that starts where this one's draws hold most of the norms.
+
+        Args:
+            norms: as before.
+            units: how many of every replicate are looked at.
+            key: of these draws.
+            replicates: how many there are.
+        """
+        held: list[torch.Tensor] = []
+        points: list[tuple[torch.Tensor, torch.Tensor]] = []
+        for r in range(replicates):
+            z, weights = self.draw(0, units, key, r)
+            held.append(weights[:, None] * norms(z))
+            points.append((z, weights))
+        sizes = torch.cat(held)
+        most = (sizes / sizes.mean(0).clamp_min(1e-300)).sum(1).topk(min(len(sizes), 2 * MEMBERS)).indices
+        z, weights = (torch.cat(x)[most] for x in zip(*points, strict=True))
+        again = Population(norms, z, weights, generator(*key, 4))
+        return self if again.is_zero else self.of([*again.to(1.0, 0.0), *again.to(TOP)], self.size)
+
     @classmethod
     def of(cls, stages: list[Tempered], size: int) -> "Proposal":
         """From populations: two Gaussians of their second moments, clusters at β = 1, and clusters beyond."""

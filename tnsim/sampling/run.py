@@ -22,7 +22,9 @@ _FIRST = 4  # units of every replicate in the first round
 _SHARE = 0.02  # of a norm that one draw may hold
 _OUTLIER = 8.0  # times the usual distance of a replicate from the middle
 _STUCK = 0.6  # of what the largest share was two rounds ago: it should be a quarter
-_LONG = 2**18  # draws after which that is told
+_SOME = 2**16  # draws after which others are fitted to what these have found, if that does not shrink
+_LONG = 2**19  # draws after which it is given up
+_REFITS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +125,8 @@ def fresh(
 ) -> SampledRun:
     """Draw, twice as much every time, until the error is reached and no draw holds too much.
 
+    Where one goes on doing so, draws start again, now fitted to what the old ones have found there.
+
     Args:
         source: of draws.
         forward: the models.
@@ -141,7 +145,8 @@ def fresh(
     done: SampledRun | None = None
     least = effort * source.unit * source.replicates
     step = 1 if least <= asked.budget < _FIRST * least else _FIRST
-    start, number, shares = 0, 0, []
+    start, number, refits = 0, 0, 0
+    shares: list[float] = []
     with tqdm(desc="drawing", unit=" draws", delay=2, leave=False, disable=not asked.progress) as bar:
         while True:
             kept = store.get(number)
@@ -169,8 +174,12 @@ def fresh(
             needed = done.seen.count * max(
                 (worst / asked.error) ** 2, shares[-1] / _SHARE if worst <= asked.error else 1.0, 1.0
             )
-            hopeless = _SHARE if done.seen.count >= 4 * _LONG else 3 * _SHARE
-            stuck = done.seen.count >= _LONG and shares[-1] > max(hopeless, _STUCK * shares[-3])
+            heavy = len(shares) > 3 and shares[-1] > max(_SHARE, _STUCK * shares[-3])
+            if heavy and done.seen.count >= _SOME and refits < _REFITS:
+                source, refits = source.refitted(start), refits + 1
+                done, start, step, shares = None, 0, _FIRST, []
+                continue
+            stuck = heavy and done.seen.count >= _LONG
             beyond = max(needed, 2 * done.seen.count) * effort > asked.budget
             if stuck or beyond:
                 _refuse(done, asked, worst, needed, effort, odd)

@@ -45,6 +45,10 @@ class Source(ABC):
         """How many there are."""
         return _REPLICATES
 
+    def refitted(self, units: int) -> "Source":
+        """A source that also reaches where so many units of this one found most of the norms; this one, if it cannot."""
+        return self
+
     def batches(self, start: int, stop: int, replicate: int, memory: float) -> Iterator[Draw]:
         """The same units, as many at once as fit into memory."""
         x, _ = self.draw(start, start + 1, replicate)
@@ -69,6 +73,7 @@ class NormalSource(Source):
         shape: of one input.
         key: of the random numbers.
         like: a tensor of the models' dtype and device.
+        norms: the functions of z that the proposal suits, if there are some.
     """
 
     mean: torch.Tensor
@@ -78,6 +83,7 @@ class NormalSource(Source):
     shape: tuple[int, ...]
     key: tuple[int, ...]
     like: torch.Tensor
+    norms: Norms | None = None
 
     def draw(self, start: int, stop: int, replicate: int) -> Draw:
         """See :class:`Source`."""
@@ -88,6 +94,13 @@ class NormalSource(Source):
             rest = torch.randn(len(z), len(self.basis), dtype=torch.float64, generator=random, device="cpu")
             y = rest + (z - rest @ self.basis) @ self.basis.T
         return self.placed(y), as_like(weights, self.like)
+
+    def refitted(self, units: int) -> "NormalSource":
+        """See :class:`Source`."""
+        if self.norms is None:
+            return self
+        proposal = self.proposal.refitted(self.norms, units, self.key, self.replicates)
+        return replace(self, proposal=proposal, key=(*self.key, 1))
 
     def placed(self, y: torch.Tensor) -> torch.Tensor:
         """Inputs of standard normal coordinates."""
@@ -136,6 +149,10 @@ class MixedSource(Source):
     def unit(self) -> int:
         """Of all parts."""
         return sum(part.unit for part in self.parts)
+
+    def refitted(self, units: int) -> "MixedSource":
+        """See :class:`Source`."""
+        return replace(self, parts=tuple(part.refitted(units) for part in self.parts))
 
     def draw(self, start: int, stop: int, replicate: int) -> Draw:
         """See :class:`Source`."""
@@ -198,7 +215,8 @@ def source_of(
             y = z if basis is None else z @ basis.T
             return _double(norms(plain.placed(y)))
 
-        return replace(plain, basis=basis, proposal=Proposal.fitted(of_coordinates, read, plain.key))
+        proposal = Proposal.fitted(of_coordinates, read, plain.key)
+        return replace(plain, basis=basis, proposal=proposal, norms=of_coordinates)
 
     return _source(given, law, nets[0].domain, nets[0].polys[0].like, key, suited)
 

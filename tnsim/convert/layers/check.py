@@ -20,6 +20,7 @@ __all__ = ["absolute", "check_finite", "deviation", "verify"]
 _SAMPLES = 5  # not the batch size of the trace, so that a dependence on it shows
 _DRAWS = 512  # of a law, on which an approximation is compared
 _FINE = 1e-12  # a precision that float32 is nothing against: then what differs there by chance does not count here
+_NOISE, _NOISY = 1e-9, 4  # relative, large against rounding and small against one; how often it is drawn
 _SCALES = (1.0, 0.1, 0.01, 1e-4)
 
 
@@ -75,7 +76,7 @@ def verify(net: Network, trace: Trace, coarse: Callable[[], Network]) -> None:
                 ratio = _ratio(got, want, bound, eps)
                 if ratio > 1 and eps < _FINE:  # or one rounds where the other has nothing, as in x − x
                     given = _points(x, tokens is not None)
-                    bound = bound + _module_rounding(trace, given) + _rounding(net, coarse, given)
+                    bound = bound + _module_rounding(trace, x) + _rounding(net, coarse, given)
                     ratio = _ratio(got, want, bound, eps)
                 if ratio <= 1:
                     return
@@ -122,8 +123,12 @@ def deviation(net: Network, trace: Trace, fixing: Fixing) -> float:
     return float((error / (shares @ want.square().sum(-1))).sqrt())
 
 
-def _replayed(trace: Trace, x: Tensor, constants: dict[Node, Tensor]) -> Tensor:
-    """What a forward pass gives for other numbers, with constants in the place of some of its tensors."""
+def _replayed(trace: Trace, x: Tensor, constants: dict[Node, Tensor], seed: int = 0) -> Tensor:
+    """What a forward pass gives for other numbers, with constants in the place of some of its tensors.
+
+    With a seed there is noise in every tensor, relative to its numbers.
+    """
+    generator = torch.Generator().manual_seed(seed)
     known = {trace.source: x}
     for step in trace.steps:
         if step.outputs[0] in constants:
@@ -131,8 +136,19 @@ def _replayed(trace: Trace, x: Tensor, constants: dict[Node, Tensor]) -> Tensor:
             continue
         args, kwargs = mapped((step.args, step.kwargs), Node, known.__getitem__)
         made = step.function(*args, **kwargs)
-        known.update(zip(step.outputs, made if step.several else (made,), strict=True))
+        several = made if step.several else (made,)
+        if seed:
+            several = tuple(_with_noise(t, generator) for t in several)
+        known.update(zip(step.outputs, several, strict=True))
     return known[trace.output]
+
+
+def _with_noise(t: Tensor, generator: torch.Generator) -> Tensor:
+    """A tensor whose numbers are a little off, each by itself; what is no number is left."""
+    if not (t.is_floating_point() or t.is_complex()):
+        return t
+    noise = torch.rand(t.shape, generator=generator, dtype=torch.float64, device="cpu") * 2 - 1
+    return t * (1 + _NOISE * noise).to(t.device, t.real.dtype)
 
 
 def _points(x: Tensor, tokens: bool) -> Tensor:
@@ -141,17 +157,16 @@ def _points(x: Tensor, tokens: bool) -> Tensor:
 
 
 def _module_rounding(trace: Trace, x: Tensor) -> Tensor:
-    """How far rounding takes a module's output, in units of the precision: by how much it is another in float32."""
-    weights, values = trace.weights, []
-    for kind in (torch.float32, weights.dtype):
-        copies = {name: t.to(_rounded(t.dtype, kind)) for name, t in weights.copies().items()}
-        tensors = weights.replaced(copies)
-        given = x.to(kind) if x.is_floating_point() else x
-        try:
-            values.append(run(replica(trace.root.module, tensors), tensors, given.clone(), trace.selected))
-        except RuntimeError:  # an operation that this dtype does not have on this device
-            return torch.zeros((), dtype=weights.dtype, device=x.device)
-    return _apart(*values)
+    """How far rounding takes a module's output, in units of the precision: how far noise in every tensor on the way does.
+
+    Also where all that is computed cancels, so that nothing of its size shows in the output or in the network.
+    """
+    try:
+        plain, *noisy = (_replayed(trace, x[:BATCH_SIZE], {}, seed) for seed in range(_NOISY + 1))
+    except RuntimeError:  # an operation that this dtype does not have on this device
+        return torch.zeros((), dtype=trace.weights.dtype, device=x.device)
+    apart = torch.stack([(y - plain).abs() for y in noisy]) / _NOISE
+    return torch.where(apart.isfinite(), apart, torch.zeros_like(apart)).max().to(trace.weights.dtype)
 
 
 def _rounding(net: Network, coarse: Callable[[], Network], x: Tensor) -> Tensor:
@@ -168,13 +183,6 @@ def _apart(coarse: Tensor, fine: Tensor) -> Tensor:
     """The largest difference of values computed in float32, in units of its precision."""
     apart = (coarse.to(fine.dtype) - fine).abs() / torch.finfo(torch.float32).eps
     return torch.where(apart.isfinite(), apart, torch.zeros_like(apart)).max()
-
-
-def _rounded(dtype: torch.dtype, kind: torch.dtype) -> torch.dtype:
-    """What a weight is cast to: whole numbers are left."""
-    if dtype.is_complex:
-        return kind.to_complex()
-    return kind if dtype.is_floating_point else dtype
 
 
 def absolute(net: Network) -> Network:
