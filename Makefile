@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 QUICK := tests/algebra tests/nn tests/measure/test_expect.py tests/measure/test_orbits.py tests/measure/test_empirical.py \
 	tests/convert/test_cut.py tests/convert/test_errors.py tests/analysis/test_similarity.py tests/test_architecture.py
 
-.PHONY: bench check demo devices figures fuzz test lint types format clean
+.PHONY: bench check demo devices docs figures fuzz test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
@@ -34,6 +34,11 @@ devices: $(STAMP)
 # Random architectures against quadrature, as many as you like: make fuzz DRAWS=5000 SEED=0; what fails is in fuzz-failures.txt
 fuzz: $(STAMP)
 	OMP_NUM_THREADS=1 DRAWS=$(or $(DRAWS),5000) SEED=$(or $(SEED),0) $(BIN)/python tests/fuzz/campaign.py
+
+# The site, in docs/_build/html
+docs: $(STAMP)
+	$(BIN)/sphinx-build -W --keep-going -q docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 # The paper's experiments at their fast size; from caches where these are there
 figures: $(STAMP)

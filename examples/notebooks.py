@@ -22,6 +22,7 @@ SCRIPTS = (
     "03_training_run",
     "04_what_changed",
     "10_a_folder_of_checkpoints",
+    "11_one_class_relabelled",
 )
 MARK = re.compile(r"^# %% ?(.*)\n", re.MULTILINE)
 USAGE = re.compile(r"^Usage:", re.MULTILINE)
