@@ -143,6 +143,7 @@ def test_the_legend_explains_every_role():
         "R  right factor",
         "D  output map",
         "an index of three or more",
+        "81 = 48 + 33: products, and places for what is added to them",
     ]
 
 

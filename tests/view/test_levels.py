@@ -6,6 +6,7 @@ import subprocess
 
 import matplotlib
 import matplotlib.pyplot as plt
+import naming_zoo
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 import tnsim
 from tnsim.algebra import Network, identity
 from tnsim.view import draw, to_dot
+from tnsim.view.pictures import of_layers
 from tnsim.view.stages import stages_of
 
 matplotlib.use("Agg")
@@ -120,6 +122,23 @@ def test_highlighted_boxes():
         draw(with_residual(2), highlight="haed")
 
 
+def test_what_only_adds_a_constant_is_no_map_beside_a_skip():
+    net = tnsim.convert(Shifted().double(), rand(1, 6))
+    stages = stages_of(net, 9)
+    assert [(s.kind, s.skip, s.bias) for s in stages] == [("identity", None, True), ("product", 1.0, True)]
+    _, ax = draw(net)
+    assert "identity" in written(ax) and len(gids(ax, "skip")) == 1
+
+
+class Shifted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.position, self.block = nn.Parameter(torch.randn(6)), small(Block())
+
+    def forward(self, x):
+        return self.block(x + self.position)
+
+
 # ---------------------------------------------------------------------- which level
 
 
@@ -141,6 +160,30 @@ def test_layers_of_one_form_share_a_drawing():
     _, ax = draw(deep(24), level="layer")
     assert len(gids(ax, "tensor")) == 3
     assert any("24 of this form" in text for text in written(ax))
+
+
+def test_of_many_terms_a_model_shows_those_of_highest_degree_and_the_input():
+    x = torch.randn(1, 5, 8, dtype=torch.float64)
+    net = tnsim.convert(naming_zoo.FusedAttention("qkv", "proj", bias=True).double(), x)
+    many = len(net[0].terms)
+    picture = of_layers(net)
+    assert many > 4 and len(picture.scenes) == 2
+    assert picture.captions[0][2].endswith(f"degree 3, 2 of {many} terms")
+
+
+def test_positions_and_features_of_one_line_are_written_together():
+    _, ax = draw(sequence_model(), level="layer")
+    sizes = [t.get_text() for t in ax.texts if (t.get_gid() or "").startswith("size")]
+    assert "6 × 8" in sizes
+    assert "6 × 8: positions × features" in [t.get_text() for t in ax.get_legend().get_texts()]
+
+
+def test_places_beside_the_products_are_told_from_them():
+    model = tnsim.convert(small(nn.Sequential(nn.Linear(5, 6), Block())))
+    _, ax = draw(model, level="network")
+    told = [t.get_text() for t in (*ax.get_legend().get_texts(), *ax.texts)]
+    assert "13 = 6 + 7: products, and places for what is added to them" in told
+    assert "13" in told
 
 
 def test_what_is_too_large_says_which_level_to_draw():

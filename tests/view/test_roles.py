@@ -90,6 +90,44 @@ def test_misnamed_attention():
     }  # fmt: skip
 
 
+def test_a_gain_in_front_of_attention_changes_no_role():
+    class Gained(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attn, self.norm_gain = naming_zoo.Attention("q", "k", "v", "o"), nn.Parameter(torch.rand(8))
+
+        def forward(self, x):
+            return x + self.attn(x * self.norm_gain)
+
+    f = tnsim.convert(Gained().double(), torch.randn(1, 5, 8, dtype=torch.float64))[0]
+    assert dict(roles(f)) == {
+        "q": "query", "k": "key", "v": "value", "o": "head output", "tril": "mask", "norm_gain": "gain",
+    }  # fmt: skip
+
+
+def test_raw_coordinates_that_are_multiplied_meet_before_what_reads_them():
+    (squared,) = tnsim.convert(naming_zoo.Both(down=Squared()), torch.randn(1, 8, dtype=torch.float64)).polys
+    scene, at = of_terms(squared.terms).scenes[0]
+    (dot,) = [n for n, kind in scene.nodes(data="kind") if kind == "hub"]
+    assert at["in0"][0] < at[dot][0] < at[next(n for n in scene if n.startswith("T"))][0] < at["out"][0]
+    assert dict(roles(squared)) == {"down": "output map"}
+
+
+class Squared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down = nn.Linear(8, 3, bias=False).double()
+
+    def forward(self, x):
+        return self.down(x**2)
+
+
+def test_a_number_that_is_added_is_a_constant():
+    f = bilinear(5, 4, 3)[2] + rand(1)[0]
+    (scene, _) = of_terms(f.terms).scenes[-1]
+    assert [d["stands"] for _, d in scene.nodes(data=True) if d["kind"] == "tensor"] == ["constant"]
+
+
 @pytest.mark.parametrize("name", ["BLOOM", "torch"])
 def test_a_fused_matrix_is_told_apart_in_every_term(name):
     f = layer(name)
@@ -159,6 +197,7 @@ def test_short_names_are_short_and_tell_apart():
     assert list(short) == names
     assert len(set(short.values())) == len(names)
     assert all(len(text) <= 6 for text in short.values())
+    assert short_names(["the_layer_of_scales", "the_layer_of_outgoing"])["the_layer_of_outgoing"] == "outgo…"
     assert short["gate_proj"] == "gate" and short["c_attn"] == "c_attn" and short["projection_a"] != "a"
 
 

@@ -22,7 +22,7 @@ def line_inches(line: Line, legend: bool, notes: list[str]) -> tuple[float, floa
     """Width and height of a figure of its own, legend and notes included."""
     left, low, right, top = line.frame
     wide = max(right - left, 3.6)
-    foot = foot_of(line.entries, 72 * wide)[2] / 72 if legend else 0.0
+    foot = foot_of(line.entries, 72 * wide).height / 72 if legend else 0.0
     return wide, top - low + foot + 0.18 * bool(notes)
 
 
@@ -31,7 +31,8 @@ def paint_line(
 ) -> None:
     """Draw boxes, wires and marks on ``ax`` and set its limits."""
     wide, tall = room(ax)
-    entries, columns, foot = foot_of(line.entries if legend else [], wide)
+    below = foot_of(line.entries if legend else [], wide)
+    foot = below.height
     left, low, right, top = line.frame
     for more in ([], [_HINT]):
         lines = broken("; ".join([*notes, *more]), 0.96 * wide, SIZES["small"]) if [*notes, *more] else []
@@ -60,8 +61,7 @@ def paint_line(
             0.99, 0.995, "\n".join(lines), transform=ax.transAxes, ha="right", va="top", fontsize=SIZES["small"],
             color=MUTED,
         )  # fmt: skip
-    if entries:
-        add_legend(ax, entries, columns)
+    add_legend(ax, below)
 
 
 class _Ink:

@@ -13,6 +13,7 @@ from tnsim.view.labels import labels_of
 from tnsim.view.levels import MOST_BOXES, Drawable, Level, given, level_of, picture_of
 from tnsim.view.scene import is_output
 from tnsim.view.stages import LayerBox, size_of, stages_of
+from tnsim.view.strokes import is_dashed
 from tnsim.view.style import FONT, LINE, RULE, ink_on, kind_colour
 
 __all__ = ["to_dot"]
@@ -98,9 +99,9 @@ def _scene(prefix: str, scene: nx.MultiGraph, texts: Any, colours: Any) -> Itera
     depth = _steps(scene)
     for a, b, d in scene.edges(data=True):
         first, last = sorted((a, b), key=lambda n: (-depth.get(n, 0), order[n]))
-        wire = scene.nodes[a].get("wire") or scene.nodes[b].get("wire")
+        dashed = is_dashed(scene, a, b, d["index"])
         hub = scene.nodes[b]["kind"] == "hub" or scene.nodes[a]["kind"] == "hub"
-        yield _edge(prefix + first, prefix + last, "" if hub else str(d["size"]), dashed=bool(wire))
+        yield _edge(prefix + first, prefix + last, "" if hub else str(d["size"]), dashed=dashed)
 
 
 def _steps(scene: nx.MultiGraph) -> dict[str, int]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 
-from tnsim.common.wires import space
 from tnsim.view.layout import Point
 from tnsim.view.legend import Entry
 from tnsim.view.short import cut_to, short_names, without_prefix
+from tnsim.view.strokes import is_dashed, size_on
 from tnsim.view.style import LINE, MUTED, SIZES, role_colour, role_colours
 from tnsim.view.text import extent
 
@@ -67,11 +67,11 @@ def labels_of(scenes: Scenes, sizes: bool) -> Labels:
     for layer, name in names.items():
         shown[layer] = cut_to(name, SIZES["tick"], _NAME, lambda c: c in shown.values())
     entries = _roles(first, named) + _lines([scene for scene, _ in scenes], sizes)
-    if prefix:
-        entries.append(Entry("text", MUTED, f"…: {prefix}"))
+    prefixes = dict.fromkeys([prefix, *(scene.graph.get("prefix", "") for scene, _ in scenes)])
+    entries += [Entry("text", MUTED, f"…: {path}") for path in prefixes if path]
     entries += [Entry("text", MUTED, f"{shown[n]}: {n}") for n in layers if shown[n] != names[n]]
-    cut = dict.fromkeys(scene.graph.get("names", ("", "")) for scene, _ in scenes)
-    entries += [Entry("text", MUTED, f"{called}: {full}") for called, full in cut if called != full]
+    cut = {called: full for scene, _ in scenes for called, full in scene.graph.get("names", {}).items()}
+    entries += [Entry("text", MUTED, f"{called}: {full}") for called, full in cut.items()]
     return Labels(tuple(texts), tuple(colours), shown, entries)
 
 
@@ -102,7 +102,8 @@ def _roles(first: Mapping[tuple[str, str, str], float], named: Mapping[str, str]
 def _lines(scenes: Sequence[nx.MultiGraph], sizes: bool) -> list[Entry]:
     """What dots and dashes are, and numbers behind the name of a position."""
     hubs = [(n, d) for scene in scenes for n, d in scene.nodes(data=True) if d["kind"] == "hub"]
-    places = [(n, d) for n, d in hubs if d["wire"] and space(n).startswith("s")]
+    places = [(n, d) for n, d in hubs if d["wire"]]
+    lines = [(scene, a, b, d) for scene in scenes for a, b, d in scene.edges(data=True)]
     found = []
     if any(not d["wire"] for _, d in hubs):
         found.append(Entry("dot", LINE, "an index of three or more"))
@@ -112,6 +113,12 @@ def _lines(scenes: Sequence[nx.MultiGraph], sizes: bool) -> list[Entry]:
         name = n.rsplit("/", 1)[-1].rsplit(":", 1)[0]
         if sizes:
             found.append(Entry("text", MUTED, f"{name} {d['size']}: {d['size']} positions, called {name}"))
-    if any(d["wire"] and not space(n).startswith("s") for n, d in hubs):
-        found.append(Entry("dashes", LINE, "an entry of x itself, shared by several"))
+    elif any(is_dashed(scene, a, b, d["index"]) for scene, a, b, d in lines):
+        found.append(Entry("dashes", LINE, "a position"))
+    past = [size_on(scene, a, b, d["index"]) for scene, a, b, d in lines]
+    if sizes and (both := next((text for text in past if "×" in text), "")):
+        found.append(Entry("text", MUTED, f"{both}: positions × features"))
+    parts = ", ".join(dict.fromkeys(d["parts"] for _, d in hubs if d.get("parts")))
+    if sizes and parts:
+        found.append(Entry("text", MUTED, f"{parts}: products, and places for what is added to them"))
     return found

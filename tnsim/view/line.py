@@ -110,8 +110,8 @@ def _about(stage: LayerBox) -> str:
         return f"{stage.stands_for} more"
     if stage.degree == 0:
         return "constant"
-    if stage.kind == "linear":
-        return "linear"
+    if stage.kind in ("linear", "identity"):
+        return stage.kind
     return f"degree {stage.degree}" + (f" · {stage.hidden}" if stage.hidden else "")
 
 
@@ -154,7 +154,7 @@ def _between(a: float, b: float, y: float) -> Point:
 def _entries(stages: Sequence[LayerBox], prefix: str, names: dict[str, tuple[str, str]]) -> list[Entry]:
     found = [
         Entry("box", kind_colour(kind), kind_meaning(kind))
-        for kind in ("linear", "product", "mixing")
+        for kind in ("linear", "identity", "product", "mixing")
         if any(s.kind == kind for s in stages)
     ]
     if any(s.hidden for s in stages):

@@ -11,10 +11,10 @@ from matplotlib.patches import FancyBboxPatch, PathPatch
 
 from tnsim.view.labels import Labels, labels_of
 from tnsim.view.layout import WIDTH, Point
-from tnsim.view.legend import Entry, add_legend, foot_of
+from tnsim.view.legend import Foot, add_legend, foot_of
 from tnsim.view.pictures import Picture
 from tnsim.view.scene import OUT
-from tnsim.view.strokes import along, curve, is_wire
+from tnsim.view.strokes import along, curve, is_dashed, size_on
 from tnsim.view.style import INK, LINE, MUTED, PAPER, RULE, SIZES, faded, ink_on
 from tnsim.view.text import READABLE, Board, Spot, broken, extent, room
 
@@ -28,6 +28,7 @@ _BAND = "#f3f5f8"
 _INCH = 0.56  # one row, where there is room
 _LARGEST = (15.0, 9.5)  # inches
 _LEAST = 3.6
+_HINTED = 1.04  # small letters on pixels are that much wider
 _SMALL = 4.5 * 30 / SIZES["small"]  # points a row, below which sizes are left out
 _HINT = 'too small for sizes: level="model" has one box for every layer'
 
@@ -38,18 +39,20 @@ class Margins:
 
     Attributes:
         labels: what is in the discs.
-        entries: of the legend, in how many ``columns``.
         notes: lines at the top.
-        foot: height of the legend in points.
+        below: the legend.
         scale: points a row.
     """
 
     labels: Labels
-    entries: list[Entry]
-    columns: int
     notes: list[str]
-    foot: float
+    below: Foot
     scale: float
+
+    @property
+    def foot(self) -> float:
+        """Height of the legend in points."""
+        return self.below.height
 
     @property
     def head(self) -> float:
@@ -93,7 +96,7 @@ def paint(ax: Axes, picture: Picture, sizes: bool, names: bool, legend: bool, hi
         _discs(board, scene, at, key, labels.texts[k], labels.colours[k], highlight)
         _ports(board, scene, at, key)
     for x, y, sign in picture.signs:
-        ax.text(x, y, sign, fontsize=board.size(15), ha="center", va="center", color=INK)
+        ax.text(x, y, sign, fontsize=board.size(15), ha="right", va="center", color=INK)
     for x, y, text in picture.captions:
         if board.size(SIZES["label"]) >= READABLE:
             ax.text(x, y, text, fontsize=board.size(SIZES["label"]), ha="left", va="center", color=INK)
@@ -102,8 +105,7 @@ def paint(ax: Axes, picture: Picture, sizes: bool, names: bool, legend: bool, hi
             0.99, 0.99, "\n".join(sheet.notes), transform=ax.transAxes, ha="right", va="top", linespacing=1.15,
             fontsize=SIZES["small"], color=MUTED, gid="notes",
         )  # fmt: skip
-    if sheet.entries:
-        add_legend(ax, sheet.entries, sheet.columns)
+    add_legend(ax, sheet.below)
 
 
 def _sheet(
@@ -111,14 +113,14 @@ def _sheet(
 ) -> Margins:
     """Fit everything into ``wide`` × ``tall`` points; of a figure of its own, legend and notes come on top of that."""
     labels = labels_of(picture.scenes, sizes)
-    entries, columns, foot = foot_of(labels.entries if legend else [], wide)
+    below = foot_of(labels.entries if legend else [], wide)
     left, right, low, high = _bounds(picture)
-    sheet = Margins(labels, entries, columns, [], foot, 0.0)
+    sheet = Margins(labels, [], below, 0.0)
     for hint in ([], [_HINT]):
         text = "; ".join([*picture.notes, *hint])
         notes = broken(text, 0.96 * wide, SIZES["small"]) if text else []
         sheet = replace(sheet, notes=notes)
-        rest = tall if own else max(tall - foot - sheet.head, 0.4 * tall)
+        rest = tall if own else max(tall - sheet.foot - sheet.head, 0.4 * tall)
         sheet = replace(sheet, scale=min(wide / (right - left), rest / (high - low)))
         if sheet.scale >= _SMALL:
             return sheet
@@ -133,8 +135,8 @@ def _bounds(picture: Picture) -> tuple[float, float, float, float]:
             points += [(float(x), float(y)) for x, y in np.asarray(curve(scene, at, a, b).vertices)]
     layered = any(d.get("layer") for scene, _ in picture.scenes for _, d in scene.nodes(data=True))
     begin = [x + 0.8 for x, *_ in picture.captions]
-    begin += [x + 0.9 - extent(text, 15)[0] / 60 for x, _, text in picture.signs]
-    over = [(x - 0.5 + extent(text, SIZES["label"])[0] / 30, y) for x, y, text in picture.captions]
+    begin += [x + 0.8 - _HINTED * extent(text, 15)[0] / 30 for x, _, text in picture.signs]
+    over = [(x - 0.5 + _HINTED * extent(text, SIZES["label"])[0] / 30, y) for x, y, text in picture.captions]
     return (
         min([*(x for x, _ in points), *begin]) - 1.0,
         max(x for x, _ in [*points, *over]) + 1.0,
@@ -173,7 +175,7 @@ def _layers(
     top, low = max(rows) + 0.55, min(rows) - 0.5
     for layer, nodes in groups.items():
         left, right = (f(at[n][0] for n in nodes) for f in (min, max))
-        pad = 0.64
+        pad = 0.56
         board.ax.add_patch(
             FancyBboxPatch(
                 (left - pad, low), right - left + 2 * pad, top - low, boxstyle="round,pad=0.0,rounding_size=0.3",
@@ -196,21 +198,25 @@ def _lines(
     names: bool,
     highlight: set[str],
 ) -> None:
-    todo: list[tuple[list[Spot], str, int]] = []
+    todo: list[tuple[list[Spot], str, str]] = []
     for a, b, d in scene.edges(data=True):
-        wire = is_wire(scene, a, b)
         path = curve(scene, at, a, b)
         faded = highlight and not any(highlight & set(scene.nodes[n].get("tags", ())) for n in (a, b))
         board.ax.add_patch(
             PathPatch(
                 path, facecolor="none", edgecolor=LINE, linewidth=max(0.6, 0.045 * board.scale),
                 alpha=_FADED if faded else 1.0, zorder=1, capstyle="round",
-                linestyle=(0, (2.2, 1.6)) if wire else "-", gid=f"index {key}{d['index']}",
+                linestyle=(0, (2.2, 1.6)) if is_dashed(scene, a, b, d["index"]) else "-", gid=f"index {key}{d['index']}",
             )
         )  # fmt: skip
         if not any(scene.nodes[n]["kind"] == "hub" for n in (a, b)):
             upright = abs(at[a][0] - at[b][0]) < 0.1
-            todo.append((along(path, upright), d["index"], d["size"]))
+            size = size_on(scene, a, b, d["index"])
+            spots = along(path, upright)
+            if "×" in size:  # too wide to stand on the line
+                spots = [(x, y + 0.08, ha, "bottom") for x, y, ha, _ in spots]
+            if size:
+                todo.append((spots, d["index"], size))
     for n, d in scene.nodes(data=True):
         if d["kind"] == "hub":
             x, y = at[n]
@@ -218,7 +224,7 @@ def _lines(
                 x, y, "o", color=LINE, markersize=2 * _DOT * board.scale, zorder=2, gid=f"hub {key}{n}"
             )
             around = [(x, y + 0.14, "center", "bottom"), (x, y - 0.14, "center", "top")]
-            todo.append((around, n, d["size"]))
+            todo.append((around, n, str(d["size"])))
     ended = {
         d["index"]
         for *_, d in scene.edges([n for n, k in scene.nodes(data="kind") if k in ("port", "stub")], data=True)
@@ -226,7 +232,7 @@ def _lines(
     for spots, index, size in todo:
         named = (names and index not in ended) or scene.nodes.get(index, {}).get("wire", False)
         name = index.rsplit("/", 1)[-1].rsplit(":", 1)[0]
-        text = " ".join([name] * named + [str(size)] * sizes)
+        text = " ".join([name] * named + [size] * sizes)
         if text:
             board.write(spots, text, SIZES["small"], color=MUTED, gid=f"size {key}{index}", zorder=4)
 

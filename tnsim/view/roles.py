@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import networkx as nx
 
-from tnsim.common.wires import BRIDGE_TAGS, space
+from tnsim.common.wires import BRIDGE_TAGS
 from tnsim.view.layout import depths
-from tnsim.view.scene import OUT, input_number, is_output
+from tnsim.view.scene import OUT, input_number, is_output, is_position
 
 __all__ = ["FACTORS", "roles_of", "shared_roles"]
 
@@ -60,6 +60,8 @@ def shared_roles(scenes: list[nx.MultiGraph]) -> list[dict[str, str]]:
     for k in order:
         nodes = scenes[k].nodes
         own = roles_of(scenes[k])
+        if not any(input_number(n) is not None for n in nodes):
+            own = own or {n: "constant" for n, d in nodes.items() if d["kind"] == "tensor"}
         roles[k] = {
             n: next(iter(known[nodes[n]["array"]])) if len(known.get(nodes[n]["array"], ())) == 1 else role
             for n, role in own.items()
@@ -120,9 +122,7 @@ class _Tree:
         )
 
     def _ends(self, n: str) -> int:
-        return len(
-            {d["index"] for *_, d in self.scene.edges(n, data=True) if not space(d["index"]).startswith("s")}
-        )
+        return len({d["index"] for *_, d in self.scene.edges(n, data=True) if not is_position(d["index"])})
 
     def _is_product(self, n: str) -> bool:
         return len(self.below.get(n, [])) > 1 and not is_output(n)
@@ -159,7 +159,7 @@ def _of_positions(scene: nx.MultiGraph, tensors: list[str]) -> dict[str, str]:
     """What knows nothing but positions, and what is a map for every position."""
     found = {}
     for n in tensors:
-        spaces = [space(d["index"])[0] == "s" for *_, d in scene.edges(n, data=True)]
+        spaces = [is_position(d["index"]) for *_, d in scene.edges(n, data=True)]
         ports = [m for m in scene[n] if scene.nodes[m]["kind"] == "port"]
         if spaces and all(spaces) and len(spaces) > 1:
             found[n] = "mask"
@@ -178,7 +178,7 @@ def _of_attention(scene: nx.MultiGraph, tensors: list[str]) -> dict[str, str]:
     reads: dict[str, list[str]] = {}  # by which tensors every input is read, and what each reads
     for n in tensors:
         for p in places:
-            if any(not space(d["index"]).startswith("s") for d in (scene.get_edge_data(n, p) or {}).values()):
+            if _reads(scene, n, p):
                 reads.setdefault(n, []).append(p)
     found = {n: "score" for n, ports in reads.items() if len({places[p] for p in ports}) > 1}
     single = {n: ports[0] for n, ports in reads.items() if n not in found}
@@ -199,10 +199,21 @@ def _of_attention(scene: nx.MultiGraph, tensors: list[str]) -> dict[str, str]:
     return found
 
 
-def _positions(scene: nx.MultiGraph, port: str) -> frozenset[str]:
-    return frozenset(
-        d["index"] for *_, d in scene.edges(port, data=True) if space(d["index"]).startswith("s")
+def _reads(scene: nx.MultiGraph, n: str, port: str) -> bool:
+    """Whether a tensor takes the features of an input, as they are or each times a gain."""
+    features = [d["index"] for *_, d in scene.edges(n, data=True) if not is_position(d["index"])]
+    if any(d["index"] in features for d in (scene.get_edge_data(n, port) or {}).values()):
+        return True
+    gained = (
+        m
+        for m in features
+        if m in scene and [p for p in scene[m] if scene.nodes[p]["kind"] == "port"] == [port]
     )
+    return len(set(features)) > 1 and any(gained)
+
+
+def _positions(scene: nx.MultiGraph, port: str) -> frozenset[str]:
+    return frozenset(d["index"] for *_, d in scene.edges(port, data=True) if is_position(d["index"]))
 
 
 def _between_factors(scene: nx.MultiGraph, tensors: list[str]) -> nx.Graph:
@@ -211,7 +222,7 @@ def _between_factors(scene: nx.MultiGraph, tensors: list[str]) -> nx.Graph:
     plain = nx.Graph()
     plain.add_nodes_from(known)
     plain.add_edges_from(
-        (a, b) for a, b, d in scene.edges(data=True) if {a, b} <= known and space(d["index"])[0] != "s"
+        (a, b) for a, b, d in scene.edges(data=True) if {a, b} <= known and not is_position(d["index"])
     )
     return plain
 

@@ -19,7 +19,7 @@ from tnsim.algebra.networks.graph import to_graph
 from tnsim.common.values import numbers
 from tnsim.common.wires import SIDES, WIRE, Leg, place, space
 
-__all__ = ["OUT", "input_number", "is_ones", "is_output", "scene_of"]
+__all__ = ["OUT", "input_number", "is_ones", "is_output", "is_position", "scene_of"]
 
 OUT = "out"
 
@@ -40,8 +40,8 @@ def scene_of(
 
     Returns:
         Nodes carry ``kind``, ``label`` and, for tensors, ``role`` (the name), ``layer``, ``tags``, ``side``, ``shape``,
-        ``data``, ``array`` (equal for equal arrays), ``ones``. Edges carry ``index`` and ``size``. A hub with two or more
-        ports is marked ``wire``: it is a position or an identity.
+        ``data``, ``array`` (equal for equal arrays), ``ones``. Edges carry ``index`` and ``size``. A hub of positions with
+        two or more ports is marked ``wire``: the copies of x (and the output) that are read at one position.
     """
     graph = to_graph(network, layers)
     tensors = {n: d for n, d in graph.nodes(data=True) if d["kind"] == "tensor"}
@@ -74,7 +74,13 @@ def scene_of(
             scene.add_node(f"stub {ix}", kind="stub", label=ix.rsplit(":", 1)[0])
             scene.add_edge(ends[0], f"stub {ix}", index=ix, size=size)
         else:
-            scene.add_node(ix, kind="hub", label=place(ix), size=size, wire=len(ports.get(ix, ())) > 1)
+            scene.add_node(
+                ix,
+                kind="hub",
+                label=place(ix),
+                size=size,
+                wire=is_position(ix) and len(ports.get(ix, ())) > 1,
+            )
             for node in ends:
                 scene.add_edge(node, ix, index=ix, size=size)
     return scene
@@ -88,6 +94,16 @@ def is_ones(t: qtn.Tensor) -> bool:
 def is_output(node: str) -> bool:
     """Whether a node is the output, of either side of an inner product."""
     return node.rsplit("/", 1)[-1] == OUT
+
+
+def is_position(index: str) -> bool:
+    """Whether an index counts positions.
+
+    Example:
+        >>> is_position("k:s"), is_position("in0:d")
+        (True, False)
+    """
+    return space(index).startswith("s")
 
 
 def input_number(node: str) -> int | None:

@@ -14,7 +14,7 @@ ELLIPSIS = "…"
 def short_names(names: Iterable[str], most: int = 6) -> dict[str, str]:
     """A short form of every name; no two have the same, and none is another's name.
 
-    Of the parts of a name (``gate_proj`` has two) it keeps what tells it apart, else its beginning.
+    Of the parts of a name (``gate_proj`` has two) it keeps what tells it apart, or the beginning of that.
 
     Args:
         names: the names of one picture.
@@ -39,7 +39,9 @@ def short_names(names: Iterable[str], most: int = 6) -> dict[str, str]:
 
 def _candidates(name: str, parts: Counter[str], most: int) -> Iterator[str]:
     own = _parts(name)
-    yield from (part for part in own if parts[part] == 1)
+    apart = [part for part in own if parts[part] == 1]
+    yield from apart
+    yield from (part[: most - 1] + ELLIPSIS for part in apart if len(part) > most)
     yield "".join(part[0] for part in own)
     yield from own
     yield name[: most - 1] + ELLIPSIS

@@ -1,5 +1,6 @@
 """Stages: a model as a line of boxes, one for every layer, with true sizes and what goes past each."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,7 +15,7 @@ from tnsim.common.values import numbers
 from tnsim.common.wires import MODEL, space
 from tnsim.view.scene import is_ones
 
-__all__ = ["LayerBox", "size_of", "stages_of"]
+__all__ = ["LayerBox", "is_skip", "size_of", "stages_of"]
 
 _FEW = 64
 
@@ -27,7 +28,8 @@ class LayerBox:
         name: of the layer.
         inside: sizes of its input, and of its output.
         degree: of the layer.
-        kind: ``"linear"``, ``"product"``, or ``"mixing"`` if it reads more than one position.
+        kind: ``"linear"``, ``"product"``, ``"mixing"`` if it reads more than one position, or ``"identity"`` if all
+            that it does is to add a constant.
         skip: the factor of what goes past it, or ``None``.
         bias: whether a constant is added.
         hidden: how many products are taken side by side, 0 where that is not known.
@@ -90,20 +92,23 @@ def size_of(axes: Axes) -> str:
 
 def _stage(name: str, f: Poly) -> LayerBox:
     own = f.units.resolved() if f.units else None
-    past = [t for g in (f, own.rest if own else None) if g is not None for t in g.terms if _is_skip(t)]
+    past = [t for g in (f, own.rest if own else None) if g is not None for t in g.terms if is_skip(t)]
     mixing = any(_mixes(t) for t in f.terms)
+    alone = f.degree == 1 and all(
+        t.degree == 0 or (is_skip(t) and math.isclose(t.coefficient, 1.0)) for t in f.terms
+    )
     return LayerBox(
         name,
         (f.domain, f.codomain),
         f.degree,
-        "mixing" if mixing else "linear" if f.degree < 2 else "product",
-        past[0].coefficient if past else None,
+        "identity" if alone else "mixing" if mixing else "linear" if f.degree < 2 else "product",
+        past[0].coefficient if past and not alone else None,
         any(t.degree == 0 for t in f.terms) and f.degree > 0,
         0 if mixing or f.degree < 2 else max(_shared(t) for t in f.terms if t.degree == f.degree),
     )
 
 
-def _is_skip(t: Term) -> bool:
+def is_skip(t: Term) -> bool:
     """Whether a term is a multiple of the input itself: a wire from input to output."""
     return t.legs == (t.out,) and all(is_ones(x) for x in t.tensors)
 

@@ -5,10 +5,10 @@ import numpy as np
 from matplotlib.path import Path
 
 from tnsim.view.layout import WIDTH, Point
-from tnsim.view.scene import OUT
+from tnsim.view.scene import OUT, is_position
 from tnsim.view.text import Spot
 
-__all__ = ["along", "curve", "is_wire", "lowest"]
+__all__ = ["along", "curve", "is_dashed", "lowest", "size_on"]
 
 
 def lowest(scene: nx.MultiGraph, at: dict[str, Point]) -> float:
@@ -25,15 +25,31 @@ def lowest(scene: nx.MultiGraph, at: dict[str, Point]) -> float:
     )
 
 
-def is_wire(scene: nx.MultiGraph, a: str, b: str) -> bool:
-    """Whether an edge leads to a position or an identity."""
+def is_dashed(scene: nx.MultiGraph, a: str, b: str, index: str) -> bool:
+    """Whether an edge is a position of the input or the output, and not one line with its features."""
+    return _is_wire(scene, a, b) or (
+        is_position(index) and _at_a_port(scene, a, b) and not _both(scene, a, b)
+    )
+
+
+def _at_a_port(scene: nx.MultiGraph, a: str, b: str) -> bool:
+    return any(scene.nodes[n]["kind"] == "port" for n in (a, b))
+
+
+def _both(scene: nx.MultiGraph, a: str, b: str) -> bool:
+    """Whether positions and features go the same way."""
+    return len({is_position(d["index"]) for d in scene.get_edge_data(a, b).values()}) == 2
+
+
+def _is_wire(scene: nx.MultiGraph, a: str, b: str) -> bool:
+    """Whether an edge leads to a position that several copies of the input share."""
     return any(scene.nodes[n].get("wire") for n in (a, b))
 
 
 def curve(scene: nx.MultiGraph, at: dict[str, Point], a: str, b: str) -> Path:
     """An S from left to right; an arc between tensors of one column; a wire to the output goes around."""
     (x0, y0), (x1, y1) = sorted((at[a], at[b]))
-    if is_wire(scene, a, b) and OUT in (a, b) and x1 - x0 > 2 * WIDTH:
+    if _is_wire(scene, a, b) and OUT in (a, b) and x1 - x0 > 2 * WIDTH:
         low = min(y for _, y in at.values()) - 0.85
         beside = x0 - 0.75 * _crossed(scene, at, (x0, y0))
         points = [
@@ -54,6 +70,22 @@ def curve(scene: nx.MultiGraph, at: dict[str, Point], a: str, b: str) -> Path:
         half = 0.5 * min(x1 - x0, WIDTH)
         middle = [(x0 + half, y0), (x1 - half, y1)]
     return Path([(x0, y0), *middle, (x1, y1)], [Path.MOVETO, *[Path.CURVE4] * 3])
+
+
+def size_on(scene: nx.MultiGraph, a: str, b: str, index: str) -> str:
+    """What is written on an edge: its size; of positions and features in one line both, and once.
+
+    Example:
+        >>> scene = nx.MultiGraph()
+        >>> scene.add_nodes_from(["in0", "out"], kind="port")
+        >>> _ = scene.add_edge("in0", "out", index="in0:d", size=8), scene.add_edge("in0", "out", index="in0:s", size=4)
+        >>> size_on(scene, "in0", "out", "in0:d"), size_on(scene, "in0", "out", "in0:s")
+        ('4 × 8', '')
+    """
+    beside = sorted(scene.get_edge_data(a, b).values(), key=lambda d: not is_position(d["index"]))
+    if not (_at_a_port(scene, a, b) and _both(scene, a, b)):
+        return next(str(d["size"]) for d in beside if d["index"] == index)
+    return " × ".join(str(d["size"]) for d in beside) if index == beside[-1]["index"] else ""
 
 
 def _crossed(scene: nx.MultiGraph, at: dict[str, Point], start: Point) -> bool:

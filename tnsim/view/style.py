@@ -94,6 +94,7 @@ _ROLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 _KINDS = {  # of the boxes of a model
     "linear": ("#e9d9a0", "linear"),
+    "identity": ("#e3e7ec", "passes on what it reads"),
     "product": ("#f2b98a", "a product of maps of its input"),
     "mixing": ("#d9a3bd", "reads other positions too"),
     "left out": (PAPER, ""),
@@ -132,7 +133,7 @@ def role_colours(roles: Iterable[str]) -> dict[str, str]:
 
 
 def kind_colour(kind: str) -> str:
-    """The colour of a box: linear, product, mixing."""
+    """The colour of a box: linear, identity, product, mixing."""
     return _KINDS[kind][0]
 
 

@@ -1,6 +1,6 @@
 """Text that knows how large it is, without a renderer, and keeps out of the way of other text."""
 
-import textwrap
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,8 @@ __all__ = ["READABLE", "Board", "Spot", "broken", "extent", "room"]
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 Spot = tuple[float, float, str, str]  # x, y, horizontal and vertical alignment
 
+_PARTS = re.compile(r"[^\s._+]+[._+]*\s*|[._+]+\s*|\s+")  # after which a line may end
+
 READABLE = 4.5  # points; smaller text is left out
 
 
@@ -28,13 +30,18 @@ def extent(text: str, size: float) -> tuple[float, float]:
 
 
 def broken(text: str, most: float, size: float) -> list[str]:
-    """The lines of a text that is to take at most ``most`` points in width."""
-    letters = len(text)
-    lines = [text]
-    while letters > 8 and any(extent(line, size)[0] > most for line in lines):
-        letters -= max(1, letters // 20)
-        lines = textwrap.wrap(text, letters)
-    return lines
+    """The lines of a text that is to take at most ``most`` points in width; names are broken between their parts."""
+    lines, line = [], ""
+    for part in _PARTS.findall(text):
+        if line.strip() and extent((line + part).rstrip(), size)[0] > most:
+            lines.append(line.rstrip())
+            line = ""
+        line += part
+        while extent(line.rstrip(), size)[0] > most and len(line.rstrip()) > 1:
+            fits = next(n for n in range(len(line) - 1, 0, -1) if n == 1 or extent(line[:n], size)[0] <= most)
+            lines.append(line[:fits])
+            line = line[fits:]
+    return [*lines, line.rstrip()] if line.strip() or not lines else lines
 
 
 @cached(4096)

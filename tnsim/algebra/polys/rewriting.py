@@ -54,7 +54,7 @@ def lift(f: Poly, constant_row: bool = True) -> Poly:
     degree = max(1, f.degree)
     rows = bool(constant_row and f.codomain)
     flat = len(f.domain) == 1 and len(f.codomain) < 2
-    stars = [star(t) if flat else None for t in f.terms]
+    stars = [star(t) if flat else None for t in f.terms if t.degree]
     term = (
         _direct_sum(f, [s for s in stars if s is not None], degree, rows)
         if all(s is not None for s in stars)
@@ -107,14 +107,13 @@ def star(t: Term) -> tuple[Array, ...] | None:
 
 
 def _direct_sum(f: Poly, stars: list[tuple[Array, ...]], degree: int, rows: bool) -> Term:
-    """Stars side by side on the hidden index; a missing leg reads the constant coordinate."""
+    """Stars side by side on the hidden index; a missing leg reads the constant coordinate, all constants are one unit."""
     like = f.like
     n = f.in_shape[0]
-    if rows:
-        stars = [
-            (ar.do("zeros", (f.out_shape[0], 1), like=like),),
-            *stars,
-        ]  # the hidden unit of the constant 1
+    constants = [Contraction(t.tensors, t.out, {}, t.coefficient).value() for t in f.terms if not t.degree]
+    if rows or constants:
+        nothing = ar.do("zeros", f.out_shape, like=like)
+        stars = [(ar.do("reshape", sum(constants, nothing), (*f.out_shape, 1)),), *stars]
     outs, legs = [], [[] for _ in range(degree)]  # type: ignore[var-annotated]
     for i, (out, *factors) in enumerate(stars):
         h = ar.shape(out)[-1]
