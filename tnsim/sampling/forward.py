@@ -11,7 +11,7 @@ from tnsim.algebra.networks.network import Network
 from tnsim.algebra.networks.onehot_ids import is_ids, one_hot
 from tnsim.algebra.polys.axes import is_local
 from tnsim.algebra.polys.poly import Poly
-from tnsim.common.wires import WIRE
+from tnsim.algebra.terms.collecting import busy
 from tnsim.engine.costs import paying
 
 __all__ = ["Affine", "Forward", "affine"]
@@ -56,10 +56,10 @@ def affine(f: Poly) -> Affine | None:
         return None
     (t,) = linear
     end, start = t.out[-1], t.legs[0][-1]
-    busy = [x for x in t.tensors if not (WIRE in x.tags and len(x.inds) == 1)]
-    if len(busy) != 1 or set(busy[0].inds) != {end, start} or end == start:
+    matrix, *others = busy(t)
+    if others or set(matrix.inds) != {end, start} or end == start:
         return None
-    data = busy[0].data if busy[0].inds[0] == end else busy[0].data.T
+    data = matrix.data if matrix.inds[0] == end else matrix.data.T
     rest = tuple(t for t in f.terms if not t.degree)
     bias = None
     if rest:

@@ -16,7 +16,7 @@ from tnsim.engine.contract import Contraction
 from tnsim.engine.costs import CostError
 from tnsim.engine.effort import weigh
 
-__all__ = ["affordable", "collect"]
+__all__ = ["affordable", "busy", "collect"]
 
 Array = Any
 
@@ -59,14 +59,23 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
 
 
 def _pruned(t: Term) -> Term:
-    """Without the ones that anchor an identity, wherever another tensor carries the same index."""
-    tensors = list(t.tensors)
+    """Without the ones that anchor an identity, wherever another tensor carries the same index.
+
+    Ones that are summed, on an index that nothing else has, are a number.
+    """
+    tensors, coefficient = list(t.tensors), t.coefficient
+    ends = {ix for end in (t.out, *t.legs) for ix in end}
     for x in t.tensors:
         if _idle(x) and len(tensors) > 1:
             rest = {ix for y in tensors if y is not x for ix in y.inds}
-            if rest.issuperset(x.inds):
-                tensors = [y for y in tensors if y is not x]
-    return t if len(tensors) == len(t.tensors) else replace(t, tensors=tuple(tensors))
+            if rest.isdisjoint(x.inds) and ends.isdisjoint(x.inds):
+                coefficient = coefficient * ar.size(x.data)
+            elif not rest.issuperset(x.inds):
+                continue
+            tensors = [y for y in tensors if y is not x]
+    if len(tensors) == len(t.tensors):
+        return t
+    return replace(t, tensors=tuple(tensors), coefficient=coefficient)
 
 
 def _traces(given: Sequence[Term], kept: Sequence[Term]) -> list[Term]:
@@ -78,6 +87,25 @@ def _traces(given: Sequence[Term], kept: Sequence[Term]) -> list[Term]:
     inds = (MODEL, *t.out) if runs else t.out
     zeros = ar.do("zeros", tuple(t.sizes[ix] for ix in inds), like=t.tensors[0].data)
     return [Term((qtn.Tensor(zeros, inds, tags="c"),), (), t.out)]
+
+
+def busy(t: Term) -> list[qtn.Tensor]:
+    """The tensors of a term but for ones on indices that other tensors have too, or that are open; at least one.
+
+    Example:
+        >>> import numpy as np
+        >>> weight = qtn.Tensor(np.eye(2), ("out:d", "in0:d"), tags="W")
+        >>> idle = qtn.Tensor(np.ones(2), ("out:d",), tags=WIRE)
+        >>> len(busy(Term((weight, idle), (("in0:d",),), ("out:d",))))
+        1
+    """
+    ends = {ix for end in (t.out, *t.legs) for ix in end}
+    return [x for x in t.tensors if not _idle(x) or not _known(x, t, ends)] or list(t.tensors)
+
+
+def _known(x: qtn.Tensor, t: Term, ends: set[str]) -> bool:
+    """Whether the indices of a tensor are open, or those of others."""
+    return ends.union(ix for y in t.tensors if y is not x for ix in y.inds).issuperset(x.inds)
 
 
 def _merged(group: list[Term]) -> list[Term]:

@@ -10,10 +10,11 @@ import torch
 from tnsim.algebra.networks.network import Network
 from tnsim.algebra.networks.subtraction import fuse
 from tnsim.algebra.polys.poly import Poly
+from tnsim.algebra.terms.term import Term
 from tnsim.analysis.asking.problem import Method
 from tnsim.analysis.bonds.places import HIDDEN, is_hidden, linear_map, place_at, products
 from tnsim.analysis.explain.halves import modes_of, second_moment, sensitivity
-from tnsim.common.wires import PICK, WIRE, index
+from tnsim.common.wires import PICK, WIRE, index, input_leg
 from tnsim.measure.pairings.measure import Measure
 
 __all__ = ["Shrinking", "parameters_of", "plan_at", "shrunk"]
@@ -147,11 +148,11 @@ def _merged(f: Poly, plan: Shrinking, r: int, name: str) -> Poly:
     assert plan.gram is not None
     kept = sorted(plan.order[:r])
     taken = torch.linalg.lstsq(plan.gram[kept][:, kept], plan.gram[kept], driver="gelsd").solution
-    hid = index("hid", "h")
-    ends = [(*top.out, hid), *((hid, *leg) for leg in top.legs)]
+    hid, inputs = index("hid", "h"), tuple(input_leg(k, ["d"]) for k in range(top.degree))
+    ends = [(*top.out, hid), *((hid, *leg) for leg in inputs)]
     arrays = [x.detach() for x in (down @ taken.T, *(x[kept] for x in legs))]
     tensors = tuple(qtn.Tensor(x, inds, tags="unit") for x, inds in zip(arrays, ends, strict=True))
-    fewer = replace(top, tensors=tensors, coefficient=1.0)
+    fewer = Term(tensors, inputs, top.out, symmetry=top.symmetry)
     return replace(f, terms=(fewer, *(t for t in f.terms if t is not top)))
 
 

@@ -16,7 +16,7 @@ import quimb.tensor as qtn
 from tnsim.algebra.polys.axes import is_local
 from tnsim.algebra.polys.poly import Axes, Poly
 from tnsim.algebra.polys.writing import identity
-from tnsim.algebra.terms.collecting import collect
+from tnsim.algebra.terms.collecting import busy, collect
 from tnsim.algebra.terms.term import Term, aligned, canonical, compose
 from tnsim.common.wires import MODEL, WIRE, input_leg, output_leg
 from tnsim.engine.contract import Contraction
@@ -88,11 +88,11 @@ def front_of(f: Poly) -> Poly:
 def _form(t: Term, feature: str, token: str, n: int) -> list[qtn.Tensor]:
     """A term of degree one or zero as tensors over feature and token, without idle ones."""
     if not t.legs:
-        return _busy(t.tensors)
+        return busy(t)
     (leg,) = t.legs
     if leg[1] == feature:  # features are tokens
-        return [*_busy(t.tensors), qtn.Tensor(ar.do("eye", n, like=t.tensors[0].data), (feature, token))]
-    return _busy(t.renamed({leg[1]: token}).tensors)
+        return [*busy(t), qtn.Tensor(ar.do("eye", n, like=t.tensors[0].data), (feature, token))]
+    return busy(t.renamed({leg[1]: token}))
 
 
 def _homogeneous(family: Family, inner: Term, models: int | None) -> Term:
@@ -121,7 +121,7 @@ def _affine(weight: qtn.Tensor, bias: qtn.Tensor, leg: Sequence[str], inner: Ter
     if token == feature:  # features are tokens
         linear, token = [weight], feature
     else:
-        linear = [weight, *_busy(inner.tensors)]
+        linear = [weight, *busy(inner)]
     size = {ix: int(n) for x in (*linear, bias) for ix, n in zip(x.inds, ar.shape(x.data), strict=True)}
     if not places:
         size[place] = inner.sizes[place]
@@ -139,12 +139,6 @@ def _spread(tensors: Sequence[qtn.Tensor], wanted: dict[str, int], weight: float
     like = tensors[0].data
     ones = [_ones(ix, n, like) for ix, n in wanted.items() if ix not in have]
     return Contraction((*tensors, *ones), tuple(wanted), weight=weight).value()
-
-
-def _busy(tensors: Sequence[qtn.Tensor]) -> list[qtn.Tensor]:
-    """Tensors without the ones that only say which indices there are."""
-    busy = [x for x in tensors if not (WIRE in x.tags and len(x.inds) == 1)]
-    return busy or list(tensors)
 
 
 def _ones(ix: str, n: int, like: Array) -> qtn.Tensor:
