@@ -53,8 +53,14 @@ def test_closed_forms_are_the_similarity():
     torch.testing.assert_close(byhand.layerwise(a, b), tnsim.similarity(a, b, method="layerwise"))
 
 
-def test_rows_run():
-    names = ["a", "b", "c", "d", "workers", "attention", "language", "positions", "tokens"]
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["a", "d", "tokens"],
+        pytest.param(["b", "c", "workers", "attention", "language", "positions"], marks=pytest.mark.slow),
+    ],
+)
+def test_rows_run(names):
     command = [sys.executable, str(BENCH / "run.py"), "--small", *names]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

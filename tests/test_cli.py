@@ -372,8 +372,15 @@ def test_answers_go_to_stdout_and_the_rest_to_stderr(folder):
     assert process.returncode == 0 and len(json.loads(out)["labels"]) == 5
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
-def test_an_interruption_leaves_nothing_half_written(folder, how):
+@pytest.mark.parametrize(
+    ("how", "shares"),
+    [
+        (signal.SIGKILL, (0.97,)),
+        pytest.param(signal.SIGKILL, (0.7, 0.8, 0.9), marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, (0.8, 0.97), marks=pytest.mark.slow),
+    ],
+)
+def test_an_interruption_leaves_nothing_half_written(folder, how, shares):
     """Whenever it comes, a file is the old one, or whole, or not there."""
     Path("net.safetensors").write_bytes(b"before")
     blocks = ["--checkpoint", "blocks", "-o", "gram.safetensors", "--picture", "gram.png", "--no-progress"]
@@ -385,8 +392,8 @@ def test_an_interruption_leaves_nothing_half_written(folder, how):
         Path(path).unlink()
     Path("report.html").write_text("before")
     gram, report = ["gram", "ckpts/*.pt", *MODEL, *blocks], ["report", "ckpts/*.pt", *MODEL]
-    for share, commands in ((0.8, [gram]), (0.97, [gram, report])):
-        for words in (*commands, ["convert", "ckpts/step_100.pt", *MODEL]):
+    for share in shares:
+        for words in (gram, report, ["convert", "ckpts/step_100.pt", *MODEL]):
             process = run(folder, *words)
             time.sleep(share * whole)
             process.send_signal(how)

@@ -46,7 +46,7 @@ def test_threads_ask_while_others_clear():
 
     def work(k):
         found = []
-        for _ in range(6):
+        for _ in range(3):
             if k % 2:
                 tnsim.clear_cache()
             found.append(asked(a, b))

@@ -61,7 +61,9 @@ def made(plan, parts, asked=None):
     return found
 
 
-@models
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "attention")) for k in MODELS]
+)
 def test_sharing_changes_nothing(kind):
     make, method = MODELS[kind]
     nets = make(6)
@@ -148,6 +150,7 @@ def test_as_much_is_kept_as_fits_into_memory(kind):
         assert blocks.planned(parts, law, method, whole.bytes).cost == whole
 
 
+@pytest.mark.slow  # what is said to be held is always compared with what is kept
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
 def test_memory_of_a_matrix_is_within_a_factor_of_three():
     """Of a process that keeps what every one of eight models decides: far more than a block takes."""

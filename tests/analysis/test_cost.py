@@ -116,7 +116,9 @@ def said_and_spent(script):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("graph", [False, True], ids=["plain", "with gradients"])
+@pytest.mark.parametrize(
+    "graph", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "with gradients"]
+)
 def test_memory_through_attention_is_within_a_factor_of_three(graph):
     script = f"""
         import torch, tnsim
@@ -140,7 +142,7 @@ def test_memory_through_attention_is_within_a_factor_of_three(graph):
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
-@pytest.mark.parametrize("gradients", [False, True])
+@pytest.mark.parametrize("gradients", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize(
     "sizes",
     ["d=14, width=14, hidden=14, out=14", "d=13, width=13, hidden=14, out=13, residual=0.5, bias=True"],

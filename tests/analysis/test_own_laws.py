@@ -1,5 +1,7 @@
 """Laws that somebody else wrote: whatever they carry, and whatever they look at, they give what they say."""
 
+from itertools import product
+
 import pytest
 import torch
 from zoo import network, rand
@@ -68,14 +70,24 @@ QUESTIONS = {
 }
 
 
+def is_slow(name, question):
+    """What is dear is asked under one of the laws."""
+    return question == "unfold" and name != "an object"
+
+
 def transformers():
     ids = torch.zeros(1, 3, dtype=torch.long)
     models = [tnsim.nn.Transformer(8, 4, 2, 3, ("attn",)).double().eval().requires_grad_(False) for _ in "ab"]
     return [tnsim.convert(m, ids) for m in models]
 
 
-@pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize(
+    ("name", "question"),
+    [
+        pytest.param(name, question, marks=[pytest.mark.slow] if is_slow(name, question) else [])
+        for name, question in product(OWN, QUESTIONS)
+    ],
+)
 def test_attention_under_a_law_of_ones_own(name, question):
     law, same = OWN[name]
     a, b = transformers()

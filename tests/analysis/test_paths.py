@@ -63,6 +63,7 @@ def test_inner_products_of_single_paths(monkeypatch):
     assert found.similarity()[2, 1].item() == pytest.approx((found.products[2, 1] / size).item(), rel=1e-12)
 
 
+@pytest.mark.slow  # some of them are always compared, above
 def test_all_products_add_up_to_the_inner_product():
     def smallest(seed):
         torch.manual_seed(seed)

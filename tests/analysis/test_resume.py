@@ -50,7 +50,7 @@ def run(path, stop, method):
     return subprocess.run([sys.executable, "-c", KILLED, str(ROOT), str(path), str(stop), method]).returncode
 
 
-@pytest.mark.parametrize("method", ["exact", "layerwise"])
+@pytest.mark.parametrize("method", ["exact", pytest.param("layerwise", marks=pytest.mark.slow)])
 def test_a_killed_process_is_continued_without_recomputing(tmp_path, method, monkeypatch):
     assert run(tmp_path / "killed", 3, method) == 9
     assert not list(tmp_path.glob("killed?*"))  # no half-written file

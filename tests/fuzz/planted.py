@@ -51,13 +51,13 @@ def unpermuted():
 FAULTS = {f.__name__: f for f in (merged, unpermuted)}
 
 
-def found(fault, draws=500, seed=0):
-    """The number of the first draw that shows a fault, with what was wrong; ``None`` if none does."""
+def found(fault, draws=500, seed=0, first=0):
+    """The number of the first draw from ``first`` on that shows a fault, with what was wrong; ``None`` if none does."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     conversion.verify = conversion.check_composed = lambda *args: None
     FAULTS[fault]()
-    for number in range(draws):
+    for number in range(first, draws):
         case = rolled(seed, number, tuple(QUESTIONS))
         for name, outcome, text in passes(case, QUESTIONS):
             if outcome in WRONG:
@@ -66,5 +66,6 @@ def found(fault, draws=500, seed=0):
 
 
 if __name__ == "__main__":
-    shown = found(sys.argv[1], int(os.environ.get("DRAWS", 500)), int(os.environ.get("SEED", 0)))
+    draws, seed, first = (int(os.environ.get(k, n)) for k, n in (("DRAWS", 500), ("SEED", 0), ("FROM", 0)))
+    shown = found(sys.argv[1], draws, seed, first)
     print("not found" if shown is None else f"draw {shown[0]}: {shown[2]} of {shown[1]}: {shown[3]}")

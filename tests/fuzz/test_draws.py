@@ -12,7 +12,7 @@ from fuzz.draws import cases
 from fuzz.questions import QUESTIONS
 from hypothesis import HealthCheck, given, settings
 
-DRAWS = 120
+DRAWS = 100
 tally = Counter()
 
 

@@ -1,6 +1,7 @@
 """Products of links: however they are sorted, cut into chunks and halved, they give one result."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -47,34 +48,36 @@ def everything(f, g, law):
     return [*values, *(block.data for block in behind.covs.values()), *(m.data for m in behind.means)]
 
 
+HOW = {
+    "one by one": dict(CACHE=1.0, LEAST=1),
+    "few at a time": dict(CACHE=4096.0, LEAST=3, OVERHEAD=0.0),
+    "every pattern, by halves": dict(OVERHEAD=0.0),
+    "no pattern, in full": dict(OVERHEAD=1e30),
+    "end by end": dict(_together=lambda self: None),
+    "alone": dict(ALONE=0.0),
+    "alone, by halves": dict(ALONE=0.0, OVERHEAD=0.0),
+}
+ALWAYS = {("no mask, biases", "few at a time"), ("three positions", "alone, by halves")}
+
+
+def is_slow(kind, how):
+    """Every kind, and every way, is always tried; not every one of the dear kinds in every way."""
+    return kind in ("no mask, biases", "three positions") and (kind, how) not in ALWAYS
+
+
 @pytest.mark.parametrize(
-    "how",
+    ("kind", "how"),
     [
-        dict(CACHE=1.0, LEAST=1),
-        dict(CACHE=4096.0, LEAST=3, OVERHEAD=0.0),
-        dict(OVERHEAD=0.0),
-        dict(OVERHEAD=1e30),
-        dict(_together=lambda self: None),
-        dict(ALONE=0.0),
-        dict(ALONE=0.0, OVERHEAD=0.0),
-    ],
-    ids=[
-        "one by one",
-        "few at a time",
-        "every pattern, by halves",
-        "no pattern, in full",
-        "end by end",
-        "alone",
-        "alone, by halves",
+        pytest.param(kind, how, marks=[pytest.mark.slow] if is_slow(kind, how) else [])
+        for kind, how in product(KINDS, HOW)
     ],
 )
-@pytest.mark.parametrize("kind", KINDS)
 def test_groups_chunks_and_halves_change_nothing(kind, how, monkeypatch):
     f, g = (Attention(**KINDS[kind]).poly() for _ in range(2))
     apart = Gaussian(mean=rand(math.prod(f.in_shape))).bound(f.domain, f.like)
     laws = (full_law(f), apart)
     expected = [everything(f, g, law) for law in laws]
-    for name, value in how.items():
+    for name, value in HOW[how].items():
         for place in (plans, products, Linked):
             if hasattr(place, name):
                 monkeypatch.setattr(place, name, value)

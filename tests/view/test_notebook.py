@@ -38,8 +38,12 @@ OFF = "plt.ioff();"
     ("cells", "expected"),
     [
         ([TNSIM, AGAIN, PLAIN, DRAWN], [1, 1, 1, 1]),
-        (["%matplotlib inline", TNSIM, AGAIN, PLAIN], [0, 1, 1, 1]),
-        ([PLAIN, TNSIM, OFF, TNSIM, "assert not plt.isinteractive()"], [1, 1, 0, 0, 0]),
+        pytest.param(["%matplotlib inline", TNSIM, AGAIN, PLAIN], [0, 1, 1, 1], marks=pytest.mark.slow),
+        pytest.param(
+            [PLAIN, TNSIM, OFF, TNSIM, "assert not plt.isinteractive()"],
+            [1, 1, 0, 0, 0],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["at once", "after the magic", "until it is switched off"],
 )

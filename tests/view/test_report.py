@@ -115,6 +115,7 @@ def test_what_is_too_dear_is_left_out_with_a_reason(monkeypatch):
     assert told["slices"] is None and "too much for a page" in told["reasons"]["shares"]
 
 
+@pytest.mark.slow  # what a run of one structure gives is always tried
 def test_sampled(tmp_path):
     told = facts(tnsim.report(RUN[:3], error=0.1, budget=100.0, progress=False))
     assert dict(told["methods"])["method"].startswith("sampled") and "standard error" in dict(told["methods"])
