@@ -213,3 +213,21 @@ def test_a_single_output_is_sampled_like_several():
     assert ((found.value - exact).abs() <= 5 * found.error + 1e-12).all()
     like = tnsim.similarity(a, b, output=2, error=0.005, budget=100)
     assert like.method == "sampled" and abs(float(like - tnsim.similarity(a, b, output=2))) <= 5 * like.error
+
+
+def test_models_whose_units_are_bounded_far_too_high_are_brought_to_size(never_exact):
+    """In single precision squares of outputs would underflow: of 16 positions some 10⁻¹⁶ are left of the bound."""
+    torch.manual_seed(0)
+    modules = [tnsim.nn.Transformer(6, 8, 2, 16, ("attn", "mlp", "attn")).eval() for _ in range(2)]
+    law, ids = tnsim.Tokens(torch.full((6,), 1 / 6, dtype=F64)), torch.zeros(1, 16, dtype=torch.long)
+    single, double = (
+        tnsim.similarity(
+            *(tnsim.convert(m.requires_grad_(False), ids, dtype=dtype) for m in modules),
+            under=law,
+            error=0.05,
+            progress=False,
+        )
+        for dtype in (torch.float32, F64)
+    )
+    assert single.method == "sampled" and single.samples == double.samples
+    assert abs(float(single) - float(double)) < 1e-4

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import isfinite
+from math import inf, isfinite, log2
 from typing import Any
 
 import torch
@@ -21,12 +21,13 @@ from tnsim.measure.pairings.measure import Measure, MeasureError
 from tnsim.sampling.estimate import Estimate
 from tnsim.sampling.forward import Forward
 from tnsim.sampling.run import Ask, Asked, SampledRun, Store, fixed, fresh
-from tnsim.sampling.sources import Source, source_of
+from tnsim.sampling.sources import Source, plain_source, source_of
 
 __all__ = ["Models", "Options", "answered", "check_error", "exactly", "sized"]
 
 Array = Any
 
+_TRIED = 64  # draws on which outputs are brought to size
 _LED = 8  # models whose norms lead the draws; others are watched
 
 
@@ -88,12 +89,27 @@ class Models:
         self.exponents = [float(e) for e in exponents]
         whole, own = law_for(nets, self.given).exponents(), self.law.exponents()
         self.unit = 2.0 ** round(float(whole[0] - own[0])) if own else 1.0
-        if apart:
-            top = max(self.exponents)
-            ready = _same(ready, [2.0 ** (e - top) for e in self.exponents])
-            self.exponents = [top] * len(ready)
-        self.forward = Forward(_chosen(ready, output), narrow)
         self.seed, self.apart = seed, apart
+        ready = _chosen(ready, output)
+        gains = self._sizes(ready)
+        if apart:  # in the same units
+            top = max(e + g for e, g in zip(self.exponents, gains, strict=True))
+            gains = [top - e for e in self.exponents]
+        self.forward = Forward(_same(ready, [2.0**-g for g in gains]), narrow)
+        self.exponents = [e + g for e, g in zip(self.exponents, gains, strict=True)]
+
+    def _sizes(self, nets: Sequence[Network]) -> list[float]:
+        """Exponents of the sizes of outputs on a few draws: bounds of them, which units are, may be far too high."""
+        net = nets[0]
+        if isinstance(self.given, Empirical):
+            some = range(min(_TRIED, len(self.given.x)))
+            x, _ = self.given.picked(list(some), net.domain, net.polys[0].like)
+        else:
+            x, _ = plain_source(self.given, net.domain, net.polys[0].like, (self.seed, 0)).draw(0, 1, 0)
+        x = x if is_ids(x) else x / self.unit
+        with torch.no_grad():
+            values = Forward(tuple(nets))(x)
+        return [_exponent(v) for v in values]
 
     @property
     def nets(self) -> tuple[Network, ...]:
@@ -126,6 +142,12 @@ class Models:
     def _in_units(self, law: Empirical) -> Empirical:
         """Draws as the networks read them."""
         return law if is_ids(law.x) else replace(law, x=law.x / self.unit)
+
+
+def _exponent(values: torch.Tensor) -> float:
+    """The power of two next to the root mean square of some numbers; 0 where there is none."""
+    size = float(values.detach().double().square().mean().sqrt())
+    return float(round(log2(size))) if 0 < size < inf else 0.0
 
 
 def _chosen(nets: Sequence[Network], output: Any) -> tuple[Network, ...]:
