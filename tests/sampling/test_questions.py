@@ -216,10 +216,10 @@ def test_a_single_output_is_sampled_like_several():
 
 
 def test_models_whose_units_are_bounded_far_too_high_are_brought_to_size(never_exact):
-    """In single precision squares of outputs would underflow: of 16 positions some 10⁻¹⁶ are left of the bound."""
+    """In single precision squares of outputs would underflow; of 16 positions 10⁻¹⁷ and less is left of the bound."""
     torch.manual_seed(0)
-    modules = [tnsim.nn.Transformer(6, 8, 2, 16, ("attn", "mlp", "attn")).eval() for _ in range(2)]
-    law, ids = tnsim.Tokens(torch.full((6,), 1 / 6, dtype=F64)), torch.zeros(1, 16, dtype=torch.long)
+    modules = [tnsim.nn.Transformer(20, 16, 2, 16, ("attn", "attn", "attn")).eval() for _ in range(2)]
+    law, ids = tnsim.Tokens(torch.full((20,), 1 / 20, dtype=F64)), torch.zeros(1, 16, dtype=torch.long)
     single, double = (
         tnsim.similarity(
             *(tnsim.convert(m.requires_grad_(False), ids, dtype=dtype) for m in modules),
@@ -231,3 +231,15 @@ def test_models_whose_units_are_bounded_far_too_high_are_brought_to_size(never_e
     )
     assert single.method == "sampled" and single.samples == double.samples
     assert abs(float(single) - float(double)) < 1e-4
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e9, 1e30])
+def test_laws_of_any_size(size, never_exact):
+    """A homogeneous model under a law of another size is the same one, times a power of it."""
+    nets = [network(2), network(2)]
+    plain, far = (Gaussian(cov=torch.eye(nets[0].in_shape[0], dtype=F64) * s**2) for s in (1.0, size))
+    within(tnsim.similarity(*nets, under=far, error=0.05), tnsim.similarity(*nets, under=plain))
+    x = tnsim.draws(far, nets, n=2048, progress=False)
+    weights = x.weights / x.weights.sum()
+    assert ((weights[:, None] * (x.x / size) ** 2).sum(0) - 1).abs().max() < 0.2
+    within(tnsim.similarity(*nets, under=x, error=0.3), tnsim.similarity(*nets, under=plain))

@@ -101,13 +101,14 @@ def _told(value: float, error: float) -> str:
     """Value and error with as many digits as the error has a meaning in.
 
     Example:
-        >>> _told(0.44471, 0.00083), _told(1234.6, 20.0), _told(1.0, 0.0)
-        ('0.4447 ± 0.0008', '1235 ± 20', '1 ± 0')
+        >>> _told(0.44471, 0.00083), _told(1234.6, 20.0), _told(1.0, 0.0), _told(1.83e72, 2e70)
+        ('0.4447 ± 0.0008', '1235 ± 20', '1 ± 0', '1.83e+72 ± 2e+70')
     """
     if not error > 0:
         return f"{value:.6g} ± 0"
     digits = max(0, -int(f"{error:e}".partition("e")[2]))
-    return f"{value:.{digits}f} ± {error:.{digits}f}" if digits < 13 else f"{value:.6g} ± {error:.1g}"
+    short = digits < 13 and max(abs(value), error) < 1e15
+    return f"{value:.{digits}f} ± {error:.{digits}f}" if short else f"{value:.6g} ± {error:.1g}"
 
 
 def _plain(x: Any) -> Any:

@@ -87,6 +87,6 @@ def draws(
     parts = [source.draw(0, units, r) for r in range(source.replicates)]
     x = torch.cat([x for x, _ in parts])
     labels = torch.arange(source.replicates, device=x.device).repeat_interleave(units * source.unit)
-    return Empirical(
-        x.reshape(-1, *nets[0].in_shape) if not is_ids(x) else x, torch.cat([w for _, w in parts]), labels
-    )
+    if not is_ids(x):
+        x = several.unit * x.reshape(-1, *nets[0].in_shape)
+    return Empirical(x, torch.cat([w for _, w in parts]), labels)

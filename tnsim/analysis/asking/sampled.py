@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf, isfinite, log2
+from math import isfinite, log2
 from typing import Any
 
 import torch
@@ -12,7 +12,6 @@ from tnsim.algebra.networks.network import Network
 from tnsim.algebra.networks.onehot_ids import is_ids
 from tnsim.analysis.asking.problem import Method, law_for
 from tnsim.analysis.asking.statistics import Of, Statistic
-from tnsim.analysis.asking.units import in_units
 from tnsim.common.scaled import Scaled
 from tnsim.engine.costs import CostError
 from tnsim.measure.laws.empirical import Empirical
@@ -21,13 +20,15 @@ from tnsim.measure.pairings.measure import Measure, MeasureError
 from tnsim.sampling.estimate import Estimate
 from tnsim.sampling.forward import Forward
 from tnsim.sampling.run import Ask, Asked, SampledRun, Store, fixed, fresh
+from tnsim.sampling.sizes import sized_on
 from tnsim.sampling.sources import Source, plain_source, source_of
 
 __all__ = ["Models", "Options", "answered", "check_error", "exactly", "sized"]
 
 Array = Any
 
-_TRIED = 64  # draws on which outputs are brought to size
+_TRIED = 16  # draws on which outputs are brought to size
+_FAR = 16.0  # a power of two from which on laws are taken in units of their size
 _LED = 8  # models whose norms lead the draws; others are watched
 
 
@@ -85,31 +86,31 @@ class Models:
         apart: bool = False,
     ):
         self.given = Gaussian() if under is None else under
-        ready, self.law, exponents = in_units(nets, self.given, output)
-        self.exponents = [float(e) for e in exponents]
-        whole, own = law_for(nets, self.given).exponents(), self.law.exponents()
-        self.unit = 2.0 ** round(float(whole[0] - own[0])) if own else 1.0
+        whole = law_for(nets, self.given)
+        small, units = whole.normalised()
+        size = float(units[0]) if units else 0.0
+        self.law, self.unit = (small, 2.0**size) if abs(size) > _FAR else (whole, 1.0)
         self.seed, self.apart = seed, apart
-        ready = _chosen(ready, output)
-        gains = self._sizes(ready)
-        if apart:  # in the same units
-            top = max(e + g for e, g in zip(self.exponents, gains, strict=True))
-            gains = [top - e for e in self.exponents]
-        self.forward = Forward(_same(ready, [2.0**-g for g in gains]), narrow)
-        self.exponents = [e + g for e, g in zip(self.exponents, gains, strict=True)]
+        chosen = _chosen(nets, output)
+        x = self._some(chosen[0])
+        made = {id(net): sized_on(net, x, log2(self.unit)) for net in chosen}
+        ready = tuple(made[id(net)][0] for net in chosen)
+        self.exponents = [made[id(net)][1] for net in chosen]
+        if apart:
+            top = max(self.exponents)
+            ready = _same(ready, [2.0 ** (e - top) for e in self.exponents])
+            self.exponents = [top] * len(ready)
+        self.forward = Forward(ready, narrow)
 
-    def _sizes(self, nets: Sequence[Network]) -> list[float]:
-        """Exponents of the sizes of outputs on a few draws: bounds of them, which units are, may be far too high."""
-        net = nets[0]
+    def _some(self, net: Network) -> torch.Tensor:
+        """A few inputs as networks read them."""
         if isinstance(self.given, Empirical):
             some = range(min(_TRIED, len(self.given.x)))
-            x, _ = self.given.picked(list(some), net.domain, net.polys[0].like)
-        else:
-            x, _ = plain_source(self.given, net.domain, net.polys[0].like, (self.seed, 0)).draw(0, 1, 0)
-        x = x if is_ids(x) else x / self.unit
-        with torch.no_grad():
-            values = Forward(tuple(nets))(x)
-        return [_exponent(v) for v in values]
+            x, _ = self._in_units(self.given).picked(list(some), net.domain, net.polys[0].like)
+            return x
+        source = plain_source(self.given, net.domain, net.polys[0].like, (self.seed, 0))
+        x, _ = source.draw(0, 1, 0)
+        return x[:_TRIED] if is_ids(x) else x[:_TRIED] / self.unit
 
     @property
     def nets(self) -> tuple[Network, ...]:
@@ -142,12 +143,6 @@ class Models:
     def _in_units(self, law: Empirical) -> Empirical:
         """Draws as the networks read them."""
         return law if is_ids(law.x) else replace(law, x=law.x / self.unit)
-
-
-def _exponent(values: torch.Tensor) -> float:
-    """The power of two next to the root mean square of some numbers; 0 where there is none."""
-    size = float(values.detach().double().square().mean().sqrt())
-    return float(round(log2(size))) if 0 < size < inf else 0.0
 
 
 def _chosen(nets: Sequence[Network], output: Any) -> tuple[Network, ...]:
