@@ -21,7 +21,7 @@ for seed in (0, 1):
     run = tnsim.lab.train(model, data, steps=600, every=50, seed=seed, progress=False)
     models += run.models(lambda: tnsim.nn.BilinearClassifier(64, 32, 10))
 gram = tnsim.gram(models, labels=run.steps * 2)
-fig, ax = tnsim.heatmap(gram.similarity(), labels=gram.labels, boundaries=[13], phases=["seed 0", "seed 1"])
+fig, ax = tnsim.heatmap(gram, boundaries=[13], phases=["seed 0", "seed 1"], axis_label="step")
 
 # %% Raw weights say that the two have nothing in common; as functions they are close.
 first, second = models[12], models[25]

@@ -66,12 +66,10 @@ print(", ".join(f"{accuracy[k]:.0%}" for k in (*[b - 1 for b in boundaries], -1)
 gram = tnsim.gram(models, labels=steps, progress=False)
 print(gram)
 
-fig, axes = tnsim.view.grid(1, 3, width=4.0, height=3.6)
-style = dict(labels=steps, boundaries=boundaries, phases=list(stages), axis_label="step", vmin=0, vmax=1)
-style["cmap"] = tnsim.view.SEQUENTIAL
-tnsim.heatmap(gram.similarity(), axes[0, 0], title="all outputs", **style)
-tnsim.heatmap(gram.similarity(output=2), axes[0, 1], title="output 2", **style)
-tnsim.heatmap(gram.similarity(output=7), axes[0, 2], title="output 7", **style)
+matrices = torch.stack([gram.similarity(), *(gram.similarity(output=k) for k in (2, 7))])
+titles = ["all outputs", "output 2", "output 7"]
+style = dict(labels=steps, boundaries=boundaries, phases=list(stages), axis_label="step", vmin=0)
+fig, axes = tnsim.heatmaps(matrices, titles, **style)
 
 # %% A row of the matrix is a curve: how far the run has come from the end of the first stage.
 end = boundaries[0] - 1
@@ -91,6 +89,6 @@ fig_curves, _ = tnsim.curves(
 
 # %% The pictures.
 OUT.mkdir(parents=True, exist_ok=True)
-fig.savefig(OUT / "training-run.png", dpi=90, bbox_inches="tight")
+fig.savefig(OUT / "training-run.png", dpi=110, bbox_inches="tight")
 fig_curves.savefig(OUT / "training-run-curves.png", dpi=110, bbox_inches="tight")
 print(f"pictures in {OUT}")

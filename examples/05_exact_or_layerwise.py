@@ -66,12 +66,13 @@ print(" and ".join(f"{tnsim.similarity(*one, method=m).item():.12f}" for m in ("
 
 # %% The picture: all checkpoints of both runs, exact, layer by layer, and the difference.
 grams = [tnsim.gram(models, method=m, progress=False).similarity() for m in ("exact", "layerwise")]
-fig, axes = tnsim.view.grid(1, 3, width=4.0, height=3.6)
-style = dict(labels=run.steps * 2, boundaries=[len(run.steps)], phases=["seed 0", "seed 1"], annotate=False)
+fig, axes = tnsim.view.grid(1, 3, width=3.0, height=2.7)
+style = dict(labels=run.steps * 2, boundaries=[len(run.steps)], phases=["seed 0", "seed 1"])
+style |= dict(axis_label="step", annotate=False)
 limits = dict(vmin=0, vmax=1, cmap=tnsim.view.SEQUENTIAL)
 tnsim.heatmap(grams[0], axes[0, 0], title="exact", **style, **limits)
 tnsim.heatmap(grams[1], axes[0, 1], title="layer by layer", **style, **limits)
 tnsim.heatmap(grams[1] - grams[0], axes[0, 2], title="layer by layer − exact", **style)
 OUT.mkdir(parents=True, exist_ok=True)
-fig.savefig(OUT / "exact-or-layerwise.png", dpi=90, bbox_inches="tight")
+fig.savefig(OUT / "exact-or-layerwise.png", dpi=110, bbox_inches="tight")
 print(f"picture in {OUT}")

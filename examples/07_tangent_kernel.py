@@ -77,11 +77,8 @@ tnsim.curves(run.steps, shown, axes[0, 0], colours=colours, title="to the traine
 tnsim.view.scree(
     shares[:30], axes[0, 1], title="the model in its kernel", xlabel="eigenfunction", ylabel="share of E[f²]"
 )
-names = list(between)
-axes[0, 2].barh(names, list(between.values()), color=[colours[name] for name in names])
-axes[0, 2].invert_yaxis()
-axes[0, 2].axvline(0, color="#6b7686", linewidth=0.8)
-axes[0, 2].set_title("between two seeds")
+shown = dict(title="between two seeds", xlabel="cosine", colours=colours)
+tnsim.view.bars(list(between.values()), list(between), axes[0, 2], **shown)
 OUT.mkdir(parents=True, exist_ok=True)
 fig.savefig(OUT / "tangent-kernel.png", dpi=100, bbox_inches="tight")
 print(f"picture in {OUT}")

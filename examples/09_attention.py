@@ -109,7 +109,8 @@ for ax, name in zip(axes[0], laws, strict=True):
     if mine[0][-1] is not None:
         ax.plot(where, [row[-1] for row in mine], "x", color=truth, markersize=8, label="all sequences")
     ax.set_xticks(where, [f"{row[1]:g}" for row in mine])
-    ax.set(title=name, xlabel="gain of the embedding", ylim=(-0.1, 0.7))
+    ax.set(xlabel="gain of the embedding", ylim=(-0.1, 0.7))
+    ax.set_title(name, loc="left", fontsize=11)
     ax.grid(axis="y", linewidth=0.5, alpha=0.5)
 axes[0, 2].legend(fontsize=7, frameon=False, loc="lower left")
 axes[0, 0].set_ylabel("similarity of two layers")

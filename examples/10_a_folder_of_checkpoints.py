@@ -66,7 +66,8 @@ print(by_chance)
 
 # %% The pictures.
 OUT.mkdir(parents=True, exist_ok=True)
-style = dict(boundaries=phases.boundaries, title="similarity of all checkpoints, class by class")
+style = dict(boundaries=phases.boundaries, axis_label="step")
+style["title"] = "similarity of all checkpoints, class by class"
 fig, axes = tnsim.heatmaps(gram, [f"class {k}" for k in range(10)], **style)
 fig.savefig(OUT / "class-by-class.png", dpi=110)
 fig, ax = shares.plot(title="what changed, by output")

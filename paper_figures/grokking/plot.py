@@ -50,7 +50,12 @@ def plot(cache: Cache) -> dict[str, Figure]:
     for f in marginals[:, -1].argsort()[-1:]:
         place = {"xytext": (4, 0), "textcoords": "offset points", "ha": "left", "va": "center"}
         ax.annotate(
-            str(f), (at[-1] + 0.5, f), **place, color=INK, fontsize=SIZES["small"], annotation_clip=False
+            f"{f}\nmost used",
+            (at[-1] + 0.5, f),
+            **place,
+            color=INK,
+            fontsize=SIZES["small"],
+            annotation_clip=False,
         )
 
     scale = {"vmin": 0, "vmax": 1, "cmap": SEQUENTIAL, "annotate": False}

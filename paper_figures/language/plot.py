@@ -17,7 +17,7 @@ _PANELS = {
     "residual": "behaviour on text,\nresidual stream",
     "text": "behaviour on text,\nlogits",
     "gaussian": "tensor, N(0, I)\nlayer by layer",
-    "rescaled": "N(0, I), a defect of\nthe published code",
+    "rescaled": "tensor, N(0, I)\nhidden state rescaled",
     "tokens": "tensor, Tokens\nlayer by layer",
     "markov": "tensor, MarkovChain\nlayer by layer",
 }
@@ -29,8 +29,8 @@ _CURVES = {
     "weights": ("matrix cosine", MUTED, "-"),
 }
 _CAPTION = (
-    "Layer by layer: two layers of attention, approximated. The published tensor panel comes from code with known defects\n"
-    "(its entries reach 1.025); one of them is put back in the second panel of the last row."
+    "Layer by layer: two layers of attention, approximated. Rescaled: the hidden state is divided by its root mean square\n"
+    "between the layers, as one of the known defects of the published code does (entries of its panel reach 1.025)."
 )
 
 

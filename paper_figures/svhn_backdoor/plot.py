@@ -68,6 +68,7 @@ def plot(cache: Cache, sample: np.ndarray | None = None) -> dict[str, Figure]:
             vmax=1,
             cmap=DIVERGING if lowest < -0.05 else None,
             colorbar=name in ("tensor", "slice"),
+            axis_label=("", "step") if name in mosaic[1] else None,
         )
     _third(axes, cache)
     for ax in axes.values():

@@ -253,5 +253,18 @@ print(net.ranks().hard(), net.to_module()(torch.ones(3)).tolist())
     assert done.stdout == "{'w': 3} [1.0, 1.0, 1.0]\n", done.stderr
 
 
+def test_a_model_of_one_number():
+    class Energy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.map = nn.Linear(5, 6, bias=False)
+
+        def forward(self, x):
+            return self.map(x).square().sum(-1)
+
+    found = tnsim.convert(Energy().double(), torch.randn(2, 5, dtype=torch.float64)).ranks(at="out")
+    assert found.effective == {"out": 1.0} and found.hard() == {"out": 1}
+
+
 def test_its_words_are_those_of_the_method():
     assert "Roy and Vetterli" in inspect.getdoc(Network.ranks)

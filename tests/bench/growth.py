@@ -17,7 +17,7 @@ from harness import ROOT, machine
 from sequences import transformer
 
 import tnsim
-from tnsim.view.style import MARK, MUTED, PALETTE, RULE
+from tnsim.view.style import MARK, MUTED, PALETTE, RULE, SIZES, styled
 
 NUMBERS, PICTURE = ROOT / "docs" / "growth.json", ROOT / "docs" / "pictures" / "growth.png"
 PATIENCE, TURNS = 12.0, 3  # seconds that a size may take to be measured, and how often it is
@@ -102,27 +102,30 @@ def one(size, a, b, how):
     return row
 
 
+@styled
 def drawn():
     found = json.loads(NUMBERS.read_text("utf-8"))["panels"]
-    with plt.rc_context({"font.family": "sans-serif", "font.size": 9}):
-        fig, axes = plt.subplots(2, 2, figsize=(8.6, 6.6), layout="constrained")
-        for ax, (name, (title, _)) in zip(axes.flat, PANELS.items(), strict=True):
-            for colour, (line, rows) in zip(PALETTE, found[name].items(), strict=False):
-                panel(ax, line, rows, colour)
-            ax.set(title=title, yscale="log", ylabel="seconds", xlabel=title.split(": ")[1])
-            if name != "depth":
-                ax.set_xscale("log", base=2)
-            sizes = sorted({row["size"] for rows in found[name].values() for row in rows})
-            ax.set_xticks(sizes, [str(n) for n in sizes])
-            ax.minorticks_off()
-            ax.grid(color=RULE, linewidth=0.5)
-            ax.spines[["top", "right"]].set_visible(False)
-            ax.legend(frameon=False, fontsize=8, labelcolor=MUTED)
-        legend = (
-            "filled: measured   hollow: the price   ×: beyond the default budget (at the top: far beyond)"
+    fig, axes = plt.subplots(2, 2, figsize=(7.2, 6.4), layout="constrained")
+    for ax, (name, (title, _)) in zip(axes.flat, PANELS.items(), strict=True):
+        for colour, (line, rows) in zip(PALETTE, found[name].items(), strict=False):
+            panel(ax, line, rows, colour)
+        ax.set(title=title, yscale="log", ylabel="seconds", xlabel=title.split(": ")[1])
+        if name != "depth":
+            ax.set_xscale("log", base=2)
+        sizes = sorted({row["size"] for rows in found[name].values() for row in rows})
+        sizes = [n for n in sizes if name == "depth" or n & (n - 1) == 0]
+        ax.set_xticks(sizes, [str(n) for n in sizes])
+        ax.minorticks_off()
+        ax.grid(color=RULE, linewidth=0.5)
+        ax.legend(
+            loc="lower right" if name == "depth" else "best",
+            fontsize=SIZES["small"],
+            labelcolor=MUTED,
+            handlelength=1.2,
         )
-        fig.supxlabel(legend, fontsize=8, color=MUTED)
-        fig.savefig(PICTURE, dpi=100)
+    legend = "filled: measured   hollow: the price   ×: beyond the default budget (at the top: far beyond)"
+    fig.supxlabel(legend, fontsize=SIZES["small"], color=MUTED)
+    fig.savefig(PICTURE, dpi=100)
 
 
 def panel(ax, line, rows, colour):

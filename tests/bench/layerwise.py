@@ -18,7 +18,7 @@ from errors import attention, drawn, trained
 from harness import ROOT, written
 
 import tnsim
-from tnsim.view.style import MUTED, PALETTE, RULE
+from tnsim.view.style import MUTED, PALETTE, RULE, SIZES, styled
 
 NUMBERS, PICTURE = ROOT / "docs" / "layerwise.json", ROOT / "docs" / "pictures" / "layerwise.png"
 PAGE = ROOT / "docs" / "sampled.md"
@@ -96,20 +96,19 @@ def table(found):
     return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
 
 
+@styled
 def picture(found):
-    with plt.rc_context({"font.family": "sans-serif", "font.size": 9}):
-        fig, axes = plt.subplots(2, 3, figsize=(9.6, 5.6), layout="constrained", sharey=True)
-        for ax, (name, rows) in zip(axes.flat, found.items(), strict=True):
-            panel(ax, rows)
-            title, axis = name.split(": ")
-            ax.set(title=title, xlabel=axis, ylim=(-0.15, 0.65))
-            ax.grid(axis="y", color=RULE, linewidth=0.5)
-            ax.spines[["top", "right"]].set_visible(False)
-        for ax in axes[:, 0]:
-            ax.set_ylabel("similarity")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside lower center", ncol=3, frameon=False, labelcolor=MUTED)
-        fig.savefig(PICTURE, dpi=100)
+    fig, axes = plt.subplots(2, 3, figsize=(7.4, 5.0), layout="constrained", sharey=True)
+    for ax, (name, rows) in zip(axes.flat, found.items(), strict=True):
+        panel(ax, rows)
+        title, axis = name.split(": ")
+        ax.set(title=title, xlabel=axis, ylim=(-0.15, 0.65))
+        ax.grid(axis="y", color=RULE, linewidth=0.5)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("similarity")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncol=3, fontsize=SIZES["tick"], labelcolor=MUTED)
+    fig.savefig(PICTURE, dpi=100)
 
 
 def panel(ax, rows):

@@ -175,6 +175,17 @@ def test_numbers_are_marked_at_round_values():
     assert list(ax.get_xticks()) == [0, 8, 16, 24, 32, 40]
 
 
+@pytest.mark.parametrize(
+    "steps, shown", [(range(0, 601, 25), [0, 200, 400]), (range(0, 3001, 75), [0, 900, 1800])]
+)
+def test_of_several_runs_each_is_marked_at_the_same_round_values(steps, shown):
+    fig, ax = heatmap(similarity(2 * len(steps)), labels=[*steps] * 2)
+    fig.canvas.draw()
+    texts = [t.get_text() for t in ax.get_xticklabels()]
+    assert texts[: len(shown)] == texts[len(shown) :][: len(shown)] == [str(n) for n in shown]
+    assert list(ax.get_xticks())[: len(shown)] == [steps.index(n) for n in shown]
+
+
 def test_all_names_are_written_when_there_are_few():
     fig, ax = heatmap(similarity(3), labels=["MLP", "attention", "transformer"])
     assert [t.get_text() for t in ax.get_yticklabels()] == ["MLP", "attention", "transformer"]

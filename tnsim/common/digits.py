@@ -3,7 +3,15 @@
 import math
 from collections.abc import Callable
 
-__all__ = ["apart", "bytes_in_words", "count_in_words", "flops_in_words", "rounded", "time_in_words"]
+__all__ = [
+    "apart",
+    "bytes_in_words",
+    "count_in_words",
+    "counted",
+    "flops_in_words",
+    "rounded",
+    "time_in_words",
+]
 
 
 def rounded(count: int) -> float:
@@ -17,6 +25,16 @@ def rounded(count: int) -> float:
 def count_in_words(number: int) -> str:
     """A number of things."""
     return str(number) if number < 10**6 else f"{rounded(number):.1e}"
+
+
+def counted(number: int, one: str) -> str:
+    """A number of things and what they are.
+
+    Example:
+        >>> counted(1, "output"), counted(3, "model")
+        ('1 output', '3 models')
+    """
+    return f"{count_in_words(number)} {one}{'s' * (number != 1)}"
 
 
 def flops_in_words(count: float, digits: int = 0) -> str:

@@ -89,6 +89,9 @@ class Cost(Shown):
     def __str__(self) -> str:
         return self.told()
 
+    def __repr__(self) -> str:
+        return f"Cost({self.told()})"
+
     def told(self, flops: float = math.inf, nbytes: float = math.inf) -> str:
         """The price in words, with as many digits as tell it from a limit that it is beyond."""
         least, count = "at least " * self.at_least, count_in_words(self.contractions)

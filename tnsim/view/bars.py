@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tnsim.view.arrays import checked
-from tnsim.view.style import INK, MUTED, PALETTE, RULE, SIZES, styled
+from tnsim.view.style import INK, MUTED, PALETTE, RULE, SEQUENTIAL, SIZES, styled
 
 __all__ = ["bars", "nested"]
 
@@ -22,6 +23,7 @@ def bars(
     mark: int | None = None,
     title: str | None = None,
     xlabel: str | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> tuple[Figure, Axes]:
     """Shares of outputs, layers or hidden units as horizontal bars, the first on top.
 
@@ -32,6 +34,7 @@ def bars(
         mark: position of a bar that stands out in colour.
         title: a title.
         xlabel: what the values are.
+        colours: name → colour, for bars that must keep a colour across figures.
 
     Returns:
         Figure and axes.
@@ -51,8 +54,9 @@ def bars(
         fig, ax = plt.subplots(figsize=(3.4, 0.26 * len(v) + 0.9), layout="constrained")
     else:
         fig = ax.get_figure(root=True)  # type: ignore[assignment]
-    colours = [PALETTE[1] if mark is not None and k == mark % len(v) else PALETTE[0] for k in range(len(v))]
-    ax.barh(range(len(v)), v, color=colours, height=0.68)
+    own = [PALETTE[1] if mark is not None and k == mark % len(v) else PALETTE[0] for k in range(len(v))]
+    chosen = [(colours or {}).get(label, colour) for label, colour in zip(labels, own, strict=True)]
+    ax.barh(range(len(v)), v, color=chosen, height=0.68)
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set_ylim(len(v) - 0.4, -0.6)
     ax.set_yticks(range(len(v)), labels)
@@ -105,10 +109,11 @@ def nested(
     else:
         fig = ax.get_figure(root=True)  # type: ignore[assignment]
     rows = range(len(names))
-    for k, (name, v) in enumerate(columns.items()):
-        last = k == len(columns) - 1
-        colour, height = (PALETTE[0], 0.34) if last else (RULE if k == 0 else MUTED, 0.72)
-        ax.barh(rows, v, color=colour, height=height, alpha=1.0 if k != 1 else 0.45, label=name)
+    shades = SEQUENTIAL(np.linspace(0.12, 0.85, max(2, len(columns))))
+    for k, (name, v) in enumerate(
+        columns.items()
+    ):  # each thinner than the one before, so that equal ones show
+        ax.barh(rows, v, color=shades[k], height=0.8 * (1 - k / len(columns)), label=name, zorder=2)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.set_yticks(rows, [str(name) for name in names])
     ax.spines["left"].set_visible(False)

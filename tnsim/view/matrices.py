@@ -18,7 +18,7 @@ from tnsim.view.arrays import checked
 from tnsim.view.phases import LabelTicks, check_phases, name_phases
 from tnsim.view.scale import SLIGHT, Scale, add_colorbar, axes_or_new, scale_of
 from tnsim.view.style import INK, MUTED, PAPER, RULE, SIZES, ink_on, styled
-from tnsim.view.text import extent
+from tnsim.view.text import extent, room
 
 __all__ = ["heatmap", "heatmaps"]
 
@@ -27,6 +27,7 @@ Labels = Sequence[Label] | tuple[Sequence[Label], Sequence[Label]]
 
 _ANNOTATE_UP_TO = 12
 _CLOSE = 1e-3  # rounding of float16, and no more
+_FEW = 3  # matrices in a row, that may be larger
 _CELL = 0.42  # inches, where there is room
 
 
@@ -118,6 +119,7 @@ def heatmaps(
     boundaries: Iterable[float] = (),
     phases: Sequence[str] = (),
     title: str | None = None,
+    axis_label: str | None = None,
     vmin: float | None = None,
     vmax: float | None = None,
     cmap: Colormap | str | None = None,
@@ -133,6 +135,7 @@ def heatmaps(
         boundaries: as in :func:`heatmap`.
         phases: as in :func:`heatmap`.
         title: a title for the whole.
+        axis_label: what the labels count, for instance ``"step"``, written along the outer edges.
         vmin: value of the first colour.
         vmax: value of the last colour.
         cmap: a colour map other than the house's.
@@ -163,10 +166,12 @@ def heatmaps(
     rows = -(-len(values) // cols)
     scale = scale_of(values, *_limits(values, vmin, vmax), cmap)
     both = _both(labels, values.shape[1:])
+    side = 1.75 if cols > _FEW else 2.1
+    around = 0.4 * bool(title) + 0.35 * bool(axis_label) + 0.2 * bool(phases)
     fig, axes = plt.subplots(
         rows,
         cols,
-        figsize=(1.75 * cols + 1.1, 1.95 * rows + 0.4 * bool(title)),
+        figsize=(side * cols + 1.1, (side + 0.2) * rows + around),
         squeeze=False,
         layout="constrained",
     )
@@ -177,6 +182,7 @@ def heatmaps(
         left, bottom = k % cols == 0, k + cols >= len(values)
         _matrix(ax, values[k], scale, both, list(boundaries), list(phases) if k < cols else [], origin, False)
         ax.tick_params(labelleft=left, labelbottom=bottom)
+        ax.set(ylabel=axis_label if left else None, xlabel=axis_label if bottom else None)
         ax.set_title(names[k], fontsize=SIZES["label"], pad=16 if phases and k < cols else 4)
     if title:
         fig.suptitle(title, x=0.01, ha="left", fontsize=SIZES["title"])
@@ -254,7 +260,9 @@ def _matrix(
     ax.spines[:].set_visible(False)
     if annotate if annotate is not None else n <= _ANNOTATE_UP_TO:
         rgba = scale.cmap(scale.norm(values))
-        size = min(SIZES["small"], 42.0 * 2.2 / n)
+        wide, _ = room(ax)
+        each = max(extent(f"{v:.2f}", 1.0)[0] for v in values[~np.isnan(values)])
+        size = min(SIZES["small"], 42.0 * 2.2 / n, 0.86 * wide / values.shape[1] / each)
         for i, j in np.argwhere(~np.isnan(values)):
             ax.text(
                 j,

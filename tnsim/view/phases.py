@@ -85,11 +85,47 @@ class LabelTicks(Locator):
         if n <= fitting:
             return list(range(n))
         numbers = np.array([float(label) for label in self.labels if not isinstance(label, str)])
-        if len(numbers) == n and np.all(np.diff(numbers) > 0):
-            at = _near_round_values(numbers, min(fitting - 1, 8))
-            if len(at) >= 2 and np.min(np.diff(at)) * length / n >= 0.9 * each:
-                return at
-        return list(range(0, n, -(-n // fitting)))
+        runs = np.split(np.arange(n), np.flatnonzero(np.diff(numbers) <= 0) + 1) if len(numbers) == n else []
+        step = -(-n // fitting)
+        if runs and 2 * len(runs) <= fitting:  # of several runs each on its own
+            most = min(fitting // len(runs), 9)
+            for chosen in (
+                [run[_round_ticks(numbers[run], most)] for run in runs],
+                [run[::step] for run in runs],
+            ):
+                at = _apart(chosen, n, 0.9 * each * n / length)
+                if len(at) >= 2 * len(runs):
+                    return at
+        return list(range(0, n, step))
+
+
+def _apart(runs: Sequence[np.ndarray], n: int, least: float) -> list[int]:
+    """Positions without those that are too near to the one before, or to the first one of the next run."""
+    found: list[int] = []
+    for run, following in zip(runs, [*(r[0] for r in runs[1:]), n + least], strict=True):
+        for i in map(int, run):
+            if i == run[0] or (i - found[-1] >= least and following - i >= least):
+                found.append(i)
+    return found
+
+
+def _round_ticks(numbers: np.ndarray, most: int) -> list[int]:
+    """At most so many positions of increasing numbers: of evenly spaced ones at exact multiples of a round one."""
+    if len(numbers) <= most:
+        return list(range(len(numbers)))
+    gaps = np.diff(numbers)
+    if np.allclose(gaps, gaps[0]) and np.allclose(numbers / gaps[0], np.round(numbers / gaps[0])):
+        least = -(-len(numbers) // most)
+        many = min(range(least, 2 * least + 1), key=lambda k: (_digits(k * gaps[0]), k))
+        found = [i for i, x in enumerate(np.round(numbers / gaps[0])) if x % many == 0]
+        if len(found) >= 2:
+            return found
+    return _near_round_values(numbers, max(1, most - 1))
+
+
+def _digits(number: float) -> int:
+    """How many digits a number has that are written, zeros at its ends left out."""
+    return len(f"{number:.6g}".replace(".", "").strip("0"))
 
 
 def _near_round_values(numbers: np.ndarray, most: int) -> list[int]:

@@ -29,7 +29,9 @@ from tnsim.view.tables import frame, table
 
 __all__ = ["frame", "html", "plot", "to_dot"]
 
+_BESIDE = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:8px 24px"  # where there is room
 _MOST_BARS = 20
+_DPI = 96  # that text in a picture is as large as beside it
 
 
 def html(result: Any) -> str:
@@ -39,13 +41,14 @@ def html(result: Any) -> str:
     fig, _ = plot(result)
     try:
         file = io.BytesIO()
-        fig.savefig(file, format="png", dpi=80)
+        fig.savefig(file, format="png", dpi=_DPI)
     finally:
         plt.close(fig)
-    picture = base64.b64encode(file.getvalue()).decode()
+    picture = f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
     shown = table(result)
-    text = f"<div><b>{shown.title}</b></div>" if isinstance(result, Gram | Crossed) else shown.html()
-    return f'{text}<img src="data:image/png;base64,{picture}">'
+    if isinstance(result, Gram | Crossed):
+        return f"<div><b>{shown.title}</b></div>{picture}"
+    return f'<div style="{_BESIDE}"><div>{shown.html()}</div>{picture}</div>'
 
 
 def _drawn(result: Any) -> bool:

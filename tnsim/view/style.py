@@ -61,7 +61,7 @@ PALETTE = (
     "#9a4fa0",  # purple
 )
 
-_INDIGO, _ORANGE, _SKY, _GREEN, _WINE, _SAND, _TEAL, _ROSE, _OLIVE, _PURPLE = PALETTE
+_INDIGO, _ORANGE, _SKY, _GREEN, _WINE, _SAND, _TEAL, _ROSE, _OLIVE, _ = PALETTE
 
 LINE = "#8b95a3"  # of an index
 
@@ -84,7 +84,7 @@ _ROLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (_ROSE, "query 2", ("Q2", "q2")),
     (_OLIVE, "key 2", ("K2", "k2")),
     (_WINE, "score", ()),
-    (_PURPLE, "value", ("V", "v")),
+    ("#b77cc0", "value", ("V", "v")),
     ("#1f5fa8", "head output", ("O", "o")),
     ("#4a5261", "mask", ("MASK", "M")),
     ("#5d8f3a", "turn", ("ROPE",)),
@@ -93,9 +93,9 @@ _ROLES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("#7a5c46", "data", ("DATA",)),
 )
 _KINDS = {  # of the boxes of a model
-    "linear": ("#e9d9a0", "linear"),
+    "linear": ("#efe3b4", "linear"),
     "identity": ("#e3e7ec", "passes on what it reads"),
-    "product": ("#f2b98a", "a product of maps of its input"),
+    "product": ("#e59c62", "a product of maps of its input"),
     "mixing": ("#d9a3bd", "reads other positions too"),
     "left out": (PAPER, ""),
 }

@@ -23,6 +23,7 @@ from tnsim.analysis.compare.explanation import Explanation
 from tnsim.analysis.explain.modes import Modes
 from tnsim.analysis.explain.named_shares import Shares
 from tnsim.analysis.grams.grams import Gram
+from tnsim.common.digits import bytes_in_words, time_in_words
 from tnsim.common.wires import role_of
 from tnsim.engine.costs import Cost
 from tnsim.sampling.estimate import Estimate
@@ -112,10 +113,10 @@ def _(t: Term) -> Table:
 
 @table.register
 def _(cost: Cost) -> Table:
-    row = (f"{cost.flops:.2e}", f"{cost.bytes / 2**20:.3g} MiB", cost.contractions)
-    return Table(
-        "Cost" + ", at least" * cost.at_least, ("flops", "memory", "contractions"), [row], index=False
-    )
+    here = f"{'at least' if cost.at_least else 'about'} {time_in_words(cost.seconds)}"
+    row = (f"{cost.flops:.2e}", bytes_in_words(cost.bytes), cost.contractions, here)
+    columns = ("flops", "memory", "contractions", "here")
+    return Table("Cost" + ", at least" * cost.at_least, columns, [row], index=False)
 
 
 @table.register

@@ -10,6 +10,7 @@ from tnsim.analysis.asking.sizes import check_range
 from tnsim.analysis.asking.statistics import cosines
 from tnsim.analysis.grams.keeping import Kept
 from tnsim.common.absent import OutputError
+from tnsim.common.digits import counted
 from tnsim.common.notebook import Plotted
 from tnsim.common.scaled import Scaled
 from tnsim.measure.pairings.measure import Measure
@@ -51,8 +52,8 @@ class Gram(Plotted, Kept):
         return len(self.labels)
 
     def __repr__(self) -> str:
-        outputs = f"{ar.shape(self.mantissas)[0]} outputs" if self.apart else "outputs together"
-        said = f"Gram({len(self)} models, {outputs}, {self.under!r}, {self.method})"
+        outputs = counted(ar.shape(self.mantissas)[0], "output") if self.apart else "outputs together"
+        said = f"Gram({counted(len(self), 'model')}, {outputs}, {self.under!r}, {self.method})"
         return "\n".join([said, *(f"  approximation: {note}" for note in self.notes)])
 
     @property

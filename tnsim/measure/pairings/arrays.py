@@ -82,4 +82,6 @@ class Block:
         """A covariance with the axes of the second leg first; the first leg has so many."""
         first, second = self.places(axes)
         order = (*range(len(self.models)), *second, *(a for a in first if a not in second))
-        return replace(self, data=ar.do("transpose", self.data, order))
+        return (
+            replace(self, data=ar.do("transpose", self.data, order)) if order else self
+        )  # torch turns no number
