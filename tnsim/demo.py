@@ -249,7 +249,8 @@ def _pictures(
     )
 
     titles = [f"class {c}" for c in range(len(slices))]
-    fig, _ = heatmaps(slices, titles, labels=run.steps, title="Tensor similarity, class by class", **scale)
+    about: dict[str, Any] = {"title": "Tensor similarity, class by class", "axis_label": "step"}
+    fig, _ = heatmaps(slices, titles, labels=run.steps, **about, **scale)
     save(fig, "classes.png", "the same for every class apart")
 
     fig, axes = grid(1, 3, width=3.0, height=3.3)

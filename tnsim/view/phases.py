@@ -116,16 +116,17 @@ def _round_ticks(numbers: np.ndarray, most: int) -> list[int]:
     gaps = np.diff(numbers)
     if np.allclose(gaps, gaps[0]) and np.allclose(numbers / gaps[0], np.round(numbers / gaps[0])):
         least = -(-len(numbers) // most)
-        many = min(range(least, 2 * least + 1), key=lambda k: (_digits(k * gaps[0]), k))
+        many = min(range(least, 2 * least + 1), key=lambda k: (*_roundness(k * gaps[0]), k))
         found = [i for i, x in enumerate(np.round(numbers / gaps[0])) if x % many == 0]
         if len(found) >= 2:
             return found
     return _near_round_values(numbers, max(1, most - 1))
 
 
-def _digits(number: float) -> int:
-    """How many digits a number has that are written, zeros at its ends left out."""
-    return len(f"{number:.6g}".replace(".", "").strip("0"))
+def _roundness(number: float) -> tuple[int, bool]:
+    """How many digits a number has, zeros at its ends left out; and whether it is none of 1, 2, 5."""
+    digits = f"{number:.6g}".replace(".", "").strip("0")
+    return len(digits), digits not in ("1", "2", "5")
 
 
 def _near_round_values(numbers: np.ndarray, most: int) -> list[int]:
