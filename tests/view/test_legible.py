@@ -1,12 +1,16 @@
 """Drawings of models under all kinds of names, at every level: measured from what is on the page."""
 
+from functools import partial
 from itertools import combinations
 
+import idiom_zoo
 import matplotlib
 import matplotlib.pyplot as plt
 import module_zoo
 import naming_zoo
+import published_zoo
 import pytest
+import torch
 from drawings import STANDARD
 
 import tnsim
@@ -83,6 +87,30 @@ def test_nothing_overlaps_whatever_the_names(name):
 @pytest.mark.parametrize("name", module_zoo.ZOO)
 def test_nothing_overlaps_for_modules_of_all_kinds(name):
     net = tnsim.convert(*module_zoo.build(name))
+    for level in LEVELS:
+        check(net, level)
+
+
+OTHERS = {
+    **{f"{kind.__name__} {shape}": (kind, shape) for kind, shape in published_zoo.MODULES},
+    **{
+        name: (partial(idiom_zoo.module, entry), shape)
+        for table, shape in (
+            (idiom_zoo.ANYWHERE, idiom_zoo.SEQUENCE),
+            (idiom_zoo.SEQUENCES, idiom_zoo.SEQUENCE),
+            (idiom_zoo.FLAT_ONLY, idiom_zoo.FLAT),
+        )
+        for name, entry in table.items()
+    },
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_nothing_overlaps_for_idioms_and_published_models(name):
+    make, shape = OTHERS[name]
+    torch.manual_seed(0)
+    net = tnsim.convert(make().double().eval(), torch.randn(2, *shape, dtype=torch.float64))
     for level in LEVELS:
         check(net, level)
 

@@ -89,7 +89,8 @@ class Models:
         whole = law_for(nets, self.given)
         small, units = whole.normalised()
         size = float(units[0]) if units else 0.0
-        self.law, self.unit = (small, 2.0**size) if abs(size) > _FAR else (whole, 1.0)
+        self.law = small if abs(size) > _FAR else whole
+        self.unit: float = 2.0**size if abs(size) > _FAR else 1.0
         self.seed, self.apart = seed, apart
         chosen = _chosen(nets, output)
         x = self._some(chosen[0])
