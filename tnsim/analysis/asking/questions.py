@@ -16,7 +16,7 @@ from tnsim.common.border import Check, bordered, choice, file, flag, limit, numb
 from tnsim.common.values import numbers
 from tnsim.measure.laws.under import law
 
-__all__ = ["either", "question", "questioning"]
+__all__ = ["builder", "either", "question", "questioning"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -186,6 +186,17 @@ def labelled(name: str, value: Any) -> Any:
             f"{name} holds lists; write a list with one number or text for every model."
         ) from None
     return found
+
+
+def builder(name: str, value: Any) -> Any:
+    """What builds a module when it is called.
+
+    Raises:
+        TypeError: for what cannot be called, and for a module, which is there already.
+    """
+    if not callable(value) or isinstance(value, torch.nn.Module):
+        raise TypeError(f"{name} is {shown(value)}; write what builds a module, such as {name}=MyModel.")
+    return value
 
 
 def _position(name: str, value: Any) -> int:

@@ -20,7 +20,7 @@ from tnsim.measure.pairings.measure import Measure, MeasureError
 from tnsim.sampling.estimate import Estimate
 from tnsim.sampling.forward import Forward
 from tnsim.sampling.run import Ask, Asked, SampledRun, Store, fixed, fresh
-from tnsim.sampling.sizes import sized_on
+from tnsim.sampling.sized import sized_on
 from tnsim.sampling.sources import Source, plain_source, source_of
 
 __all__ = ["Models", "Options", "answered", "check_error", "exactly", "sized"]

@@ -11,7 +11,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from tnsim.analysis.asking.problem import BUDGET, MEMORY, Method, Model, as_network, is_models
-from tnsim.analysis.asking.questions import either, questioning
+from tnsim.analysis.asking.questions import builder, either, questioning
 from tnsim.analysis.asking.tensors import tensor
 from tnsim.analysis.compare.baselines import weight_cosine
 from tnsim.analysis.compare.indices import cka
@@ -59,7 +59,7 @@ class Null(Shown):
         return f"Null({self.kind}, {len(next(iter(self.values.values())))} pairs: {parts})"
 
 
-@questioning(models=either, kind=choice("init", "shuffle", "seeds"), draws=whole(_FEW))
+@questioning(models=either, kind=choice("init", "shuffle", "seeds"), draws=whole(_FEW), make=builder)
 def null(
     models: Model | Sequence[Model],
     kind: Kind = "shuffle",
