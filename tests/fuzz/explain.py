@@ -238,11 +238,11 @@ def attribute_inputs(run):
     if run.law == tnsim.Frobenius() or run.case.a.vocab:
         return None
     n = run.case.a.n_in * max(1, run.case.a.n_ctx)
+    got = tnsim.attribute(*run.nets, to="inputs", **run.options)  # refuses models of different outputs
     want = _shares(_gained(run, run.truth.modules, torch.sub), n, run.truth.degree)
     size = _shares(_gained(run, run.truth.majorants, torch.add), n, run.truth.degree).abs().sum() + _unknown(
         run
     )
-    got = tnsim.attribute(*run.nets, to="inputs", **run.options)
     decided = close("inputs", got, want.diagonal(), size)
     if run.case.a.n_ctx:
         return decided
