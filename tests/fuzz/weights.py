@@ -38,7 +38,7 @@ def _outputs(run):
 
 def output_cosine(run):
     f, g = _outputs(run)
-    if not bool((f.norm(dim=1) > 0).all() & (g.norm(dim=1) > 0).all()):
+    if f.shape != g.shape or not bool((f.norm(dim=1) > 0).all() & (g.norm(dim=1) > 0).all()):
         return _refused(lambda: tnsim.output_cosine(f, g))
     want = np.mean(
         [p @ q / np.linalg.norm(p) / np.linalg.norm(q) for p, q in zip(f.numpy(), g.numpy(), strict=True)]
