@@ -292,3 +292,16 @@ def test_errors_say_what_to_write():
         tnsim.unfold(network(1, embed=True), "embed.hidden")
     with pytest.raises(ValueError, match="pick"):
         tnsim.unfold(stack([net, net]), "in").groups()
+
+
+def test_one_output_of_a_sequence_has_a_place_on_every_axis():
+    weights = {"D": rand(2, 3), "L": rand(3, 4), "R": rand(3, 4)}
+    f = poly("D[out@s,hid] L[hid,in0@s] R[hid,in1@s] E[s]", E=rand(5), **weights)
+    position = tnsim.spectrum(f, output=1)  # two outputs are left, and have no one interaction matrix
+    assert position.what.startswith("root mean square") and tnsim.spectrum(f, (1, 0)).what.startswith(
+        "eigenvalues"
+    )
+    both = sum((tnsim.spectrum(f, (1, k), of="gradient").values ** 2).sum() for k in (0, 1))
+    torch.testing.assert_close((position.values**2).sum(), both, **close)
+    with pytest.raises(ValueError, match="for every axis"):
+        tnsim.spectrum(f, 1, of="interaction")

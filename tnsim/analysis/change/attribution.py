@@ -257,6 +257,8 @@ def _gained_layer(
     what, needs = _PARTS[to]
     if layer is None:
         able = [name for name, f in nets[0] if count(f)]
+        if not able:
+            raise ValueError(f"no layer has {what}: that takes {needs}.")
         if len(able) != 1:
             raise ValueError(f"layer= must say whose {what} are meant; layers with {what} are {able}.")
         (layer,) = able

@@ -98,17 +98,18 @@ def spectrum(
         [-0.5, 0.5]
     """
     net = as_network(model)
-    kind: Of = of or ("interaction" if output is not None and net.degree == 2 else "gradient")
-    if kind not in ("interaction", "gradient"):
-        raise ValueError(f'of is {of!r}; write "interaction" or "gradient".')
-    if kind == "interaction" and (output is None or net.degree != 2):
-        raise ValueError(
-            f"an interaction matrix belongs to one output of a model of degree 2; got output={output} and degree "
-            f'{net.degree}. Pass output=k, or of="gradient".'
-        )
     if output is not None:
         (*first, (name, last)) = net.layers
         net = Network((*first, (name, last[output])), net.in_shape)
+    one = prod(net.polys[-1].out_shape) == 1  # of a sequence output=k is all of position k
+    kind: Of = of or ("interaction" if output is not None and one and net.degree == 2 else "gradient")
+    if kind not in ("interaction", "gradient"):
+        raise ValueError(f'of is {of!r}; write "interaction" or "gradient".')
+    if kind == "interaction" and not (one and net.degree == 2):
+        raise ValueError(
+            f"an interaction matrix belongs to one output of a model of degree 2; got output={output} and degree "
+            f'{net.degree}. Pass output=k (for every axis of the output one), or of="gradient".'
+        )
     if error is not None:
         check_error(error, method)
         limits: dict[str, Any] = {"budget": budget, "memory": memory}
