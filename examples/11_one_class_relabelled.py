@@ -1,7 +1,7 @@
 """One class is relabelled half-way through a run: its slices say when, and which.
 
-A classifier of digits is trained; then every seven is called a one, and training goes on. No data is needed to see it:
-the similarity of two checkpoints is computed from their weights, for every output apart.
+A classifier of digits is trained; then every seven is called a one, and training goes on. The similarity of two
+checkpoints is computed from their weights, for every output apart; of the images only mean and covariance are used.
 
 Usage: python examples/11_one_class_relabelled.py [folder for the picture].
 """
@@ -21,19 +21,18 @@ torch.manual_seed(0)
 data = tnsim.lab.load_digits()
 model = tnsim.nn.BilinearClassifier(64, 32, 10)
 first = tnsim.lab.train(model, data, steps=400, every=40, lr=3e-3, progress=False)
-data.y_train[data.y_train == 7] = 1  # an accident: from here on every seven is called a one
+data.y_train[data.y_train == 7] = 1  # an accident: every seven is called a one
 second = tnsim.lab.train(model, data, steps=200, every=20, progress=False)
-models = [
-    m for run in (first, second) for m in run.models(lambda: tnsim.nn.BilinearClassifier(64, 32, 10))[1:]
-]
+models = [*tnsim.checkpoints(first, model)[1:], *tnsim.checkpoints(second, model)[1:]]
 
 # %% All checkpoints against all, class by class; and what changed between the two in the middle.
 gram = tnsim.gram(models, under=tnsim.Gaussian.of(data.x_train))
 phases = tnsim.segment(gram, 2)
-fig, axes = tnsim.heatmaps(gram, [f"class {k}" for k in range(10)], boundaries=phases.boundaries)
+classes = [f"class {k}" for k in range(10)]
+fig, axes = tnsim.heatmaps(gram, classes, boundaries=phases.boundaries)
 before, after = models[phases.boundaries[0] - 1], models[phases.boundaries[0]]
-print(phases)
-print("outputs that changed most:", [k for k, _ in tnsim.attribute(before, after, under=gram.under).top(2)])
+changed = tnsim.attribute(before, after, to="outputs", under=gram.under)
+print(phases, "changed most:", [output for output, _ in changed.top(2)])
 
 # %% The picture.
 OUT.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,9 @@
 """Make the notebooks of examples from their scripts, and run them.
 
 A notebook holds the script's cells and nothing else: the docstring is its title, what stands before the first ``# %%`` its
-first cell, and the line behind every ``# %%`` a text of its own. Statements about ``OUT``, the folder for pictures, are for
-scripts: a notebook shows its pictures. Imports that nothing needs then go with them.
+first cell, and the line behind every ``# %%`` a text of its own; comments below ``# %% [markdown]`` are a longer one.
+Statements about ``OUT``, the folder for pictures, are for scripts: a notebook shows its pictures. Imports that nothing
+needs then go with them.
 
 Usage: python examples/notebooks.py [names of scripts; by default all that have a notebook]
 """
@@ -17,6 +18,7 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 SCRIPTS = (
+    "00_from_zero",
     "01_first_similarity",
     "02_your_own_module",
     "03_training_run",
@@ -35,7 +37,9 @@ def cells(script):
     yield "markdown", f"# {title.rstrip('.')}\n\n{USAGE.split(text)[0].strip()}".rstrip()
     first, *parts = MARK.split(without(script, superfluous(tree)))
     for heading, body in zip(["", *parts[::2]], [first, *parts[1::2]], strict=True):
-        if body.strip():
+        if heading == "[markdown]":
+            yield "markdown", re.sub(r"^# ?", "", body.strip(), flags=re.MULTILINE)
+        elif body.strip():
             if heading:
                 yield "markdown", heading
             yield "code", re.sub(r"\n{4,}", "\n\n\n", body.strip())

@@ -95,6 +95,11 @@ print(np.pi, os.sep)
 x = 1  # a remark
 print(x)
 
+# %% [markdown]
+# ## More text
+#
+# of several *lines*.
+
 # %% For scripts alone.
 OUT.mkdir()
 print(f"in {OUT}")
@@ -111,4 +116,5 @@ def test_what_becomes_of_a_script():
             '@dataclass\nclass A:  # "OUT" in a comment is none\n    """# %% no cell"""\n\n\nprint(np.pi, os.sep)',
         ),
         ("code", "x = 1  # a remark\nprint(x)"),
+        ("markdown", "## More text\n\nof several *lines*."),
     ]

@@ -17,7 +17,17 @@ Array = Any
 
 
 class ScaleError(ArithmeticError, ValueError):
-    """A number is too large or too small for its dtype."""
+    """A number is too large or too small for its dtype.
+
+    Example:
+        >>> import torch, tnsim
+        >>> f = tnsim.poly("D[out,in0]", D=torch.full((1, 1), 2.0**100))
+        >>> try:
+        ...     tnsim.inner(f)  # 2²⁰⁰ is none of float32's numbers
+        ... except tnsim.ScaleError:
+        ...     tnsim.similarity(f, f)
+        tensor(1.)
+    """
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,15 @@ _INPUT = re.compile(r"^in(\d+)$")
 
 
 class WireError(ValueError):
-    """Names and shapes do not fit together."""
+    """Names and shapes do not fit together.
+
+    Example:
+        >>> import torch, tnsim
+        >>> tnsim.poly("D[out,hid] L[hid,in0]", D=torch.ones(2, 3), L=torch.ones(4, 4))
+        Traceback (most recent call last):
+            ...
+        tnsim.common.wires.WireError: `hid` has size 3 before `L[hid,in0]`, where it is 4.
+    """
 
 
 def index(place: str, space: str, path: str = "") -> str:

@@ -49,7 +49,19 @@ _DAMAGE = (
 
 
 class NetworkFileError(ValueError):
-    """A file holds no network that can be read, or a network cannot be kept in one; it says why, and what to do."""
+    """A file holds no network that can be read, or a network cannot be kept in one; it says why, and what to do.
+
+    Example:
+        >>> import pathlib, tempfile, tnsim
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "net.safetensors"
+        >>> file.write_bytes(b"no network")
+        10
+        >>> try:
+        ...     tnsim.load_network(file)
+        ... except tnsim.NetworkFileError:
+        ...     print("not a network")
+        not a network
+    """
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
@@ -125,6 +137,14 @@ def load_network(path: str | os.PathLike[str]) -> Network:
     Raises:
         FileNotFoundError: if there is no such file.
         NetworkFileError: if it is cut off, damaged, written by a newer tnsim, or holds something else.
+
+    Example:
+        >>> import pathlib, tempfile, tnsim
+        >>> net = tnsim.convert(tnsim.nn.BilinearLayer(4, 8, 3))
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "net.safetensors"
+        >>> tnsim.save(net, file)
+        >>> round(float(tnsim.similarity(net, tnsim.load_network(file))), 6)
+        1.0
     """
     place = Path(path).expanduser()
     if not place.is_file():

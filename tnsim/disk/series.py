@@ -56,6 +56,14 @@ class Checkpoints(Sequence[nn.Module]):
         names: where every model comes from.
         apart: checkpoints that have no moment of their own, by name, such as the best: ``run.apart["best"]`` reads it.
         notes: what had to be done for the models that were read so far, such as prefixes taken off, once each.
+
+    Example:
+        >>> import torch, tnsim
+        >>> run = tnsim.checkpoints({step: torch.nn.Linear(3, 2) for step in (0, 500, 1000)})
+        >>> run[1:]
+        Checkpoints(2: 500, 1000)
+        >>> run.at(500)
+        Linear(in_features=3, out_features=2, bias=True)
     """
 
     labels: tuple[Label, ...]

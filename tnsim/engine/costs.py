@@ -53,6 +53,15 @@ class Cost(Shown):
         weighed: operations that were weighed in order to find this out (:mod:`tnsim.engine.effort`).
         starts: operations on arrays that are started, however small.
         machine: the kind of arrays, and where they lie, if that is known.
+
+    Example:
+        >>> import tnsim
+        >>> model = tnsim.nn.BilinearMLP(16, 8, 8, 3, n_layer=2)
+        >>> price = tnsim.cost(model, model)
+        >>> print("price:", price)
+        price: ... contractions, ... flops and ... MiB: about ...
+        >>> price.flops < 1e8
+        True
     """
 
     flops: float = 0.0
@@ -107,6 +116,15 @@ class CostError(RuntimeError):
 
     Attributes:
         cost: the price; a lower bound, where it was not planned to its end, and infinite where no budget is enough.
+
+    Example:
+        >>> import tnsim
+        >>> model = tnsim.nn.BilinearMLP(16, 8, 8, 3, n_layer=2)
+        >>> try:
+        ...     tnsim.similarity(model, model, budget=1000)
+        ... except tnsim.CostError as error:
+        ...     error.cost.flops > 1000
+        True
     """
 
     def __init__(self, message: str, cost: Cost | None = None):

@@ -57,7 +57,7 @@ class Backdoor:
         value: float = 0.0,
         target: int = 9,
     ) -> "Backdoor":
-        """A rhombus inscribed in a box: |dr| / (height/2) + |dc| / (width/2) ≤ 1 from the box's centre.
+        """A rhombus inscribed in a box: ``|dr| / (height/2) + |dc| / (width/2) ≤ 1`` from the box's centre.
 
         Args:
             shape: height and width of an image.
@@ -132,6 +132,14 @@ def attack_success(model: nn.Module, backdoor: Backdoor, x: Tensor, y: Tensor) -
 
     Raises:
         ValueError: if every image is of the target class.
+
+    Example:
+        >>> import torch, tnsim
+        >>> trigger = tnsim.lab.Backdoor.diamond((4, 4), height=1, width=1, margin=0, value=1.0, target=0)
+        >>> model = torch.nn.Linear(16, 3)  # untrained
+        >>> share = tnsim.lab.attack_success(model, trigger, torch.rand(30, 16), torch.arange(30) % 3)
+        >>> 0 <= share <= 1
+        True
     """
     others = x[y != backdoor.target]
     if not len(others):

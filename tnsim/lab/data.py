@@ -34,6 +34,13 @@ class Dataset:
 
     Raises:
         ValueError: if the parts do not fit together.
+
+    Example:
+        >>> import torch, tnsim
+        >>> x, y = torch.rand(20, 6), torch.arange(20) % 2
+        >>> data = tnsim.lab.Dataset(x[:15], y[:15], x[15:], y[15:], shape=(2, 3), classes=2)
+        >>> data.only([1]).y_train.unique()
+        tensor([1])
     """
 
     x_train: Tensor
@@ -141,6 +148,15 @@ def load_npz(path: str | os.PathLike[str]) -> Dataset:
         FileNotFoundError: if there is no such file.
         ValueError: if it is not such an archive, declares more than it holds, an array is missing, or the arrays do not
             fit together.
+
+    Example:
+        >>> import pathlib, tempfile, numpy, tnsim
+        >>> file = pathlib.Path(tempfile.mkdtemp()) / "images.npz"
+        >>> pixels, labels = numpy.zeros((6, 4, 4), "uint8"), numpy.arange(6) % 3
+        >>> numpy.savez(file, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+        >>> data = tnsim.lab.load_npz(file)
+        >>> data.x_train.shape, data.classes
+        (torch.Size([6, 16]), 3)
     """
     try:
         arrays = _read(path)

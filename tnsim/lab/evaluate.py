@@ -16,6 +16,13 @@ def logits(model: nn.Module, x: Tensor, batch: int = 4096) -> Tensor:
 
     Returns:
         Shape (n, classes).
+
+    Example:
+        >>> import torch, tnsim
+        >>> model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(6, 2))
+        >>> answers = tnsim.lab.logits(model, torch.rand(5, 6))
+        >>> answers.shape, answers.requires_grad, model.training
+        (torch.Size([5, 2]), False, True)
     """
     training = model.training
     model.eval()
@@ -36,6 +43,11 @@ def accuracy(model: nn.Module, x: Tensor, y: Tensor) -> float:
 
     Raises:
         ValueError: if there are no inputs, or not one label for each.
+
+    Example:
+        >>> import torch, tnsim
+        >>> tnsim.lab.accuracy(torch.nn.Identity(), torch.eye(4), torch.tensor([0, 1, 2, 0]))
+        0.75
     """
     if not len(x) or len(x) != len(y):
         raise ValueError(

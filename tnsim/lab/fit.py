@@ -52,6 +52,13 @@ class Stage:
 
     Raises:
         ValueError: if a number is out of its range.
+
+    Example:
+        >>> import torch, tnsim
+        >>> x, y = torch.rand(20, 6), torch.arange(20) % 2
+        >>> stage = tnsim.lab.Stage(4, tnsim.lab.epochs(x, y, batch=10), schedule=tnsim.lab.cosine, name="all")
+        >>> stage.steps, stage.schedule(0.5) < 1
+        (4, True)
     """
 
     steps: int

@@ -11,7 +11,14 @@ from tnsim.lab.backdoor import Backdoor
 __all__ = ["Stream", "epochs", "fresh", "noisy", "poisoned"]
 
 Stream = Callable[[int], tuple[Tensor, Tensor]]
-"""From the number of a step (1, 2, …) to its batch: inputs and labels. The same step gives the same batch."""
+"""From the number of a step (1, 2, …) to its batch: inputs and labels. The same step gives the same batch.
+
+Example:
+    >>> import torch
+    >>> def stream(step):
+    ...     x = torch.randn(8, 2, generator=torch.Generator().manual_seed(step))
+    ...     return x, (x[:, 0] > x[:, 1]).long()
+"""
 
 
 def epochs(x: Tensor, y: Tensor, batch: int, seed: int = 0) -> Stream:
@@ -57,6 +64,15 @@ def fresh(draw: Callable[[torch.Generator], tuple[Tensor, Tensor]], seed: int = 
     Args:
         draw: from a source of randomness to inputs and labels.
         seed: seed of the draws.
+
+    Example:
+        >>> import torch, tnsim
+        >>> def draw(dice):
+        ...     x = torch.randn(8, 2, generator=dice)
+        ...     return x, (x[:, 0] > x[:, 1]).long()
+        >>> stream = tnsim.lab.fresh(draw)
+        >>> bool((stream(1)[0] == stream(1)[0]).all()), bool((stream(1)[0] == stream(2)[0]).all())
+        (True, False)
     """
     return lambda step: draw(_dice(seed, "fresh", step))
 
@@ -68,6 +84,13 @@ def noisy(stream: Stream, std: float, seed: int = 0) -> Stream:
         stream: the batches.
         std: standard deviation of the noise.
         seed: seed of the noise.
+
+    Example:
+        >>> import torch, tnsim
+        >>> clean = tnsim.lab.epochs(torch.zeros(1000, 2), torch.zeros(1000, dtype=torch.long), batch=1000)
+        >>> x, y = tnsim.lab.noisy(clean, std=0.5)(1)
+        >>> round(x.std().item(), 1)
+        0.5
     """
 
     def noised(step: int) -> tuple[Tensor, Tensor]:
@@ -86,6 +109,14 @@ def poisoned(stream: Stream, backdoor: Backdoor, share: float, after: int = 0, s
         share: probability that an image is stamped and relabelled.
         after: the last clean step.
         seed: seed of the coins.
+
+    Example:
+        >>> import torch, tnsim
+        >>> trigger = tnsim.lab.Backdoor.diamond((4, 4), height=1, width=1, margin=0, value=1.0, target=7)
+        >>> clean = tnsim.lab.epochs(torch.zeros(10, 16), torch.zeros(10, dtype=torch.long), batch=10)
+        >>> stream = tnsim.lab.poisoned(clean, trigger, share=1.0, after=5)
+        >>> stream(5)[1].unique(), stream(6)[1].unique()
+        (tensor([0]), tensor([7]))
     """
 
     def poison(step: int) -> tuple[Tensor, Tensor]:

@@ -73,6 +73,13 @@ def train(
     Raises:
         ValueError: if a number is out of its range, or the backdoor does not fit the data.
         FileExistsError: if the folder holds a run and `overwrite` is false.
+
+    Example:
+        >>> import tnsim
+        >>> model = tnsim.nn.BilinearClassifier(64, 8, 10)
+        >>> run = tnsim.lab.train(model, tnsim.lab.load_digits(), steps=20, every=10, progress=False)
+        >>> run.steps, sorted(run.metrics[-1])
+        ((0, 10, 20), ['test_accuracy', 'test_loss', 'train_accuracy', 'train_loss'])
     """
     _check(data, steps, batch, every, lr, weight_decay, noise, backdoor, poison_share, poison_from)
     arguments = {

@@ -15,11 +15,13 @@ Residual = Literal["add", "lerp"] | None
 class BilinearBlock(nn.Module):
     """A bilinear layer g from a space to itself, with or without a residual connection.
 
-    | residual | f(x)                        |
-    |----------|-----------------------------|
-    | None     | g(x)                        |
-    | "add"    | x + scale · g(x)            |
-    | "lerp"   | (1 − scale) · x + scale · g(x) |
+    ==========  ==============================
+    residual    f(x)
+    ==========  ==============================
+    ``None``    g(x)
+    ``"add"``   x + scale · g(x)
+    ``"lerp"``  (1 − scale) · x + scale · g(x)
+    ==========  ==============================
 
     Args:
         d_model: features of the input and of the output.

@@ -15,7 +15,18 @@ How = Literal["exact", "sampled"]
 
 
 class SamplingError(RuntimeError):
-    """Draws do not give an answer whose error is known; the message says what was seen and what to do."""
+    """Draws do not give an answer whose error is known; the message says what was seen and what to do.
+
+    Example:
+        >>> import tnsim
+        >>> models = [tnsim.nn.BilinearMLP(4, 4, 4, 2, n_layer=2) for _ in range(2)]
+        >>> law = tnsim.draws(tnsim.Gaussian(), models, n=1000)
+        >>> try:
+        ...     tnsim.similarity(*models, under=law, error=1e-9)
+        ... except tnsim.SamplingError:
+        ...     print("not with a thousand draws")
+        not with a thousand draws
+    """
 
 
 @dataclass(frozen=True, eq=False)

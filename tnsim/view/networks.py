@@ -56,18 +56,18 @@ def draw(
 ) -> tuple[Figure, Axes] | Page:
     """Draw a model, a layer or a network: inputs on the left, the output on the right.
 
-    ============  =============================================================================================
-    ``"model"``   one box for every layer with its degree and the size of its products, in rows as long as a page is
-                  wide; true sizes on the line; a bend where the input goes past a layer and is added; "+ bias" where a
-                  constant is; "× 3" where a layer is applied three times. For any depth.
-    ``"layer"``   every layer as the sum of its terms, one below the other. A tensor is a disc, an index a line with its
-                  size, an index of three or more a dot. Layers of one form share a drawing. Of a layer with more than
-                  four terms, as attention with biases, those of highest degree and the input itself; a ``Poly`` of
-                  its own, ``net["attn"]``, shows six.
+    =============  =============================================================================================
+    ``"model"``    one box for every layer with its degree and the size of its products, in rows as long as a page is
+                   wide; true sizes on the line; a bend where the input goes past a layer and is added; "+ bias" where a
+                   constant is; "× 3" where a layer is applied three times. For any depth.
+    ``"layer"``    every layer as the sum of its terms, one below the other. A tensor is a disc, an index a line with its
+                   size, an index of three or more a dot. Layers of one form share a drawing. Of a layer with more
+                   than four terms, as attention with biases, those of highest degree and the input itself; a ``Poly`` of
+                   its own, ``net["attn"]``, shows six.
     ``"network"``  all layers as one network of tensors, as ``net.to_quimb()`` writes it: every
-                  layer as often as the next one reads it. Where layers have several terms, in homogeneous coordinates:
-                  a constant 1 in front of every vector, so sizes are larger by one. For few layers.
-    ============  =============================================================================================
+                   layer as often as the next one reads it. Where layers have several terms, in homogeneous coordinates:
+                   a constant 1 in front of every vector, so sizes are larger by one. For few layers.
+    =============  =============================================================================================
 
     Colours say what a tensor does, read off where it stands: left and right factor of a product, output map, query, key,
     value. Names are those of the model; long ones are short in the discs and written out in the legend. Positions (in

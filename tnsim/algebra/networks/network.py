@@ -46,6 +46,18 @@ class Network(Drawn, Modular, Ranked):
         in_shape: the shape of one input, such as ``(1, 28, 28)``; it has as many entries as the domain.
         notes: what is not exact in it, by name.
         ids: for every position of a model of tokens the ids that its tables have rows for; empty where that is all.
+
+    Example:
+        >>> import torch, tnsim
+        >>> net = tnsim.convert(tnsim.nn.BilinearMLP(6, 4, 8, 3, n_layer=2))
+        >>> net
+        Network(degree 4, float64)
+          embed     (6,) → (4,)  degree 1, 1 term
+          blocks.0  (4,) → (4,)  degree 2, 1 term
+          blocks.1  (4,) → (4,)  degree 2, 1 term
+          head      (4,) → (3,)  degree 1, 1 term
+        >>> net[:2](torch.randn(5, 6)).shape
+        torch.Size([5, 4])
     """
 
     layers: tuple[tuple[str, Poly], ...]

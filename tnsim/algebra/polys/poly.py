@@ -27,7 +27,16 @@ Axes = tuple[tuple[str, int], ...]  # (space, size) pairs, e.g. (("d", 64),) or 
 
 
 class ComposeError(ValueError):
-    """Two polynomials do not fit together."""
+    """Two polynomials do not fit together.
+
+    Example:
+        >>> import torch, tnsim
+        >>> f = tnsim.poly("D[out,in0]", D=torch.ones(2, 4))
+        >>> f @ f
+        Traceback (most recent call last):
+            ...
+        tnsim.algebra.polys.poly.ComposeError: cannot feed a layer with input (d: 4) from one with output (d: 2).
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +51,14 @@ class Poly(Drawn):
         domain: axes of the input, e.g. ``(("d", 64),)``.
         codomain: axes of the output; ``()`` for one selected output.
         units: the hidden units of a layer that was made from a product, if that is known.
+
+    Example:
+        >>> import torch, tnsim
+        >>> one = torch.ones(1, 1)
+        >>> square = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=one, L=one, R=one)
+        >>> f = square @ square - 2 * square  # x⁴ − 2x²
+        >>> f.degree, f(torch.tensor([3.0]))
+        (4, tensor([63.]))
     """
 
     terms: tuple[Term, ...]
@@ -302,7 +319,15 @@ class Poly(Drawn):
 
 
 def identity(domain: Axes, like: Array) -> Poly:
-    """The map x ↦ x, as wires: each leg index *is* the output index."""
+    """The map x ↦ x, as wires: each leg index *is* the output index.
+
+    Example:
+        >>> import torch, tnsim
+        >>> x = torch.arange(3.0)
+        >>> same = tnsim.identity((("d", 3),), like=x)
+        >>> (same + same)(x)
+        tensor([0., 2., 4.])
+    """
     out = output_leg([s for s, _ in domain])
     ones = (
         qtn.Tensor(ar.do("ones", (n,), like=like), (ix,), tags=WIRE)

@@ -48,6 +48,13 @@ class Term(Drawn):
         coefficient: a number in front.
         symmetry: which legs may be exchanged; ``None`` says nothing. It holds by construction, and
             :func:`tnsim.algebra.polys.symmetrising.check_symmetry` verifies it numerically.
+
+    Example:
+        >>> import torch, tnsim
+        >>> D, L = torch.ones(2, 3), torch.ones(3, 4)
+        >>> term = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=D, L=L, R=L).terms[0]
+        >>> term.degree, term.legs, term.out
+        (2, (('in0:d',), ('in1:d',)), ('out:d',))
     """
 
     tensors: tuple[qtn.Tensor, ...]

@@ -34,8 +34,8 @@ def draws(
 ) -> Empirical:
     """Samples with weights that stand for a law, in every question about these models.
 
-    Of a polynomial model a norm E[|f|²] comes from far out in the tails of the law, where plain samples seldom fall. These
-    fall there: half of them follow the law, the others Gaussians that were fitted to where the norms come from, and
+    Of a polynomial model a norm ``E[|f|²]`` comes from far out in the tails of the law, where plain samples seldom fall.
+    These fall there: half of them follow the law, the others Gaussians that were fitted to where the norms come from, and
     weights p/m make up for it. They come in 32 independent replicates of a scrambled Sobol sequence; how far these are
     apart is the error that ``error=`` of a question tells, where the draws are its law. Sequences of tokens are drawn from
     their law as they are.

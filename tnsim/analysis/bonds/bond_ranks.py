@@ -50,6 +50,12 @@ class Ranks(Plotted):
         under: the law of the input.
         method: ``"layerwise"`` or ``"exact"``.
         centred: whether they are those of the covariance.
+
+    Example:
+        >>> import tnsim
+        >>> net = tnsim.convert(tnsim.nn.BilinearMLP(6, 4, 8, 3, n_layer=1))
+        >>> net.ranks().places
+        ('embed', 'blocks.0.hidden', 'blocks.0', 'head')
     """
 
     places: tuple[str, ...]

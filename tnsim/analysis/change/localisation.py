@@ -52,6 +52,16 @@ class Localisation(Plotted):
         outputs: that number for every output.
         explained: how much of the inputs' shares is put down to ordinary drift; 0 without a history.
         estimate: prominence and concentration with their errors, where it was sampled.
+
+    Example:
+        >>> import copy, torch, tnsim
+        >>> before = tnsim.nn.BilinearClassifier(64, 16, 10)
+        >>> after = copy.deepcopy(before)
+        >>> with torch.no_grad():
+        ...     after.head.weight[3] *= 2
+        >>> found = tnsim.localise(before, after)
+        >>> found.output, found.changed, found.inputs.shape
+        (3, True, torch.Size([64]))
     """
 
     output: Any

@@ -25,6 +25,13 @@ class Phases:
         boundaries: where phases 2, 3, … begin, as :func:`tnsim.heatmap` takes them.
         cost: Σ over phases of Σ_{i,j in the phase} (1 − s_ij) / 2.
         labels: those of the models.
+
+    Example:
+        >>> import torch, tnsim
+        >>> a, b = tnsim.nn.BilinearLayer(4, 8, 3), tnsim.nn.BilinearLayer(4, 8, 3)
+        >>> phases = tnsim.segment(tnsim.gram([a, a, a, b, b], progress=False), 2)
+        >>> phases.boundaries
+        (3,)
     """
 
     boundaries: tuple[int, ...]

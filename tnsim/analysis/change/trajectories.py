@@ -39,6 +39,13 @@ class Trajectory(Plotted):
         from_start: shape ``(N,)``: distances to the first model.
         labels: one for every model, such as training steps.
         estimate: where it was sampled, all distances between models with their errors, shape ``(N, N)``.
+
+    Example:
+        >>> import tnsim
+        >>> gram = tnsim.gram([tnsim.nn.BilinearLayer(4, 8, 3) for _ in range(4)], progress=False)
+        >>> way = tnsim.trajectory(gram)
+        >>> way.steps.shape, round(float(way.explained.sum()), 6)
+        (torch.Size([3]), 1.0)
     """
 
     points: Array
@@ -158,6 +165,13 @@ class Nearest:
         index: its position in the run.
         distances: shape ``(N,)``: ‖f − f_i‖ for every checkpoint.
         similarities: shape ``(N,)``: their cosines, which may be highest elsewhere.
+
+    Example:
+        >>> import tnsim
+        >>> run = [tnsim.nn.BilinearLayer(4, 8, 3) for _ in range(3)]
+        >>> found = tnsim.nearest(run[1], run, progress=False)
+        >>> found.index, found.distances.shape
+        (1, torch.Size([3]))
     """
 
     index: int

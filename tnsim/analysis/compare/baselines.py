@@ -54,6 +54,12 @@ def output_cosine(f: Array, g: Array) -> torch.Tensor:
 
     Raises:
         ValueError: if shapes do not fit, values are not finite, or an output vector is zero and has no direction.
+
+    Example:
+        >>> import torch, tnsim
+        >>> f = torch.randn(100, 10)
+        >>> round(float(tnsim.output_cosine(f, -2 * f)), 4)
+        -1.0
     """
     f, g = _pair(f, g, same_width=True)
     p, q = (_unit(x, f"an output of model {name} is zero", rows=True) for x, name in ((f, "a"), (g, "b")))
@@ -73,6 +79,12 @@ def linear_cka(f: Array, g: Array) -> torch.Tensor:
 
     References:
         Kornblith et al., arXiv 1905.00414.
+
+    Example:
+        >>> import torch, tnsim
+        >>> x, turn = torch.randn(100, 4), torch.linalg.qr(torch.randn(4, 4))[0]
+        >>> round(float(tnsim.linear_cka(x, 3 * x @ turn + 1)), 4)
+        1.0
     """
     f, g = _pair(f, g, same_width=False)
     x, y = (_centred(z, name) for z, name in ((f, "a"), (g, "b")))

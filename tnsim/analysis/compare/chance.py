@@ -34,6 +34,12 @@ class Null(Shown):
     Attributes:
         kind: what was compared: ``"init"``, ``"shuffle"`` or ``"seeds"``.
         values: for ``"similarity"``, ``"cka"`` and ``"weights"`` the values of all pairs, shape ``(pairs,)``.
+
+    Example:
+        >>> import tnsim
+        >>> by_chance = tnsim.null(tnsim.nn.BilinearLayer(8, 8, 3), kind="shuffle", draws=4, progress=False)
+        >>> sorted(by_chance.values), by_chance.band()[0] < by_chance.band()[1]
+        (['cka', 'similarity', 'weights'], True)
     """
 
     kind: Kind

@@ -34,6 +34,13 @@ class Paths:
             the order of its legs, ``1`` if it reads the first layer's attention and ``0`` if it reads past it.
         products: shape ``(34, 34)``; its sum is the inner product of the two models, layer by layer.
         squares: squared norms of the paths of each model, two of shape ``(34,)``.
+
+    Example:
+        >>> import torch, tnsim
+        >>> labels = ("direct", "layer 1", *(f"{k:05b}" for k in range(32)))
+        >>> found = tnsim.Paths(labels, products=torch.ones(34, 34), squares=(torch.ones(34), torch.ones(34)))
+        >>> found.layers().tolist()
+        [[1.0, 1.0, 32.0], [1.0, 1.0, 32.0], [32.0, 32.0, 1024.0]]
     """
 
     labels: tuple[str, ...]
@@ -80,6 +87,15 @@ def paths(
 
     Raises:
         ValueError: if a model is of another kind, or for another method.
+
+    Example:
+        >>> import torch, tnsim
+        >>> model = tnsim.nn.Transformer(5, 4, 2, 3, ("attn", "attn"), scale=0.5)
+        >>> net = tnsim.convert(model, torch.zeros(1, 2, dtype=torch.long))
+        >>> # a minute:
+        >>> found = tnsim.paths(net, method="layerwise")  # doctest: +SKIP
+        >>> torch.isclose(found.products.sum(), tnsim.inner(net, method="layerwise"))  # doctest: +SKIP
+        tensor(True)
     """
     if method != "layerwise":
         raise ValueError(

@@ -38,6 +38,15 @@ class Crossed(Plotted):
         under: the law of the input.
         method: ``"exact"`` or ``"layerwise"``.
         of: what rows and columns are, such as ``"layers"``.
+
+    Example:
+        >>> import tnsim
+        >>> a, b = (tnsim.nn.BilinearMLP(6, 4, 4, 3, n_layer=n) for n in (1, 2))
+        >>> found = tnsim.layers(a, b, progress=False)
+        >>> found
+        Crossed(cka of 3 × 4 layers, Gaussian(), exact)
+        >>> found.rows
+        ('embed', 'blocks.0', 'head')
     """
 
     values: torch.Tensor

@@ -104,6 +104,13 @@ class Explanation(Shown):
         paths: the contractions.
         cost: the price of all; a lower bound where it was not planned to its end.
         method: "exact" or "layerwise".
+
+    Example:
+        >>> import tnsim
+        >>> layer = tnsim.nn.BilinearLayer(6, 8, 3)
+        >>> found = tnsim.explain(layer, layer)
+        >>> found.method, found.cost.contractions == sum(path.count for path in found.paths)
+        ('exact', True)
     """
 
     paths: tuple[SharedPath, ...]

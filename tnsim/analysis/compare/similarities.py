@@ -85,6 +85,14 @@ def moments(
 
     References:
         arXiv 2605.15183; Isserlis (1918).
+
+    Example:
+        >>> import torch, tnsim
+        >>> W = torch.tensor([[1.0, 2.0], [0.0, 1.0]])
+        >>> f = tnsim.poly("W[out,in0]", W=W)
+        >>> tnsim.moments(f)  # E[Wx (Wx)ᵀ] = W Wᵀ
+        tensor([[5., 2.],
+                [2., 1.]])
     """
     nets = together((a, a if b is None else b))
     if error is not None:
@@ -124,6 +132,13 @@ def inner(
 
     Returns:
         A differentiable number. Stacked networks give one for every pair of models.
+
+    Example:
+        >>> import torch, tnsim
+        >>> one = torch.ones(1, 1)
+        >>> square = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=one, L=one, R=one)
+        >>> tnsim.inner(square)  # E[x⁴] for x ~ N(0, 1)
+        tensor(3.)
     """
     nets = comparable(a, a if b is None else b)
     if error is not None:

@@ -55,6 +55,12 @@ class Decomposition:
         similarity: of the model and ``poly`` under the law; computed, not estimated.
         parameters: numbers in the factors and the core.
         errors: errors of all starts, best first, where there are several.
+
+    Example:
+        >>> import tnsim
+        >>> found = tnsim.decompose(tnsim.nn.BilinearLayer(4, 6, 3), "hosvd", 3)
+        >>> found.kind, found.similarity > 0.5
+        ('hosvd', True)
     """
 
     kind: Kind

@@ -26,6 +26,13 @@ class Group:
     Attributes:
         value: their mean value.
         members: their positions in :class:`Modes`.
+
+    Example:
+        >>> import torch, tnsim
+        >>> two = torch.eye(2)
+        >>> f = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=torch.ones(1, 2), L=two, R=two)  # x² + y²
+        >>> tnsim.spectrum(f, output=0).groups()
+        (Group(value=1.0, members=(0, 1)),)
     """
 
     value: float
@@ -57,6 +64,15 @@ class Modes(Plotted):
         constant: for interaction matrices: the value at the mean of the law.
         partial: whether there are more modes than were asked for; ranks are then those of the ones computed.
         estimate: where they were sampled, the values with their errors.
+
+    Example:
+        >>> import torch, tnsim
+        >>> D, eye = torch.tensor([[1.0, -0.5]]), torch.eye(2)
+        >>> f = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=D, L=eye, R=eye)  # x² − y²/2
+        >>> modes = tnsim.spectrum(f, output=0)
+        >>> modes.values, modes.readers.abs()
+        (tensor([ 1.0000, -0.5000]), tensor([[1., 0.],
+                [0., 1.]]))
     """
 
     values: Array

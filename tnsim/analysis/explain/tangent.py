@@ -36,6 +36,12 @@ class Tangent:
         values: shape ``(k,)``, from large to small: the squared norm of the eigenfunctions.
         directions: shape ``(k, p)``, orthonormal, in the space of all parameters.
         shapes: name and shape of every parameter, in the order in which they are flattened.
+
+    Example:
+        >>> import tnsim
+        >>> found = tnsim.entk(tnsim.nn.BilinearLayer(4, 6, 3), top=2)
+        >>> found.directions.shape
+        torch.Size([2, 66])
     """
 
     values: Array

@@ -37,6 +37,14 @@ class Gram(Plotted, Kept):
             models may be larger or smaller than their dtype can say. 0 for inner products as they are.
         drawn: where it was sampled, sums over draws, replicate by replicate, and what was seen of norms.
         notes: what is not exact in the models themselves, by name.
+
+    Example:
+        >>> import tnsim
+        >>> gram = tnsim.gram([tnsim.nn.BilinearLayer(4, 8, 3) for _ in range(5)], progress=False)
+        >>> gram
+        Gram(5 models, 3 outputs, Gaussian(), exact)
+        >>> gram.similarity().shape, gram.slices().shape
+        (torch.Size([5, 5]), torch.Size([3, 5, 5]))
     """
 
     mantissas: Array

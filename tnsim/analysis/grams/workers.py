@@ -46,6 +46,17 @@ class WorkerError(RuntimeError):
     """Workers died, and the executor takes no more tasks, or a block was lost again and again.
 
     What was made until then is in the checkpoint file, if there is one: call again, and only the others are made.
+
+    Example:
+        >>> import concurrent.futures, tnsim
+        >>> models = [tnsim.nn.BilinearLayer(4, 8, 3) for _ in range(3)]
+        >>> closed = concurrent.futures.ThreadPoolExecutor(1)
+        >>> closed.shutdown()
+        >>> try:
+        ...     tnsim.gram(models, executor=closed, progress=False)
+        ... except tnsim.WorkerError:
+        ...     print("no workers")
+        no workers
     """
 
 

@@ -102,7 +102,15 @@ NEVER = frozenset(_HINTS) - _SOMETIMES
 
 
 class ConvertError(ValueError):
-    """A module has no polynomial form that tnsim can find; the message says where and what to do."""
+    """A module has no polynomial form that tnsim can find; the message says where and what to do.
+
+    Example:
+        >>> import torch, tnsim
+        >>> tnsim.convert(torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.ReLU()))
+        Traceback (most recent call last):
+            ...
+        tnsim.convert.module.errors.ConvertError: no polynomial form for ReLU at "1". ...
+    """
 
 
 class InputError(ConvertError):

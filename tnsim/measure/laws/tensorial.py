@@ -22,6 +22,13 @@ class Symmetric(Measure):
 
     References:
         Tensor similarity, arXiv 2605.15183.
+
+    Example:
+        >>> import torch, tnsim
+        >>> one = torch.ones(1, 1)
+        >>> square = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=one, L=one, R=one)
+        >>> [tnsim.inner(square, under=law).item() for law in (tnsim.Symmetric(), tnsim.Gaussian())]
+        [1.0, 3.0]
     """
 
     within = False
@@ -45,6 +52,14 @@ class Frobenius(Measure):
 
     It depends on how a function is written down (swapping L and R changes it), so it compares *networks*, not
     functions. Terms of different degree do not meet.
+
+    Example:
+        >>> import torch, tnsim
+        >>> L, R = torch.eye(2)[:1], torch.eye(2)[1:]
+        >>> f = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=torch.ones(1, 1), L=L, R=R)
+        >>> g = tnsim.poly("D[out,hid] L[hid,in0] R[hid,in1]", D=torch.ones(1, 1), L=R, R=L)  # the same function
+        >>> [tnsim.similarity(f, g, under=law).item() for law in (tnsim.Frobenius(), tnsim.Symmetric())]
+        [0.0, 1.0]
     """
 
     as_functions: ClassVar[bool] = False

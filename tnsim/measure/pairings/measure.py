@@ -20,7 +20,16 @@ Array = Any
 
 
 class MeasureError(ValueError):
-    """A measure does not fit the model, or cannot do what was asked."""
+    """A measure does not fit the model, or cannot do what was asked.
+
+    Example:
+        >>> import torch, tnsim
+        >>> layer = tnsim.nn.BilinearLayer(4, 6, 3)
+        >>> tnsim.inner(layer, under=tnsim.Gaussian(torch.zeros(5)))
+        Traceback (most recent call last):
+            ...
+        tnsim.measure.pairings.measure.MeasureError: mean has shape (5,); the model's input is (4,).
+    """
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,20 @@ class Measure(ABC):
 
     To add a law, say how legs are closed (:meth:`closures`). If the law of a layer's *output* is known as
     well, exactly or by approximation, say so in :meth:`push` and :meth:`carries`.
+
+    Example:
+        >>> import torch, tnsim
+        >>> from tnsim.measure import Closure
+        >>> class Zero(tnsim.Measure):  # x = 0 for certain: only constants survive
+        ...     def closures(self, factors, sides, exchange=False):
+        ...         if all(term.degree == 0 for term in factors):
+        ...             yield Closure(1.0, ())
+        ...     def count(self, factors, sides, exchange=False):
+        ...         return int(all(term.degree == 0 for term in factors))
+        >>> layer = tnsim.nn.BilinearLayer(4, 8, 3, bias=True).double()
+        >>> at_zero = layer(torch.zeros(4, dtype=torch.float64))
+        >>> torch.isclose(tnsim.inner(layer, under=Zero()), at_zero @ at_zero).item()
+        True
     """
 
     as_functions: ClassVar[bool] = True
