@@ -143,7 +143,7 @@ def load_network(path: str | os.PathLike[str]) -> Network:
         >>> net = tnsim.convert(tnsim.nn.BilinearLayer(4, 8, 3))
         >>> file = pathlib.Path(tempfile.mkdtemp()) / "net.safetensors"
         >>> tnsim.save(net, file)
-        >>> round(float(tnsim.similarity(net, tnsim.load_network(file))), 6)
+        >>> round(tnsim.similarity(net, tnsim.load_network(file)).item(), 6)
         1.0
     """
     place = Path(path).expanduser()
