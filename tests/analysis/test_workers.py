@@ -90,6 +90,22 @@ CASES = {
 }
 
 
+def test_blocks_that_share_models_travel_together(threads, tmp_path):
+    """A model is sent with a tile of blocks and not with each."""
+    nets, sent = [network(1, hidden=3 + k) for k in range(24)], []  # of one structure they would be stacked
+
+    class Counting:
+        def submit(self, fn, task, attempt):
+            sent.append((len(task.parts), len(task.pairs)))
+            return threads.submit(fn, task, attempt)
+
+    found = tnsim.gram(nets, executor=Counting(), checkpoint=tmp_path / "a", progress=False)
+    alone = tnsim.gram(nets, checkpoint=tmp_path / "b", progress=False)
+    assert torch.equal(found.mantissas, alone.mantissas)
+    parts, pairs = map(sum, zip(*sent, strict=True))
+    assert pairs == 300 and parts <= 150 and len(sent) > 12, sent
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("kind", ["threads", "processes"])
 def test_the_same_to_the_last_bit(name, kind, tmp_path, request):
@@ -157,7 +173,7 @@ def test_a_block_that_is_lost_again_and_again_is_given_up(tmp_path):
 
     class Fatal(Elsewhere):
         def submit(self, fn, task, attempt):
-            self.dead = {self.calls: KilledWorker("memory")} if task.pair == (1, 4) else {}
+            self.dead = {self.calls: KilledWorker("memory")} if (1, 4) in task.pairs else {}
             return super().submit(fn, task, attempt)
 
     path = tmp_path / "b"

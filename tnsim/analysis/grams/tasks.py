@@ -1,13 +1,14 @@
-"""Tasks: one block of a Gram matrix as something that another process or machine can do.
+"""Tasks: some blocks of a Gram matrix as something that another process or machine can do.
 
-A task carries what its block is made of: two parts of the models, the law, the method. Nothing of a plan travels: a worker
-thinks a block through once for every structure, as any process does. What a part decides alone is kept in the worker from
-one block to the next of the same matrix, as far as the plan allows.
+A task carries what its blocks are made of: parts of the models, the law, the method. Blocks that share parts travel
+together, or sending parts would take as long as making blocks. Nothing of a plan travels: a worker thinks a block through
+once for every structure, as any process does. What a part decides alone is kept in the worker from one block to the next of
+the same matrix, as far as the plan allows.
 """
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from threading import Lock
@@ -99,25 +100,27 @@ class Parcel:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A block to be made.
+    """Blocks to be made.
 
     Attributes:
         run: tells one matrix from another.
-        pair: the numbers of its two parts.
-        given: these parts, one where they are the same, and the law.
+        pairs: for every block the numbers of its two parts.
+        parts: the numbers of all parts.
+        given: these parts, and the law.
         how: method, and which outputs.
-        kept: how many parts are kept as right factors; ``None`` makes the block as a whole.
+        kept: how many parts are kept as right factors; ``None`` makes blocks as wholes.
     """
 
     run: str
-    pair: tuple[int, int]
+    pairs: tuple[tuple[int, int], ...]
+    parts: tuple[int, ...]
     given: Parcel
     how: How
     kept: int | None
 
 
-def done(task: Task, attempt: int = 0) -> np.ndarray:
-    """The block of a task, as numbers; where it is called, its tensors are. Gradients do not flow.
+def done(task: Task, attempt: int = 0) -> list[np.ndarray]:
+    """The blocks of a task, as numbers; where it is called, its tensors are. Gradients do not flow.
 
     Args:
         task: what to do.
@@ -128,13 +131,15 @@ def done(task: Task, attempt: int = 0) -> np.ndarray:
         torch.set_num_threads(1)
     with torch.no_grad():
         nets, law = task.given.open()
-        return np.asarray(numbers(_block(task, nets, law)))
+        known = dict(zip(task.parts, nets, strict=True))
+        return [np.asarray(numbers(_block(task, pair, known, law))) for pair in task.pairs]
 
 
-def _block(task: Task, nets: Sequence[Network], law: Measure) -> Array:
+def _block(task: Task, ends_of: tuple[int, int], parts: Mapping[int, Network], law: Measure) -> Array:
     method, _ = task.how
     held = _held(task.run)
-    numbers_of = tuple(dict.fromkeys(task.pair))
+    numbers_of = tuple(dict.fromkeys(ends_of))
+    nets = [parts[k] for k in numbers_of]
     own = [answer(own_laws, (net, law, method)) for net in nets]
     known = [x.outline() for x in own]
     pair = Pair.of((nets[0], nets[-1]), law, task.how, (own[0], known[0]), known[-1], inf)
@@ -153,7 +158,7 @@ def _block(task: Task, nets: Sequence[Network], law: Measure) -> Array:
     room = task.kept + 2  # those that are kept, a left one, and one that is made anew
     pieces = [
         held.get(("piece", id(block), side, k), room, stages.piece, side, (net, mine, law))
-        for side, (k, net, mine) in enumerate(zip(task.pair, ends, hidden, strict=True))
+        for side, (k, net, mine) in enumerate(zip(ends_of, ends, hidden, strict=True))
     ]
     return stages(given, *pieces)
 

@@ -26,6 +26,8 @@ from tnsim.measure.pairings.measure import Measure
 
 __all__ = ["Executor", "WorkerError", "executing", "spread", "tasks_of"]
 
+_FEW = 12  # parts of which every block is a task of its own
+_SIDE, _SIDES = 8, 6  # parts along the side of a tile, at most; tiles along the side of a matrix, at least
 _ATTEMPTS = 3  # at a block whose worker dies
 _DEAD = (BrokenExecutor, CancelledError, Cancelled, ConnectionError, EOFError)
 _NAMED = {"KilledWorker", "CommClosedError"}  # what dask calls it
@@ -75,7 +77,7 @@ def executing(name: str, value: Any) -> Any:
 def tasks_of(
     parts: Sequence[Network], law: Measure, how: How, pairs: Sequence[tuple[int, int]], kept: int | None
 ) -> list[Task]:
-    """A task for each of the blocks.
+    """Tasks for the blocks: of a few parts one for every block, of many those of up to eight by eight parts together.
 
     Args:
         parts: single models, and stacks of models.
@@ -86,9 +88,14 @@ def tasks_of(
     """
     run, known = uuid4().hex, dict[int, Packed]()
     found = []
-    for pair in pairs:
-        nets = tuple(parts[k] for k in dict.fromkeys(pair))
-        found.append(Task(run, pair, Parcel.of((nets, law), known), how, kept))
+    side = 1 if len(parts) <= _FEW else min(_SIDE, -(-len(parts) // _SIDES))
+    tiles: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for i, j in pairs:
+        tiles.setdefault((i // side, j // side), []).append((i, j))
+    for tile in tiles.values():
+        used = tuple(dict.fromkeys(k for pair in tile for k in pair))
+        nets = tuple(parts[k] for k in used)
+        found.append(Task(run, tuple(tile), used, Parcel.of((nets, law), known), how, kept))
     return found
 
 
@@ -113,7 +120,7 @@ def spread(
         TypeError: if what a block is made of cannot be sent to workers.
     """
     crew = _Crew(executor)
-    count = 0
+    count, whole = 0, sum(len(task.pairs) for task in tasks)
 
     def lost(what: str, error: BaseException) -> WorkerError:
         where = (
@@ -121,7 +128,9 @@ def spread(
             if checkpoint is not None
             else "lost; name a file in checkpoint=, and a call after that goes on from there."
         )
-        said = f"{what} ({type(error).__name__}: {error}). {count} of {len(tasks)} blocks were made and are {where}"
+        said = (
+            f"{what} ({type(error).__name__}: {error}). {count} of {whole} blocks were made and are {where}"
+        )
         return WorkerError(said if count else f"{said} {_HINT}")
 
     def give(task: Task, attempt: int) -> None:
@@ -132,14 +141,14 @@ def spread(
                 raise _unsent(error) from error
             raise lost("the executor takes no more tasks", error) from error
 
-    with waiting("pairs of models", len(tasks), progress=progress) as bar:
+    with waiting("pairs of models", whole, progress=progress) as bar:
         try:
             for task in tasks:
                 give(task, 0)
             while crew.busy:
                 task, attempt, future = crew.next()
                 try:
-                    block = future.result()
+                    blocks = future.result()
                 except (Exception, Cancelled) as error:
                     if _is_about_sending(error):
                         raise _unsent(error) from error
@@ -147,17 +156,18 @@ def spread(
                         raise
                     if attempt + 1 == _ATTEMPTS:
                         raise lost(
-                            f"block {task.pair} was lost {_ATTEMPTS} times with its worker", error
+                            f"block {task.pairs[0]} was lost {_ATTEMPTS} times with its worker", error
                         ) from error
                     give(task, attempt + 1)
                 else:
-                    if isawaitable(block):
+                    if isawaitable(blocks):
                         raise TypeError(
                             "this executor answers later than it is asked; pass a client that is not asynchronous."
                         )
-                    finished(task.pair, block)
-                    count += 1
-                    bar.update()
+                    for pair, block in zip(task.pairs, blocks, strict=True):
+                        finished(pair, block)
+                    count += len(blocks)
+                    bar.update(len(blocks))
         finally:
             crew.stop()
 
