@@ -27,7 +27,7 @@ from tnsim.measure.pairings.measure import Measure
 __all__ = ["Executor", "WorkerError", "executing", "spread", "tasks_of"]
 
 _FEW = 12  # parts of which every block is a task of its own
-_SIDE, _SIDES = 8, 6  # parts along the side of a tile, at most; tiles along the side of a matrix, at least
+_SIDE, _SIDES = 10, 6  # parts along the side of a tile, at most; tiles along the side of a matrix, at least
 _ATTEMPTS = 3  # at a block whose worker dies
 _DEAD = (BrokenExecutor, CancelledError, Cancelled, ConnectionError, EOFError)
 _NAMED = {"KilledWorker", "CommClosedError"}  # what dask calls it
@@ -77,7 +77,7 @@ def executing(name: str, value: Any) -> Any:
 def tasks_of(
     parts: Sequence[Network], law: Measure, how: How, pairs: Sequence[tuple[int, int]], kept: int | None
 ) -> list[Task]:
-    """Tasks for the blocks: of a few parts one for every block, of many those of up to eight by eight parts together.
+    """Tasks for the blocks: of a few parts one for every block, of many those of up to ten by ten parts together.
 
     Args:
         parts: single models, and stacks of models.
