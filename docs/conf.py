@@ -28,7 +28,6 @@ myst_heading_anchors = 4
 
 autodoc_typehints = "none"  # docstrings say what arguments are, with shapes
 autodoc_default_options = {"members": True, "member-order": "bysource"}
-autodoc_class_signature = "separated"
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
