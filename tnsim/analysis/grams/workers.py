@@ -92,7 +92,7 @@ def tasks_of(
     tiles: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for i, j in pairs:
         tiles.setdefault((i // side, j // side), []).append((i, j))
-    for tile in tiles.values():
+    for tile in sorted(tiles.values(), key=len, reverse=True):  # or workers end far apart
         used = tuple(dict.fromkeys(k for pair in tile for k in pair))
         nets = tuple(parts[k] for k in used)
         found.append(Task(run, tuple(tile), used, Parcel.of((nets, law), known), how, kept))
