@@ -16,7 +16,11 @@ from tnsim.nn import BilinearClassifier
 PICTURES = ["network.png", "similarity.png", "classes.png", "trigger.png", "run.png"]
 
 
-@pytest.fixture(scope="module", params=[(0, 9), (3, 4)], ids=["seed 0, class 9", "seed 3, class 4"])
+@pytest.fixture(
+    scope="module",
+    params=[(0, 9), pytest.param((3, 4), marks=pytest.mark.slow)],
+    ids=["seed 0, class 9", "seed 3, class 4"],
+)
 def done(request, tmp_path_factory):
     seed, target = request.param
     folder = tmp_path_factory.mktemp("demo")

@@ -31,7 +31,12 @@ def work(tmp_path_factory):
     return tmp_path_factory.mktemp("figures")
 
 
-@every
+SLOW = ("language", "robustness", "svhn_forgetting")  # what they draw from is drawn again below, from caches
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in paper_figures.names()]
+)
 def test_from_training_to_picture(name, work, monkeypatch):
     figure = pipeline.Figure(name)
     cache, pictures = paper_figures.make(name, "tiny", work, fresh=True, progress=False)

@@ -59,7 +59,9 @@ def test_it_was_run_and_is_small(name):
     assert len(text) < 500_000 and "/tmp/" not in text and "/home/" not in text and "/root/" not in text
 
 
-@pytest.mark.parametrize("name", ["02_your_own_module", "10_a_folder_of_checkpoints"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("02_your_own_module", marks=pytest.mark.slow), "10_a_folder_of_checkpoints"]
+)
 def test_it_runs_in_a_kernel(name, tmp_path):
     kept = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
     path = os.pathsep.join([str(Path(tnsim.__file__).parents[1]), kept.get("PYTHONPATH", "")])

@@ -122,6 +122,7 @@ def test_symmetric_cp_recovers_from_random_starts_and_in_degree_four():
         check_symmetry(t)
 
 
+@pytest.mark.slow
 def test_on_a_trained_layer_it_fits_better_than_plain_cp_of_the_same_size():
     data = tnsim.lab.load_digits()
     torch.manual_seed(0)

@@ -25,7 +25,9 @@ def pairs():
     }
 
 
-@pytest.mark.parametrize("name", pairs())
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "a mixture")) for n in pairs()]
+)
 def test_the_parts_make_the_price(name):
     (a, b), options = pairs()[name]
     found = tnsim.explain(a, b, **options)

@@ -80,6 +80,7 @@ def test_tensors_with_values_are_computed():
     assert torch.equal(outlined(torch.add, (x, x), {}), x + x)
 
 
+@pytest.mark.slow  # in another file, of several questions
 def test_a_first_question_does_not_load_the_compiler():
     script = (
         "import sys, torch, tnsim; a, b = (tnsim.nn.BilinearMLP(4, 4, 4, 2, 2, 'add', bias=True) for _ in 'ab');"

@@ -88,7 +88,9 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("kind", DEEP)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=[pytest.mark.slow] * (k == "five narrow layers")) for k in DEEP]
+)
 def test_what_is_too_deep_is_refused_and_priced_within_few_operations(kind):
     width, depth, options = DEEP[kind]
     a, b = mlp(width, depth, 0, **options), mlp(width, depth, 1, **options)

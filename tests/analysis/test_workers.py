@@ -92,7 +92,7 @@ CASES = {
 
 def test_blocks_that_share_models_travel_together(threads, tmp_path):
     """A model is sent with a tile of blocks and not with each."""
-    nets, sent = [network(1, hidden=3 + k) for k in range(24)], []  # of one structure they would be stacked
+    nets, sent = [network(1, hidden=3 + k) for k in range(14)], []  # of one structure they would be stacked
 
     class Counting:
         def submit(self, fn, task, attempt):
@@ -103,7 +103,7 @@ def test_blocks_that_share_models_travel_together(threads, tmp_path):
     alone = tnsim.gram(nets, checkpoint=tmp_path / "b", progress=False)
     assert torch.equal(found.mantissas, alone.mantissas)
     parts, pairs = map(sum, zip(*sent, strict=True))
-    assert pairs == 300 and parts <= 150 and len(sent) > 12, sent
+    assert pairs == 105 and parts < 80 and len(sent) > 12, sent
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -211,7 +211,7 @@ class Mortal:
             return self.pool.submit(fn, *args)
 
 
-@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("again", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_worker_killed_half_way_loses_nothing(again, tmp_path, monkeypatch):
     alone = tnsim.gram(eight(), checkpoint=tmp_path / "a", progress=False)
     pool, path = Mortal(18, again), tmp_path / "b"

@@ -97,7 +97,10 @@ def tokens_alone(kw):
     return Network((("attention", Attention(s=S, d=V, o=V, residual=0.6, **kw).poly()),))
 
 
-@pytest.mark.parametrize("front", ["plain", "bias", "positions", "residual", "none"])
+@pytest.mark.parametrize(
+    "front",
+    ["plain", "bias", "positions", *(pytest.param(f, marks=pytest.mark.slow) for f in ("residual", "none"))],
+)
 @pytest.mark.parametrize("kind", BIASED)
 @pytest.mark.parametrize("method", ["exact", "layerwise"])
 def test_biases_and_position_embeddings_are_forms_of_the_tokens(kind, front, method):

@@ -172,6 +172,7 @@ def test_a_spectrum_has_errors(never_exact):
         assert (found.patterns[0] @ exact.readers[0]).abs() > 0.98
 
 
+@pytest.mark.slow
 def test_localise_has_errors(never_exact):
     torch.manual_seed(0)
     nets = [network(2, d=5, width=4, hidden=6, out=5) for _ in range(3)]

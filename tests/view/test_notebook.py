@@ -51,7 +51,7 @@ def test_every_cell_shows_its_picture(cells, expected):
     assert pictures(*cells) == expected
 
 
-@pytest.mark.parametrize("interactive", [False, True])
+@pytest.mark.parametrize("interactive", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_without_a_notebook_nothing_changes(interactive):
     script = f"""
 import matplotlib as mpl

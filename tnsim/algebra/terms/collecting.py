@@ -59,23 +59,14 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
 
 
 def _pruned(t: Term) -> Term:
-    """Without the ones that anchor an identity, wherever another tensor carries the same index.
-
-    Ones that are summed, on an index that nothing else has, are a number.
-    """
-    tensors, coefficient = list(t.tensors), t.coefficient
-    ends = {ix for end in (t.out, *t.legs) for ix in end}
+    """Without the ones that anchor an identity, wherever another tensor carries the same index."""
+    tensors = list(t.tensors)
     for x in t.tensors:
         if _idle(x) and len(tensors) > 1:
             rest = {ix for y in tensors if y is not x for ix in y.inds}
-            if rest.isdisjoint(x.inds) and ends.isdisjoint(x.inds):
-                coefficient = coefficient * ar.size(x.data)
-            elif not rest.issuperset(x.inds):
-                continue
-            tensors = [y for y in tensors if y is not x]
-    if len(tensors) == len(t.tensors):
-        return t
-    return replace(t, tensors=tuple(tensors), coefficient=coefficient)
+            if rest.issuperset(x.inds):
+                tensors = [y for y in tensors if y is not x]
+    return t if len(tensors) == len(t.tensors) else replace(t, tensors=tuple(tensors))
 
 
 def _traces(given: Sequence[Term], kept: Sequence[Term]) -> list[Term]:
@@ -91,6 +82,8 @@ def _traces(given: Sequence[Term], kept: Sequence[Term]) -> list[Term]:
 
 def busy(t: Term) -> list[qtn.Tensor]:
     """The tensors of a term but for ones on indices that other tensors have too, or that are open; at least one.
+
+    Ones on an index that nothing else has are summed: they say how often the rest counts.
 
     Example:
         >>> import numpy as np
@@ -121,20 +114,20 @@ def _merged(group: list[Term]) -> list[Term]:
 
 def _added(group: list[Term]) -> list[Term]:
     """Constants over several axes, those of a single tensor as one: over the axes that any of them has."""
-    simple = [t for t in group if len(_real(t)) < 2]
+    simple = [t for t in group if len(busy(t)) < 2 or not _real(t)]
     if len(simple) < 2:
         return group
     first = simple[0]
-    have = {ix for t in simple for x in _real(t) or t.tensors[:1] for ix in x.inds}
+    have = {ix for t in simple for x in busy(t) for ix in x.inds}
     kept = tuple(ix for ix in (MODEL, *first.out) if ix in have)
     values = []
     for t in simple:
-        tensors = tuple(x for x in t.tensors if not _idle(x)) or t.tensors[:1]
+        tensors = tuple(busy(t))
         own = tuple(ix for ix in kept if any(ix in x.inds for x in tensors))
         value = Contraction(tensors, own, {}, t.coefficient).value()
         values.append((value, own))
     total = qtn.Tensor(_summed(values, kept)[0], kept, tags="c")
-    ones = tuple(x for x in first.tensors if _idle(x) and not set(x.inds) <= set(kept))
+    ones = tuple(x for x in first.tensors if _idle(x) and set(x.inds) <= set(first.out) - set(kept))
     missing = [ix for ix in first.out if ix not in kept and not any(ix in x.inds for x in ones)]
     sizes = {ix: n for t in simple for ix, n in t.sizes.items()}
     ones += tuple(
