@@ -84,5 +84,5 @@ def _moderate(exponent: float) -> float:
 
 def _exponent(values: torch.Tensor) -> float:
     """The power of two above the root mean square of some numbers; that of zero is −∞."""
-    size = float(values.double().square().mean().sqrt())
+    size = float(values.cpu().double().square().mean().sqrt())
     return float(frexp(size)[1]) if 0 < size < inf else -inf
