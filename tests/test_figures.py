@@ -31,7 +31,7 @@ def work(tmp_path_factory):
     return tmp_path_factory.mktemp("figures")
 
 
-SLOW = ("language", "robustness", "svhn_forgetting")  # what they draw from is drawn again below, from caches
+SLOW = ("language", "robustness", "svhn_forgetting")  # what is kept of them is looked at below
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Draws against quadrature and enumeration; sampled answers against exact ones."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -19,6 +20,7 @@ from tnsim.measure import (
     Symmetric,
     Tokens,
 )
+from tnsim.sampling.sources import plain_source
 
 F64 = torch.float64
 
@@ -231,3 +233,28 @@ def test_roots_of_products_that_are_out_of_range(dtype):
         statistics._root(x, y).double(), x.double().sqrt() * y.double().sqrt(), rtol=1e-6, atol=0
     )
     assert statistics._root(x[:1] * 0, x[:1]) == 0
+
+
+def test_draws_are_fitted_anew_where_one_holds_too_much():
+    """E[x¹⁶] = 2027025 from draws of the law itself, one of which holds more than 2 %; the budget is that of all."""
+    x = tnsim.identity((("d", 1),), like=torch.ones(1, dtype=F64))
+    net = tnsim.Network((("power", x**8),))
+    models = sampled.Models([net, net], None)
+    plain = plain_source(Gaussian(), net.domain, x.like, (0,))
+
+    def norms(z):
+        return models.forward.norms(models.forward(plain.placed(z)), False)
+
+    def asked(source, budget):
+        options = sampled.Options(None, None, 0.02, 0, budget, 1e9, False)
+        run = models.run(options.asked(*statistics.INNER.asked), source=source)
+        return run.estimate(statistics.INNER.of)
+
+    found = asked(replace(plain, norms=norms), 1e12)
+    assert found.largest < 0.02 and abs(float(found) - 2027025) < 4 * float(found.error)
+    assert found.samples < 2**16  # after the first ones had been given up
+    with pytest.raises(tnsim.SamplingError, match="one draw holds"):
+        asked(replace(plain, norms=None), 1e12)  # has nothing to be fitted to, and goes on
+    price, _ = models.forward.price(torch.zeros(1, 1, dtype=F64))
+    with pytest.raises(tnsim.SamplingError):
+        asked(replace(plain, norms=norms), 1.5 * 2**16 * price)  # not enough for others

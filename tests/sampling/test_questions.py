@@ -9,6 +9,7 @@ from zoo import network, rand
 import tnsim
 from tnsim.analysis.asking import sampled
 from tnsim.measure import Empirical, Gaussian
+from tnsim.sampling.forward import Forward
 
 F64 = torch.float64
 FILES = [
@@ -244,3 +245,33 @@ def test_laws_of_any_size(size, never_exact):
     weights = x.weights / x.weights.sum()
     assert ((weights[:, None] * (x.x / size) ** 2).sum(0) - 1).abs().max() < 0.2
     within(tnsim.similarity(*nets, under=x, error=0.3), tnsim.similarity(*nets, under=plain))
+
+
+@pytest.mark.parametrize("size", [1e-60, 1.0, 1e60])
+def test_a_sampled_spectrum_of_any_size(size, never_exact):
+    """Its values are measured in units; what is beyond the dtype is named."""
+    torch.manual_seed(0)
+    D, L, R = rand(2, 4), rand(4, 3), rand(4, 3)
+
+    def of_size(factor):
+        return tnsim.poly("D[out,h] L[h,in0] R[h,in1]", D=factor * D, L=factor * L, R=R)
+
+    f = of_size(1.0)
+    exact = tnsim.spectrum(f, of="gradient").values
+    found = tnsim.spectrum(size * f, error=0.02)
+    within(found.estimate, size * exact)
+    torch.testing.assert_close(found.values, found.estimate.value)
+    for beyond, said in ((1e-200, "underflows"), (1e200, "overflows")):
+        with pytest.raises(tnsim.ScaleError, match=said):
+            tnsim.spectrum(of_size(beyond), error=0.1)
+
+
+def test_the_price_of_a_draw_is_the_formula_of_the_page():
+    """Attention 2n(6d² + 3nd), an MLP 6ndh, heads of two models 8nd², where a vocabulary is contracted away."""
+    n, d, hidden, vocabulary = 32, 64, 128, 1000
+    modules = [tnsim.nn.Transformer(vocabulary, d, 4, n, ("attn", "mlp"), d_hidden=hidden) for _ in range(2)]
+    ids = torch.zeros(1, n, dtype=torch.long)
+    nets = [tnsim.convert(m.eval().requires_grad_(False), ids, dtype=torch.float32) for m in modules]
+    flops, _ = Forward(tuple(nets), True).price(ids)
+    said = 2 * (2 * n * (6 * d**2 + 3 * n * d) + 6 * n * d * hidden) + 8 * n * d**2
+    assert 0.7 < flops / said < 1.4

@@ -145,7 +145,7 @@ def fresh(
     done: SampledRun | None = None
     least = effort * source.unit * source.replicates
     step = 1 if least <= asked.budget < _FIRST * least else _FIRST
-    start, number, refits = 0, 0, 0
+    start, number, refits, before = 0, 0, 0, 0
     shares: list[float] = []
     with tqdm(desc="drawing", unit=" draws", delay=2, leave=False, disable=not asked.progress) as bar:
         while True:
@@ -175,12 +175,15 @@ def fresh(
                 (worst / asked.error) ** 2, shares[-1] / _SHARE if worst <= asked.error else 1.0, 1.0
             )
             heavy = len(shares) > 3 and shares[-1] > max(_SHARE, _STUCK * shares[-3])
-            if heavy and done.seen.count >= _SOME and refits < _REFITS:
-                source, refits = source.refitted(start), refits + 1
-                done, start, step, shares = None, 0, _FIRST, []
-                continue
+            left = asked.budget / effort - before - done.seen.count  # in draws
+            if heavy and done.seen.count >= _SOME and refits < _REFITS and left > done.seen.count:
+                again, refits = source.refitted(start), refits + 1
+                if again is not source:
+                    source, before = again, before + done.seen.count
+                    done, start, step, shares = None, 0, _FIRST, []
+                    continue
             stuck = heavy and done.seen.count >= _LONG
-            beyond = max(needed, 2 * done.seen.count) * effort > asked.budget
+            beyond = max(needed - done.seen.count, done.seen.count) > left
             if stuck or beyond:
                 _refuse(done, asked, worst, needed, effort, odd)
 

@@ -100,7 +100,7 @@ class NormalSource(Source):
         if self.norms is None:
             return self
         proposal = self.proposal.refitted(self.norms, units, self.key, self.replicates)
-        return replace(self, proposal=proposal, key=(*self.key, 1))
+        return self if proposal is self.proposal else replace(self, proposal=proposal, key=(*self.key, 1))
 
     def placed(self, y: torch.Tensor) -> torch.Tensor:
         """Inputs of standard normal coordinates."""
@@ -152,7 +152,9 @@ class MixedSource(Source):
 
     def refitted(self, units: int) -> "MixedSource":
         """See :class:`Source`."""
-        return replace(self, parts=tuple(part.refitted(units) for part in self.parts))
+        parts = tuple(part.refitted(units) for part in self.parts)
+        same = all(a is b for a, b in zip(parts, self.parts, strict=True))
+        return self if same else replace(self, parts=parts)
 
     def draw(self, start: int, stop: int, replicate: int) -> Draw:
         """See :class:`Source`."""

@@ -27,7 +27,7 @@ __all__ = ["Models", "Options", "answered", "check_error", "exactly", "sized"]
 
 Array = Any
 
-_TRIED = 16  # draws on which outputs are brought to size
+_TRIED = 4  # draws on which outputs are brought to size: vocabularies make them large
 _FAR = 16.0  # a power of two from which on laws are taken in units of their size
 _LED = 8  # models whose norms lead the draws; others are watched
 

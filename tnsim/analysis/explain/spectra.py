@@ -4,7 +4,7 @@ import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
-from math import prod
+from math import log2, prod
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,7 @@ from tnsim.algebra.polys.poly import Poly
 from tnsim.algebra.polys.rewriting import star
 from tnsim.analysis.asking.problem import BUDGET, MEMORY, Method, Model, as_network
 from tnsim.analysis.asking.questions import question
-from tnsim.analysis.asking.sampled import Models, Options, check_error, exactly
+from tnsim.analysis.asking.sampled import Models, Options, check_error, exactly, sized
 from tnsim.analysis.bonds.places import Place, linear_map
 from tnsim.analysis.explain.halves import mean_and_cov, modes_of, put_back, sensitivity
 from tnsim.analysis.explain.modes import Modes, of_each
@@ -161,7 +161,8 @@ def _sampled(net: Network, options: Options, top: int | None) -> Modes:
     _, cov = mean_and_cov(net, options.under)
     like, n = net.polys[0].like, prod(net.polys[0].in_shape)
     models = Models([net], options.under, None, options.seed)
-    size = 2.0 ** (2 * models.exponents[0]) / models.unit**2
+    power = models.exponents[0] - log2(models.unit)  # of a change
+    what = "root mean square changes of the output"
 
     def sums(x: torch.Tensor, weights: torch.Tensor, values: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         with torch.enable_grad():
@@ -172,15 +173,14 @@ def _sampled(net: Network, options: Options, top: int | None) -> Modes:
             return [reduce(operator.add, ((j.T * weights) @ j for j in each))]
 
     def modes(means: Means) -> Modes:
-        gram = size * means[0]
-        what = "root mean square changes of the output"
-        return modes_of(cov, lambda v: gram @ v, n, like, top, "in", what, root=True)
+        return modes_of(cov, lambda v: means[0] @ v, n, like, top, "in", what, root=True)
 
     def values(means: Means) -> torch.Tensor:
         return modes(means).values
 
     run = models.run(options.asked("this spectrum", sums, values, lambda means: values(means).abs().max()))
-    return replace(modes(run.parts.means()), estimate=run.estimate(values))
+    found = put_back(modes(run.parts.means()), 0.0, 2 * power)
+    return replace(found, estimate=sized(run.estimate(values), power, what))
 
 
 def _interaction(f: Poly, metric: torch.Tensor | None, mean: torch.Tensor | None, top: int | None) -> Modes:

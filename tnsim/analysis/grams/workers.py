@@ -28,6 +28,7 @@ __all__ = ["Executor", "WorkerError", "executing", "spread", "tasks_of"]
 
 _FEW = 12  # parts of which every block is a task of its own
 _SIDE, _SIDES = 10, 6  # parts along the side of a tile, at most; tiles along the side of a matrix, at least
+_LARGE = 2**28  # bytes of parts that a task of several blocks carries, at most
 _ATTEMPTS = 3  # at a block whose worker dies
 _DEAD = (BrokenExecutor, CancelledError, Cancelled, ConnectionError, EOFError)
 _NAMED = {"KilledWorker", "CommClosedError"}  # what dask calls it
@@ -77,7 +78,7 @@ def executing(name: str, value: Any) -> Any:
 def tasks_of(
     parts: Sequence[Network], law: Measure, how: How, pairs: Sequence[tuple[int, int]], kept: int | None
 ) -> list[Task]:
-    """Tasks for the blocks: of a few parts one for every block, of many those of up to ten by ten parts together.
+    """Tasks for the blocks: of few or large parts one for every block, of many those of up to ten by ten parts together.
 
     Args:
         parts: single models, and stacks of models.
@@ -88,7 +89,9 @@ def tasks_of(
     """
     run, known = uuid4().hex, dict[int, Packed]()
     found = []
-    side = 1 if len(parts) <= _FEW else min(_SIDE, -(-len(parts) // _SIDES))
+    largest = max(sum(x.data.nbytes for f in net.polys for t in f.terms for x in t.tensors) for net in parts)
+    side = min(_SIDE, -(-len(parts) // _SIDES), _LARGE // (2 * largest + 1))
+    side = 1 if len(parts) <= _FEW else max(1, side)
     tiles: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for i, j in pairs:
         tiles.setdefault((i // side, j // side), []).append((i, j))
