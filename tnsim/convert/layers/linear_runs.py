@@ -12,7 +12,7 @@ from tnsim.convert.record.trace import Node, Recorded, mapped, members, words
 
 __all__ = ["Region", "regions"]
 
-_JOINS = words("cat concat concatenate stack hstack vstack dstack roll flip")
+_JOINS = words("cat concat concatenate stack hstack vstack dstack roll flip setitem")
 _SUMS = words("add radd sub rsub subtract")
 _LINEAR = words("""
     mul multiply rmul div divide truediv neg negative clone contiguous alias matmul rmatmul mm bmm einsum linear
@@ -87,11 +87,10 @@ def regions(steps: Sequence[Recorded], output: Node, parameters: Set[str]) -> di
 def _grown(
     source: Node, steps: Sequence[Recorded], uses: dict[Node, int], parameters: Set[str]
 ) -> Region | None:
-    """A region through which all of the source flows."""
-    if uses[source] < 2:
-        return None
+    """A region through which all of the source flows, in several parts on the way."""
     left = {source: uses[source]}
     taken: list[Recorded] = []
+    apart = uses[source] > 1
     for step in steps:
         if not step.inputs or not set(step.inputs) <= left.keys():
             continue
@@ -102,6 +101,9 @@ def _grown(
             left[node] -= 1
         left.update({node: uses.get(node, 0) for node in step.outputs})
         live = [node for node, n in left.items() if n]
+        apart = apart or len(live) > 1
+        if not apart:
+            return None  # one that begins later is shorter
         if len(live) == 1 and live[0] is not source and live[0].shape == source.shape:
             return Region(source, live[0], tuple(taken)) if _joins(taken) else None
     return None

@@ -9,6 +9,7 @@ from torch import Tensor
 from tnsim.algebra import Poly
 from tnsim.algebra.polys.axes import attach, fuse, repeat, sum_out, tie
 from tnsim.algebra.polys.writing import constant
+from tnsim.convert.values.axis_blocks import blocks
 from tnsim.convert.values.layout import Misfit, factors, is_position, named, permuted, refined, unified
 
 __all__ = [
@@ -177,27 +178,42 @@ def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes
     """
     if len(out) != len(item) or sum(a != b for a, b in zip(item, out, strict=True)) > 1:
         raise Misfit
-    if max(item, default=1) * prod(out) > _MOST_ENTRIES:
-        raise Misfit
+    changed = [k for k, (a, b) in enumerate(zip(item, out, strict=True)) if a != b]
+    axes = changed or list(reversed(range(len(item))))
+    small = [k for k in axes if item[k] * prod(out) <= _MOST_ENTRIES]
     like = poly.like
     zero = fn(torch.zeros(item, dtype=like.dtype, device=like.device))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(item, generator=generator, dtype=torch.float64, device="cpu").to(like.device, like.dtype)
     want = fn(x) - zero
-    changed = [k for k, (a, b) in enumerate(zip(item, out, strict=True)) if a != b]
-    for axis in changed or reversed(range(len(item))):
-        columns = []
-        for entry in range(item[axis]):
-            unit = torch.zeros(item, dtype=like.dtype, device=like.device)
-            unit.select(axis, entry).fill_(1.0)
-            columns.append(fn(unit) - zero)
-        matrix = torch.stack(columns)  # (read, *out)
+    rtol = torch.finfo(like.dtype).eps ** 0.5
+    for axis in small:
+        matrix = _between(fn, item, axis, zero)
         got = (matrix * x.movedim(axis, 0).unsqueeze(axis + 1)).sum(0)
-        rtol = torch.finfo(like.dtype).eps ** 0.5
         if torch.allclose(got, want, rtol=rtol, atol=rtol * float(want.detach().abs().max())):
-            break
-    else:
-        raise Misfit
+            f = _mixed(poly, item, matrix, axis, role)
+            return plus_constant(f, out, zero, out) if bool(zero.any()) else f
+    for axis in (k for k in axes if k not in small and not changed and not counts_positions(poly, item, k)):
+        parts = blocks(fn, item, axis, zero)
+        if parts is not None:
+            finer = (*item[:axis], *parts, *item[axis + 1 :])
+            return operator(poly, finer, lambda v: fn(v.reshape(item)).reshape(finer), finer, role)  # noqa: B023
+    raise Misfit
+
+
+def _between(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, zero: Tensor) -> Tensor:
+    """What an operation gives where one entry along an axis is one everywhere: shape (read, *out)."""
+    columns = []
+    for entry in range(item[axis]):
+        unit = torch.zeros(item, dtype=zero.dtype, device=zero.device)
+        unit.select(axis, entry).fill_(1.0)
+        columns.append(fn(unit) - zero)
+    return torch.stack(columns)
+
+
+def _mixed(poly: Poly, item: Sizes, matrix: Tensor, axis: int, role: str) -> Poly:
+    """The entries along one axis mixed by a matrix for each entry of the others, shape (read, *out)."""
+    out = tuple(matrix.shape[1:])
     for k in range(len(out)):
         if k != axis:
             first = matrix.select(k + 1, 0).unsqueeze(k + 1)
@@ -208,9 +224,7 @@ def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes
     shape = (*out[: axis + 1], *item[axis:])
     f = scaled(poly, wide, read, shape, role)
     f = summed(f, shape, [axis + 1])
-    if counts_positions(poly, item, axis):
-        f = positioned(f, out, axis)
-    return plus_constant(f, out, zero, out) if bool(zero.any()) else f
+    return positioned(f, out, axis) if counts_positions(poly, item, axis) else f
 
 
 def operators(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes, role: str) -> Poly:

@@ -1,0 +1,58 @@
+"""Blocks: an axis as several, of which an operation mixes the entries along one only.
+
+A rotary embedding mixes feature i with i + d/2, or 2i with 2i + 1: with features as d/2 pairs, it is a 2 × 2 matrix for
+every position and pair, where one between all features of a position would have d/4 times as many entries as that.
+"""
+
+from collections.abc import Callable
+from math import prod
+
+import torch
+from torch import Tensor
+
+__all__ = ["blocks"]
+
+Sizes = tuple[int, ...]
+
+
+def blocks(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor) -> Sizes | None:
+    """The axis as (a, s, b) of which an affine operation mixes the entries along s only, with the smallest s there is.
+
+    Args:
+        fn: the operation on one tensor; its result has the same shape.
+        item: that shape.
+        axis: the axis.
+        like: a tensor of the dtype and on the device to ask it with.
+
+    Returns:
+        Three sizes whose product is that of the axis; ``None`` if all of it is mixed.
+
+    Example:
+        >>> halves = lambda x: x + torch.cat((-x[..., 3:], x[..., :3]), -1)
+        >>> pairs = lambda x: x + x.unflatten(-1, (3, 2)).flip(-1).flatten(-2)
+        >>> blocks(halves, (4, 6), 1, torch.zeros(())), blocks(pairs, (4, 6), 1, torch.zeros(()))
+        ((1, 2, 3), (3, 2, 1))
+    """
+    mixed = _reads(fn, item, axis, like)
+    n = item[axis]
+    for s in (s for s in range(1, n) if n % s == 0):
+        for a in (a for a in range(1, n // s + 1) if n // s % a == 0):
+            b = n // (a * s)
+            within = torch.block_diag(*[torch.kron(torch.ones(s, s), torch.eye(b))] * a).bool()
+            if not bool((mixed & ~within).any()):
+                return a, s, b
+    return None
+
+
+def _reads(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor) -> Tensor:
+    """Which entries along the axis change which, by noise on one of them: booleans of shape (read, given)."""
+    zero = fn(like.new_zeros(item))
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for entry in range(item[axis]):
+        x = like.new_zeros(item)
+        noise = torch.randn(prod(item) // item[axis], generator=generator, dtype=torch.float64)
+        part = x.select(axis, entry)
+        part.copy_(noise.reshape(part.shape))
+        rows.append((fn(x) - zero).movedim(axis, 0).flatten(1).any(1))
+    return torch.stack(rows).cpu()
