@@ -1,5 +1,7 @@
 """Contractions of single networks, against einsum."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import quimb.tensor as qtn
@@ -25,6 +27,21 @@ def test_everything_may_be_of_size_one():
     y = qtn.Tensor(torch.tensor([3.0]), ["b"])
     assert Contraction((x, y), ("a",), weight=0.5).value().tolist() == [3.0]
     assert Contraction((x, y), ()).value().shape == ()
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_weight_is_no_copy_of_the_largest_tensor(turned):
+    """It multiplies the smallest, wherever that stands."""
+    large = qtn.Tensor(np.ones((1000, 1000)), ["a", "b"])
+    small = [qtn.Tensor(np.ones(1000), ["b"]), qtn.Tensor(np.ones(1000), ["a"])]
+    tensors = (*small, large) if turned else (large, *small)
+    value = Contraction(tensors, (), weight=0.5).value()
+    assert value == 500_000
+    tracemalloc.start()
+    Contraction(tensors, (), weight=0.5).value()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < large.data.nbytes / 4
 
 
 @pytest.mark.parametrize("size", [1, 2])

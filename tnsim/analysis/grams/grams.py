@@ -24,6 +24,7 @@ from tnsim.analysis.grams.fingerprints import fingerprint
 from tnsim.analysis.grams.gramdraws import sampled_gram
 from tnsim.analysis.grams.matrix import Gram
 from tnsim.analysis.grams.resume import Layout, Saved
+from tnsim.analysis.grams.shelf import nearby
 from tnsim.analysis.grams.workers import Executor, executing, spread, tasks_of
 from tnsim.common.scaled import Scaled
 from tnsim.engine.constants import in_order
@@ -166,9 +167,9 @@ def gram(
         if executor is None:
             plan([part.net for part in parts], missing, finished, progress)
         else:
-            todo = tasks_of([part.net for part in parts], law, (method, keep), missing, plan.kept)
             like = nets[0].polys[0].like
-            with torch.no_grad():
+            with torch.no_grad(), nearby(executor) as place:
+                todo = tasks_of([part.net for part in parts], law, (method, keep), missing, plan.kept, place)
                 spread(executor, todo, lambda pair, x: finished(pair, as_like(x, like)), checkpoint, progress)
     every = range(len(parts))
     own = [ar.stop_gradient(blocks[i, i][:, 0, -2]) for i in every]

@@ -19,6 +19,7 @@ import torch
 
 from tnsim.algebra.networks.network import Network
 from tnsim.analysis.grams.pairs import How, Pair, own_laws
+from tnsim.analysis.grams.shelf import Shelved
 from tnsim.analysis.tracing.recipes import Answer, Stages, answer
 from tnsim.analysis.tracing.survey import Survey, filled
 from tnsim.common.caches import cleared_by
@@ -42,26 +43,27 @@ class Packed:
     Torch lends tensors to other processes through open files, which run out, and which end with the process that lent them.
 
     Attributes:
-        data: its bytes, in an array of the same shape but for the last axis.
+        data: its bytes, or where in a file they are.
         dtype: its dtype.
         shape: its shape.
         device: the kind of device it lies on; the current one of that kind is taken where it is opened.
     """
 
-    data: np.ndarray
+    data: np.ndarray | Shelved
     dtype: torch.dtype
     shape: tuple[int, ...]
     device: str
 
     @classmethod
-    def of(cls, x: torch.Tensor) -> "Packed":
-        """A dense tensor; what lies in the memory of the processor is not copied."""
+    def of(cls, x: torch.Tensor, put: Callable[[np.ndarray], np.ndarray | Shelved] = lambda x: x) -> "Packed":
+        """A dense tensor; what lies in the memory of the processor is not copied. ``put`` says where its bytes are kept."""
         held = x.detach().resolve_conj().resolve_neg().cpu().contiguous()
-        return cls(held.view(-1).view(torch.uint8).numpy(), x.dtype, tuple(x.shape), x.device.type)
+        return cls(put(held.view(-1).view(torch.uint8).numpy()), x.dtype, tuple(x.shape), x.device.type)
 
     def tensor(self) -> torch.Tensor:
         """The tensor."""
-        data = self.data if self.data.flags.writeable else self.data.copy()
+        data = self.data.read() if isinstance(self.data, Shelved) else self.data
+        data = data if data.flags.writeable else data.copy()
         held = torch.from_numpy(data).view(self.dtype) if data.size else torch.empty(0, dtype=self.dtype)
         return held.view(self.shape).to(self.device)
 
@@ -81,7 +83,9 @@ class Parcel:
     packed: tuple[Packed, ...]
 
     @classmethod
-    def of(cls, thing: Any, known: dict[int, Packed]) -> "Parcel":
+    def of(
+        cls, thing: Any, known: dict[int, Packed], pack: Callable[[torch.Tensor], Packed] = Packed.of
+    ) -> "Parcel":
         """Pack an object. What was packed before is in ``known``, by the ids of tensors that are still held."""
         try:
             arrays = Survey(thing).arrays
@@ -89,7 +93,7 @@ class Parcel:
             return cls(thing, (), ())
         for x in arrays:
             if id(x) not in known:
-                known[id(x)] = Packed.of(x)
+                known[id(x)] = pack(x)
         empty = tuple(torch.empty(x.shape, dtype=x.dtype, device="meta") for x in arrays)
         return cls(filled(thing, arrays, empty), empty, tuple(known[id(x)] for x in arrays))
 

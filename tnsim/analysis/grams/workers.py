@@ -19,6 +19,7 @@ import numpy as np
 
 from tnsim.algebra.networks.network import Network
 from tnsim.analysis.grams.pairs import How
+from tnsim.analysis.grams.shelf import Shelf
 from tnsim.analysis.grams.tasks import Packed, Parcel, Task, done
 from tnsim.common.border import shown
 from tnsim.common.delay import waiting
@@ -76,7 +77,12 @@ def executing(name: str, value: Any) -> Any:
 
 
 def tasks_of(
-    parts: Sequence[Network], law: Measure, how: How, pairs: Sequence[tuple[int, int]], kept: int | None
+    parts: Sequence[Network],
+    law: Measure,
+    how: How,
+    pairs: Sequence[tuple[int, int]],
+    kept: int | None,
+    place: Shelf,
 ) -> list[Task]:
     """Tasks for the blocks: of few or large parts one for every block, of many those of up to ten by ten parts together.
 
@@ -86,8 +92,10 @@ def tasks_of(
         how: method, and which outputs.
         pairs: the blocks, by the numbers of their parts.
         kept: how many parts are kept as right factors; ``None`` makes blocks as wholes.
+        place: where tensors are put for processes of this machine.
     """
     run, known = uuid4().hex, dict[int, Packed]()
+    pack = lambda x: Packed.of(x, place.put)  # noqa: E731
     found = []
     largest = max(sum(x.data.nbytes for f in net.polys for t in f.terms for x in t.tensors) for net in parts)
     side = min(_SIDE, -(-len(parts) // _SIDES), _LARGE // (2 * largest + 1))
@@ -98,7 +106,7 @@ def tasks_of(
     for tile in sorted(tiles.values(), key=len, reverse=True):  # or workers end far apart
         used = tuple(dict.fromkeys(k for pair in tile for k in pair))
         nets = tuple(parts[k] for k in used)
-        found.append(Task(run, tuple(tile), used, Parcel.of((nets, law), known), how, kept))
+        found.append(Task(run, tuple(tile), used, Parcel.of((nets, law), known, pack), how, kept))
     return found
 
 
