@@ -1,10 +1,11 @@
 """How often sampled similarities are within their errors: 200 pairs of models whose similarity is known.
 
-Usage: python tests/bench/errors.py [--processes 2]
+Usage: python tests/bench/errors.py [--processes 2] [--again]
 
 The truth is exact where that is affordable, the sum over all sequences under laws of tokens, else from a hundred times as
 many draws, of another seed. Results are appended to errors.json beside this file, one line a pair; those that are there
-are not made again. The table is written into docs/sampled.md.
+are not made again; with ``--again`` they are, and only their truths are taken from there. The table is written into
+docs/sampled.md.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -145,8 +147,8 @@ def truth(a, b, law, seed):
         return float(found.value), float(found.error), f"{found.samples:,} draws"
 
 
-def line_of(number):
-    """A line of the study."""
+def line_of(number, known=None):
+    """A line of the study; what is known of the truth is not found again."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore")
     pair = pairs()[number]
@@ -159,11 +161,18 @@ def line_of(number):
         return line | {"refused": str(refusal), "seconds": time.perf_counter() - start}
     line["seconds"] = round(time.perf_counter() - start, 2)
     line |= {key: float(getattr(found, key)) for key in ("value", "error", "samples", "effective", "largest")}
+    if known:
+        return line | known
     try:
         value, error, how = truth(a, b, pair.law, 10_000 + number)
     except tnsim.SamplingError as refusal:
         return line | {"unknown": str(refusal)}
     return line | {"truth": value, "error of truth": error, "truth from": how}
+
+
+def again(truths, number):
+    """A line of the study with the truth of an earlier one."""
+    return line_of(number, truths.get(number))
 
 
 def bars(line):
@@ -201,12 +210,18 @@ def table(lines):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--again", action="store_true")
     asked = parser.parse_args()
     lines = [json.loads(x) for x in HERE.read_text("utf-8").splitlines()] if HERE.exists() else []
+    truths = {
+        line["pair"]: {key: line[key] for key in line if "truth" in key or key == "unknown"} for line in lines
+    }
+    lines = [] if asked.again else lines
     left = sorted(set(range(len(pairs()))) - {line["pair"] for line in lines})
+    place = HERE.with_suffix(".new") if asked.again else HERE
     with get_context("spawn").Pool(asked.processes, maxtasksperchild=8) as pool:
-        for line in pool.imap_unordered(line_of, left):
-            with HERE.open("a", encoding="utf-8") as file:
+        for line in pool.imap_unordered(partial(again, truths), left):
+            with place.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             lines.append(line)
             told = (
@@ -214,6 +229,7 @@ def main():
                 or f"{line['value']:.4f} ± {line['error']:.4f}, {line.get('truth')}"
             )
             print(line["pair"], line["kind"], told, f"{line['seconds']:.1f} s", flush=True)
+    place.replace(HERE)
     text = table(sorted(lines, key=lambda line: line["pair"]))
     print(text)
     if PAGE.exists():

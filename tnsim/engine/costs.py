@@ -217,7 +217,7 @@ def current_bill() -> Bill | None:
 def pricing(limit: float = math.inf, noted: list[tuple[Any, Cost]] | None = None) -> Iterator[Bill]:
     """Run code for its price: contractions inside add to the bill and return empty shapes.
 
-    Price and computation share one code path, so they cannot tell different stories.
+    Price and computation share one code path, so that no contraction is forgotten; what each takes is a formula of its own.
 
     Args:
         limit: flops beyond which nothing more is priced.

@@ -1,4 +1,4 @@
-"""Closing legs in pairs (Isserlis 1918, Wick 1950), and the Gaussian law of hidden states."""
+"""Closing legs in pairs (Isserlis 1918, Wick 1950), and the Gaussian law of hidden states: layer by layer is `push`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -6,7 +6,7 @@ from typing import Any
 import autoray as ar
 import numpy as np
 
-from tnsim.engine.contract import performed
+from tnsim.engine.contract import itemsize, performed
 from tnsim.engine.costs import Cost
 from tnsim.measure.attention.links.asked import Expected, distinct, shared_outputs
 from tnsim.measure.attention.links.ends import Ends
@@ -85,8 +85,7 @@ def _values(
     arrays = _arrays(plan, asked, ends)
     like = arrays[-1]
     shape = (plan.combinations * plan.targets, *plan.shape)
-    size = 8.0 * plan.numbers()
-    cost = Cost(plan.flops(), size, 1, plan.flops() / 30, starts=plan.starts())
+    cost = Cost(plan.flops(), plan.held(itemsize(like)), 1, plan.flops() / 30, starts=plan.starts())
     total = performed(_run, (plan, arrays), shape, like, cost)
     at = 0
     for one in asked:

@@ -92,12 +92,12 @@ class ProductPlan:
                 targets, ids = np.unique(run * self.targets + group.targets[some], return_inverse=True)
                 yield Chunk(group, tuple(x[run] for x in self.runs), some, targets, ids)
 
-    def numbers(self) -> float:
-        """Numbers held at once, besides what is given."""
-        most = max((g.program.peak for g in self.groups), default=0.0)
-        chunk = most * max(LEAST, CACHE / 8 / max(most, 1.0))
+    def held(self, itemsize: int) -> float:
+        """Bytes held at once, besides what is given."""
+        most = itemsize * max((g.program.peak for g in self.groups), default=0.0)
+        chunk = max(LEAST * most, CACHE)
         total = sum(len(g.targets) for g in self.groups) * self.combinations
-        return min(chunk, most * total) + 2.0 * self.combinations * self.targets * prod(self.shape)
+        return min(chunk, most * total) + 2.0 * itemsize * self.combinations * self.targets * prod(self.shape)
 
 
 def _names(one: Expected) -> list[Any]:

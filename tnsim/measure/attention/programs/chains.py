@@ -6,6 +6,10 @@ their mean. A chain or loop through a set of links, in all orders and directions
 all pairings is the sum over all partitions of the links into such sets. Both sums go over subsets of links, not over
 pairings: five links on either side have 945 pairings (9496 with means), and take some hundred small matrix products.
 
+Read from the bottom: ``_sum`` and ``_numbers`` are the sum over partitions, ``_cumulant`` is that of one set of links with
+two legs, ``_rounds`` its loops (the first link stays in front, so that none is counted twice), ``_states`` and ``_closed``
+its chains. A chain between two means is met from both of its ends, hence one half of them.
+
 References:
     Isserlis (1918); Wick (1950). Cumulants of quadratic forms: Magnus, J. Econometrics 7 (1978).
 """
@@ -164,7 +168,10 @@ class Chains:
         return at, at + (1 if a is None else self._sizes[self._singles[a]])
 
     def _path(self, a: int, b: int | None, through: Set) -> Symbol | None:
-        """The cumulant of single link a, the links in a set, and single link b if given; open indices in place."""
+        """The cumulant of single link a, the links in a set, and single link b if given.
+
+        Rows are what is open on side 0, columns what is open on side 1, whichever link has it.
+        """
         e = self._singles[a]
         if b is not None:
             f = self._singles[b]
