@@ -29,6 +29,21 @@ def test_everything_may_be_of_size_one():
     assert Contraction((x, y), ()).value().shape == ()
 
 
+def test_output_indices_that_fall_together():
+    """Two or three that are joined are kept apart by identities."""
+    x, y = torch.randn(3, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
+    eye = torch.eye(3, dtype=torch.float64)
+    tensors = tuple(
+        qtn.Tensor(data, inds) for data, inds in ((x, ["a"]), (y, ["b", "k"]), (torch.ones_like(x), ["c"]))
+    )
+    two = Contraction(tensors[:2], ("a", "k", "b"), joins={"b": "a"}).value()
+    torch.testing.assert_close(two, torch.einsum("a,ak,ab->akb", x, y, eye))
+    three = Contraction(tensors, ("c", "a", "k", "b"), joins={"b": "a", "c": "a"}).value()
+    torch.testing.assert_close(three, torch.einsum("a,ak,ab,ac->cakb", x, y, eye, eye))
+    often = Contraction(tensors[:1], ("a", "a", "a")).value()
+    torch.testing.assert_close(often, torch.einsum("a,ab,ac->abc", x, eye, eye))
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_a_weight_is_no_copy_of_the_largest_tensor(turned):
     """It multiplies the smallest, wherever that stands."""
