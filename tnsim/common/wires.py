@@ -285,4 +285,4 @@ def avoiding(mapping: Mapping[str, str], names: Iterable[str], kept: Collection[
 
 def rename(inds: Iterable[str], mapping: Mapping[str, str]) -> tuple[str, ...]:
     """The names after ``mapping``; names it does not mention stay."""
-    return tuple(mapping.get(ix, ix) for ix in inds)
+    return tuple([mapping.get(ix, ix) for ix in inds])

@@ -209,7 +209,7 @@ def dtype_bytes(name: str) -> int:
         >>> dtype_bytes("float32"), dtype_bytes("bfloat16")
         (4, 2)
     """
-    digits = "".join(c for c in name if c.isdigit())
+    digits = "".join(filter(str.isdigit, name))
     return max(1, int(digits or 64) // 8)
 
 
@@ -224,16 +224,16 @@ def _canonical(
                 raise ValueError(f"index {ix} has size {sizes[ix]} on one tensor and {size} on another.")
     number = _numbered(sizes)
     structure = (
-        tuple(tuple(number[ix] for ix in inds if ix in number) for inds in inputs),
-        tuple(number[ix] for ix in output if ix in number),
-        tuple(sizes[ix] for ix in number),
+        tuple([tuple([number[ix] for ix in inds if ix in number]) for inds in inputs]),
+        tuple([number[ix] for ix in output if ix in number]),
+        tuple([sizes[ix] for ix in number]),
     )
     return structure, sizes
 
 
 def _numbered(sizes: Mapping[str, int]) -> dict[str, int]:
     """Numbers for indices. Those of size one have none: they cost nothing, and einsum has letters for no more than 52."""
-    return {ix: k for k, ix in enumerate(ix for ix, size in sizes.items() if size != 1)}
+    return {ix: k for k, ix in enumerate([ix for ix, size in sizes.items() if size != 1])}
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Recipes: operations on arrays, in order, with their price; and what of them some arrays decide alone."""
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -273,11 +273,15 @@ def _filled(x: Any, held: dict[int, Array]) -> Any:
     return x
 
 
-def _slots(x: Any) -> Iterator[int]:
-    if isinstance(x, Slot):
-        yield x.number
-    elif isinstance(x, tuple | list):
-        for y in x:
-            yield from _slots(y)
-    elif isinstance(x, dict):
-        yield from _slots(tuple(x.values()))
+def _slots(x: Any) -> list[int]:
+    """The numbers of all slots in nested arguments."""
+    found, left = [], [x]
+    while left:
+        y = left.pop()
+        if isinstance(y, Slot):
+            found.append(y.number)
+        elif isinstance(y, tuple | list):
+            left += y
+        elif isinstance(y, dict):
+            left += y.values()
+    return found

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count
 from typing import Any
 
 import autoray as ar
@@ -140,11 +140,7 @@ class Term(Drawn):
 
     def _names(self) -> tuple[str, ...]:
         """Every index once, in order of appearance."""
-        return tuple(
-            dict.fromkeys(
-                ix for inds in (*(t.inds for t in self.tensors), *self.legs, self.out) for ix in inds
-            )
-        )
+        return tuple(dict.fromkeys(chain(*[t.inds for t in self.tensors], *self.legs, self.out)))
 
     def _spelt(self, mapping: Mapping[str, str]) -> "Term":
         if not mapping:

@@ -236,7 +236,7 @@ def _thought_through(
     empty = [torch.empty(x.shape, dtype=x.dtype, device="meta") for x in survey.arrays]
     shadow = filled(given, survey.arrays, empty)
     with waiting("planning", unit=" steps", progress=progress) as bar:
-        tape = Tape(empty, lambda x: isinstance(x, torch.Tensor), bar.update, _memory)
+        tape = Tape(empty, torch.is_tensor, bar.update, _memory)
         try:
             masks = {id(empty[k]): mask for k, mask in survey.masks.items()}
             with pricing(budget, noted) as bill, taping(tape), _Writing(tape, device), supported(masks):
@@ -294,8 +294,7 @@ class _Writing(TorchFunctionMode):
             return value
         if fn is torch.empty:  # a placeholder: what it stands for is noted by whoever makes it
             return value
-        several = isinstance(value, tuple | list) and any(isinstance(x, torch.Tensor) for x in value)
-        if several or isinstance(value, torch.Tensor):
-            here = {k: self._device if k == "device" else x for k, x in named.items()}
+        if torch.is_tensor(value) or (isinstance(value, tuple | list) and any(map(torch.is_tensor, value))):
+            here = named | {"device": self._device} if "device" in named else named
             self._tape.note(fn, args, here, value)
         return value
