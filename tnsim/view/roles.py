@@ -7,6 +7,7 @@ what else reads another position is a value.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import networkx as nx
 
@@ -78,7 +79,7 @@ class _Tree:
     """The scene as a tree towards the output, and where data come from."""
 
     def __init__(self, scene: nx.MultiGraph, sources: list[str]):
-        self.nodes: Mapping = scene.nodes
+        self.nodes: Mapping[str, Any] = scene.nodes
         self.parent = depths(scene)[1]
         self.scene = scene
         self.least: dict[str, tuple[int, str]] = {}  # the first input below a node

@@ -57,7 +57,7 @@ def stages_of(net: Network, most: int) -> list[LayerBox]:
         net: the network.
         most: how many boxes there may be; the middle of a longer line is left out, and counted.
     """
-    first: dict[tuple, list[tuple[str, Poly]]] = {}
+    first: dict[tuple[Any, ...], list[tuple[str, Poly]]] = {}
     line: list[tuple[LayerBox, Poly]] = []
     for name, f in net:
         alike = first.setdefault(f.signature(), [])
@@ -136,7 +136,7 @@ def _same_weights(f: Poly, g: Poly) -> bool:
     return all(a is b or _equal(a, b) for a, b in zip(_arrays(f), _arrays(g), strict=True))
 
 
-def _arrays(f: Poly) -> Iterable:
+def _arrays(f: Poly) -> Iterable[Any]:
     return (x.data for t in f.terms for x in t.tensors)
 
 

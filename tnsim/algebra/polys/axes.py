@@ -40,7 +40,7 @@ def _of_outputs(change: Callable[Concatenate[Poly, P], Poly]) -> Callable[Concat
     """A change of the outputs that is linear in them: what is known of hidden units is changed along."""
 
     @wraps(change)
-    def wrapper(f: Poly, *args: P.args, **kwargs: P.kwargs) -> Poly:
+    def wrapper(f: Poly, /, *args: P.args, **kwargs: P.kwargs) -> Poly:
         return change(f, *args, **kwargs).having(
             f.units and f.units.each(lambda g: change(g, *args, **kwargs))
         )

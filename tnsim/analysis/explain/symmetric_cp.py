@@ -119,7 +119,7 @@ def _ascend(
             torch.cat([gradient.reshape(-1), value.detach()[None], failed.to(value)[None]]).cpu().numpy()
         )
         if numbers[-1]:
-            raise torch.linalg.LinAlgError(
+            raise torch.linalg.LinAlgError(  # type: ignore[attr-defined]
                 "powers of these directions are linearly dependent; take a smaller rank."
             )
         return float(numbers[-2]), numbers[:-2]
