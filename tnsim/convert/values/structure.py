@@ -9,6 +9,7 @@ from torch import Tensor
 from tnsim.algebra import Poly
 from tnsim.algebra.polys.axes import attach, fuse, repeat, sum_out, tie
 from tnsim.algebra.polys.writing import constant
+from tnsim.common.wires import PLACE
 from tnsim.convert.values.axis_blocks import blocks
 from tnsim.convert.values.layout import Misfit, factors, is_position, named, permuted, refined, unified
 
@@ -109,11 +110,20 @@ def _along(coordinate: Tensor) -> list[int]:
 def _picked(poly: Poly, at: int, index: list[int], keep: bool) -> Poly:
     before = (slice(None),) * at
     if not keep:
-        return poly[(*before, index[0])]
+        return _present(poly[(*before, index[0])])
     step = index[1] - index[0] if len(index) > 1 else 1
     if step > 0 and index == list(range(index[0], index[-1] + 1, step)):
-        return poly[(*before, slice(index[0], index[-1] + 1, step))]
-    return poly[(*before, index)]
+        return _present(poly[(*before, slice(index[0], index[-1] + 1, step))])
+    return _present(poly[(*before, index)])
+
+
+def _present(poly: Poly) -> Poly:
+    """Without the terms of parts of which nothing was picked: they stand at places that are all zero then."""
+    absent = [any(PLACE in x.tags and not bool((x.data != 0).any()) for x in t.tensors) for t in poly.terms]
+    if not any(absent):
+        return poly
+    kept = tuple(t for t, gone in zip(poly.terms, absent, strict=True) if not gone)
+    return poly.written(kept or poly.terms[:1]).having(poly.units and poly.units.each(_present))
 
 
 def scaled(poly: Poly, item: Sizes, c: Tensor, shape: Sizes, role: str) -> Poly:
