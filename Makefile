@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 QUICK := tests/algebra tests/nn tests/measure/test_expect.py tests/measure/test_orbits.py tests/measure/test_empirical.py \
 	tests/convert/test_cut.py tests/convert/test_errors.py tests/analysis/test_similarity.py tests/test_architecture.py
 
-.PHONY: bench check demo devices docs figures fuzz test lint types format clean
+.PHONY: bench check demo devices docs figures fuzz newest oldest package test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
@@ -22,6 +22,14 @@ test: $(STAMP) lint types
 # Before every commit: a minute or two
 check: $(STAMP) lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q $(QUICK)
+
+# The quick tests with the oldest libraries that pyproject.toml allows, and with the newest that pip finds
+oldest newest: %: .venv-%/.installed
+	OMP_NUM_THREADS=1 .venv-$@/bin/python -m pytest -n auto -q $(QUICK)
+
+# Wheel and sdist, in empty environments on every Python that is here
+package: $(STAMP)
+	$(BIN)/python tests/installed/everywhere.py
 
 # Timings, as ratios, into docs/performance.md; some rows only: make bench ROWS="a b"
 bench: $(STAMP)
@@ -61,5 +69,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	@touch $(STAMP)
 
+# One pip, that of $(VENV), installs into both; files are compiled when they are first imported
+.venv-%/.installed: pyproject.toml constraints.txt tests/installed/versions.py $(STAMP)
+	$(BIN)/python -m venv --clear --without-pip .venv-$*
+	$(BIN)/python tests/installed/versions.py $* > .venv-$*/constraints.txt
+	$(BIN)/python -m pip --python .venv-$*/bin/python -qq --disable-pip-version-check install --no-compile \
+		--constraint .venv-$*/constraints.txt --editable '.[all,pytest]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-* .mypy_cache .ruff_cache .pytest_cache

@@ -10,7 +10,8 @@ collect_ignore = ["pretend.py"]
 if "PRETEND_DEVICE" not in os.environ:
     collect_ignore += ["test_devices.py", "test_pretend.py"]
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "bench")]
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE / "bench"), str(HERE / "installed")]
 
 
 def pytest_addoption(parser):

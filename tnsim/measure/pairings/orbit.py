@@ -191,10 +191,12 @@ def _merged(table: np.ndarray, generators: Sequence[tuple[int, ...]]) -> np.ndar
     images = [table, *(table[:, order][:, :, order] for order in map(list, generators))]
     flat = np.concatenate(images).reshape(len(images) * count, -1)
     codes = np.unique(np.ascontiguousarray(flat).view(f"V{flat.shape[1]}").ravel(), return_inverse=True)[1]
-    where = np.empty(count, dtype=np.int64)
-    where[codes[:count]] = np.arange(count)
-    targets = where[codes[count:]]
-    sources = np.tile(np.arange(count), len(generators))
+    every = np.arange(
+        count, dtype=np.int32
+    )  # the graph routines of older scipys fail on wider indices, silently
+    where = np.empty_like(every)
+    where[codes[:count]] = every
+    targets, sources = where[codes[count:]], np.tile(every, len(generators))
     graph = coo_array((np.ones(len(sources), dtype=np.int8), (sources, targets)), shape=(count, count))
     return connected_components(graph, directed=False)[1]
 
