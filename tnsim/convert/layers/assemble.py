@@ -22,7 +22,7 @@ from tnsim.convert.powers.fixed import Fixing
 from tnsim.convert.record.trace import BATCH_SIZE, Trace, words
 from tnsim.convert.tokens.known_ids import vocabulary
 from tnsim.convert.tokens.token_ids import Ids
-from tnsim.convert.values.layout import Misfit, factors, is_position, permuted, refined
+from tnsim.convert.values.layout import Misfit, factors, is_position, keeps_positions, permuted, refined
 from tnsim.convert.values.value import Value, start
 from tnsim.measure import Measure
 from tnsim.measure.laws.known_tokens import check_tokens
@@ -64,7 +64,7 @@ def network(
         except ConvertError as error:
             failure = failure or error
         else:
-            if form != "sequence" or _keeps_positions(net.polys[0]):
+            if form != "sequence" or keeps_positions(net.polys[0]):
                 return net, fixing
     assert failure is not None
     raise failure
@@ -211,13 +211,3 @@ def _axes(sizes: Sequence[int]) -> Axes:
     n = len(sizes)
     names = ["d"] if n == 1 else ["c", *"zyx"[4 - n :]] if n < 5 else [f"d{k}" for k in range(n)]
     return tuple(zip(names, sizes, strict=True))
-
-
-def _keeps_positions(poly: Poly) -> bool:
-    """Whether no tensor reads position and feature of one copy of the input together, other than entry by entry."""
-    return not any(
-        set(leg) <= set(x.inds) and not set(leg) <= set(t.out)
-        for t in poly.terms
-        for leg in t.legs
-        for x in t.tensors
-    )

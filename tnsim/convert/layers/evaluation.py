@@ -1,5 +1,6 @@
 """Evaluate: carry out recorded operations in the algebra of polynomials."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,12 +20,13 @@ from tnsim.convert.powers.roots import Root, carried, made
 from tnsim.convert.record.trace import Node, Recorded, Trace, mapped, members
 from tnsim.convert.tokens.readers import looked_up
 from tnsim.convert.tokens.token_ids import Ids
-from tnsim.convert.values.layout import Misfit
+from tnsim.convert.values.layout import Misfit, is_position, keeps_positions
 from tnsim.convert.values.site import Site
 from tnsim.convert.values.value import Value
 
 __all__ = ["evaluate"]
 
+_FEW_TERMS = 8  # that are better than one matrix between positions and features of the input
 _MOST_ROWS = 2048  # of the matrix that takes off the mean of a flat tensor
 Known = dict[Node, Any]  # values, tokens, pairs, roots, and constants
 
@@ -52,28 +54,54 @@ def evaluate(
     """
     values: Known = {layer.source: source}
     runs = regions(layer.steps, layer.output, frozenset(weights.parameters))
+    take = lambda step, known: _take(step, known, trace, weights, roots, fixing)  # noqa: E731
     done: set[Recorded] = set()
     for step in layer.steps:
         if step in done:
             continue
         if step in runs and _is_short(runs[step], values):
             try:
-                values[runs[step].output] = _at_once(runs[step], values, trace, weights)
+                value = _at_once(runs[step], values, trace, weights)
             except Misfit:
                 pass
             else:
+                if layer.source is trace.source and is_position(value.domain[0][0]):
+                    value = _apart(value, runs[step], values, take)
+                values[runs[step].output] = value
                 done |= set(runs[step].steps)
                 continue
-        made_here = _results(step, values, trace, weights, roots, fixing)
-        for node, value in zip(step.outputs, made_here, strict=True):
-            if tuple(value.shape) != node.shape:
-                raise ConvertError(
-                    f"{step.name} {step.where} was converted to shape {value.shape}, but torch gives {node.shape}. "
-                    "This is a mistake in tnsim; please report it."
-                )
-            values[node] = _detached(value) if step.is_detached else value
+        take(step, values)
     result: Value = values[layer.output]
     return result.detached() if layer.is_constant else result
+
+
+def _take(
+    step: Recorded, values: Known, trace: Trace, weights: Weights, roots: Roots, fixing: Fixing | None
+) -> None:
+    """One operation by itself; its results are added to the values."""
+    made_here = _results(step, values, trace, weights, roots, fixing)
+    for node, value in zip(step.outputs, made_here, strict=True):
+        if tuple(value.shape) != node.shape:
+            raise ConvertError(
+                f"{step.name} {step.where} was converted to shape {value.shape}, but torch gives {node.shape}. "
+                "This is a mistake in tnsim; please report it."
+            )
+        values[node] = _detached(value) if step.is_detached else value
+
+
+def _apart(whole: Value, region: Region, values: Known, take: Callable[[Recorded, Known], None]) -> Value:
+    """A region in a few terms, where as one matrix it would read positions and features of the input together."""
+    if keeps_positions(whole.poly):
+        return whole
+    known = dict(values)
+    try:
+        for step in region.steps:
+            take(step, known)
+    except ConvertError:
+        return whole
+    parts: Value = known[region.output]
+    few = len(parts.poly.terms) <= _FEW_TERMS
+    return parts if few and keeps_positions(parts.poly) else whole
 
 
 def _is_short(region: Region, values: Known) -> bool:

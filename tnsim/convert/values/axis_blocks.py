@@ -25,7 +25,7 @@ def blocks(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor)
         like: a tensor of the dtype and on the device to ask it with.
 
     Returns:
-        Three sizes whose product is that of the axis; ``None`` if all of it is mixed.
+        Three sizes whose product is that of the axis; ``None`` if all of it is mixed, or entries along other axes are.
 
     Example:
         >>> halves = lambda x: x + torch.cat((-x[..., 3:], x[..., :3]), -1)
@@ -33,6 +33,8 @@ def blocks(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor)
         >>> blocks(halves, (4, 6), 1, torch.zeros(())), blocks(pairs, (4, 6), 1, torch.zeros(()))
         ((1, 2, 3), (3, 2, 1))
     """
+    if not _keeps_apart(fn, item, axis, like):
+        return None
     mixed = _reads(fn, item, axis, like)
     n = item[axis]
     for s in (s for s in range(1, n) if n % s == 0):
@@ -42,6 +44,17 @@ def blocks(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor)
             if not bool((mixed & ~within).any()):
                 return a, s, b
     return None
+
+
+def _keeps_apart(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor) -> bool:
+    """Whether entries along all other axes stay apart: then numbers for each of them may be multiplied before or after."""
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda shape: torch.randn(shape, generator=generator, dtype=torch.float64).to(like)  # noqa: E731
+    x, c = draw(item), draw((*item[:axis], 1, *item[axis + 1 :]))
+    zero = fn(like.new_zeros(item))
+    before, after = fn(x * c) - zero, (fn(x) - zero) * c
+    rtol = torch.finfo(like.dtype).eps ** 0.5
+    return torch.allclose(before, after, rtol=rtol, atol=rtol * float(after.detach().abs().max()))
 
 
 def _reads(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor) -> Tensor:

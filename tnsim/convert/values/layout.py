@@ -9,7 +9,18 @@ from torch import Tensor
 from tnsim.algebra import Poly
 from tnsim.algebra.polys.axes import rename, reorder, repeat, split
 
-__all__ = ["Factors", "Misfit", "common", "factors", "is_position", "named", "permuted", "refined", "unified"]
+__all__ = [
+    "Factors",
+    "Misfit",
+    "common",
+    "factors",
+    "is_position",
+    "keeps_positions",
+    "named",
+    "permuted",
+    "refined",
+    "unified",
+]
 
 Factors = tuple[tuple[int, ...], ...]  # for every axis of a tensor the sizes of the output axes in it
 
@@ -21,6 +32,16 @@ class Misfit(Exception):
 def is_position(name: str) -> bool:
     """Whether an output axis counts positions of the sequence."""
     return name.startswith("s")
+
+
+def keeps_positions(poly: Poly) -> bool:
+    """Whether no tensor reads position and feature of one copy of the input together, other than entry by entry."""
+    return not any(
+        set(leg) <= set(x.inds) and not set(leg) <= set(t.out)
+        for t in poly.terms
+        for leg in t.legs
+        for x in t.tensors
+    )
 
 
 def common(factorings: Iterable[Sequence[int]]) -> tuple[int, ...]:

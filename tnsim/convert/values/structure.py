@@ -1,6 +1,6 @@
 """Structure: operations on values of several axes, done on the axes and not on the entries."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 
 import torch
@@ -26,6 +26,7 @@ __all__ = [
 
 Sizes = tuple[int, ...]
 _MOST_ENTRIES = 10**7  # of what an operation does to every entry along an axis
+_ROUNDED = 64  # times the precision, relative to the largest number; what may differ by chance
 
 
 def moved(poly: Poly, item: Sizes, entries: Tensor) -> Poly:
@@ -189,26 +190,50 @@ def operator(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Sizes
     if len(out) != len(item) or sum(a != b for a, b in zip(item, out, strict=True)) > 1:
         raise Misfit
     changed = [k for k, (a, b) in enumerate(zip(item, out, strict=True)) if a != b]
-    axes = changed or list(reversed(range(len(item))))
-    small = [k for k in axes if item[k] * prod(out) <= _MOST_ENTRIES]
     like = poly.like
     zero = fn(torch.zeros(item, dtype=like.dtype, device=like.device))
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(item, generator=generator, dtype=torch.float64, device="cpu").to(like.device, like.dtype)
     want = fn(x) - zero
-    rtol = torch.finfo(like.dtype).eps ** 0.5
-    for axis in small:
-        matrix = _between(fn, item, axis, zero)
-        got = (matrix * x.movedim(axis, 0).unsqueeze(axis + 1)).sum(0)
-        if torch.allclose(got, want, rtol=rtol, atol=rtol * float(want.detach().abs().max())):
-            f = _mixed(poly, item, matrix, axis, role)
-            return plus_constant(f, out, zero, out) if bool(zero.any()) else f
-    for axis in (k for k in axes if k not in small and not changed and not counts_positions(poly, item, k)):
-        parts = blocks(fn, item, axis, zero)
-        if parts is not None:
-            finer = (*item[:axis], *parts, *item[axis + 1 :])
-            return operator(poly, finer, lambda v: fn(v.reshape(item)).reshape(finer), finer, role)  # noqa: B023
+    axes = changed or list(reversed(range(len(item))))
+    whole = [k for k in axes if counts_positions(poly, item, k)] if not changed else axes
+    for read, axis in _readings(fn, item, out, axes, whole, zero):
+        given = out if read is item else read
+        matrix = _between(lambda v: fn(v.reshape(item)).reshape(given), read, axis, zero.reshape(given))  # noqa: B023
+        along = lambda m, v: (m * v.movedim(axis, 0).unsqueeze(axis + 1)).sum(0)  # noqa: B023, E731
+        v = x.reshape(read)
+        if _agree(along(matrix, v), want.reshape(given), along(matrix.abs(), v.abs())):
+            f = _mixed(poly, read, matrix, axis, role)
+            return plus_constant(f, given, zero.reshape(given), given) if bool(zero.any()) else f
     raise Misfit
+
+
+def _readings(
+    fn: Callable[[Tensor], Tensor],
+    item: Sizes,
+    out: Sizes,
+    axes: Sequence[int],
+    whole: Sequence[int],
+    zero: Tensor,
+) -> Iterator[tuple[Sizes, int]]:
+    """Axes along which one matrix is small enough, with the shape they stand in; last those that are a part of an axis."""
+    large = []
+    for axis in axes:
+        if item[axis] * prod(out) <= _MOST_ENTRIES:
+            yield item, axis
+        elif prod(out) <= _MOST_ENTRIES and axis not in whole:
+            large.append(axis)
+    for axis in large:
+        parts = blocks(fn, item, axis, zero)
+        if parts is not None and parts[1] * prod(out) <= _MOST_ENTRIES:
+            yield (*item[:axis], *parts, *item[axis + 1 :]), axis + 1
+
+
+def _agree(got: Tensor, want: Tensor, size: Tensor) -> bool:
+    """Whether numbers are the same up to rounding, each for its own size: a loud one hides no other."""
+    eps = torch.finfo(want.dtype).eps
+    most = want.detach().abs().max()
+    return bool(((got - want).detach().abs() <= eps**0.5 * size.detach() + _ROUNDED * eps * most).all())
 
 
 def _between(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, zero: Tensor) -> Tensor:
@@ -277,11 +302,11 @@ def operators(poly: Poly, item: Sizes, fn: Callable[[Tensor], Tensor], out: Size
         matrices.append(matrix / largest)
         gain = gain * largest
     x = draw(*item)
-    want, got = fn(x) - zero, x * gain
+    want, got, size = fn(x) - zero, x * gain, (x * gain).abs()
     for k, matrix in enumerate(matrices):
         got = torch.tensordot(matrix, got, dims=([1], [k])).movedim(0, k)
-    rtol = torch.finfo(like.dtype).eps ** 0.5
-    if not torch.allclose(got, want, rtol=rtol, atol=rtol * float(want.detach().abs().max())):
+        size = torch.tensordot(matrix.abs(), size, dims=([1], [k])).movedim(0, k)
+    if not _agree(got, want, size):
         raise Misfit
     changes = [k for k, matrix in enumerate(matrices) if not _is_identity(matrix)]
     if not changes:
