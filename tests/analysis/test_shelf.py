@@ -57,6 +57,17 @@ def test_only_for_processes_of_this_machine_and_not_longer(tmp_path, monkeypatch
     assert not list(tmp_path.iterdir())
 
 
+def test_without_a_place_for_files_tensors_are_sent(tmp_path, monkeypatch, near):
+    """A folder that is not there, and one that is a file."""
+    taken = tmp_path / "taken"
+    taken.touch()
+    for place_of in (tmp_path / "nowhere", taken):
+        monkeypatch.setattr(tempfile, "tempdir", str(place_of))
+        data = np.ones(3, np.uint8)
+        with nearby(near) as place:
+            assert place.put(data) is data
+
+
 def test_tensors_come_back(tmp_path):
     place = Shelf(str(tmp_path))
     for x in (

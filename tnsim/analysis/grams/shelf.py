@@ -4,12 +4,12 @@ Through pipes weights travel at a few hundred MiB a second, and the process that
 that is mapped into memory is there at once, and once for all processes (bench row "workers").
 """
 
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -67,9 +67,10 @@ class Shelf:
 
 @contextmanager
 def nearby(executor: Any) -> Iterator[Shelf]:
-    """A file for as long as an executor works, if that starts its processes on this machine."""
-    if not isinstance(executor, ProcessPoolExecutor):
-        yield Shelf(None)
-        return
-    with tempfile.TemporaryDirectory(prefix="tnsim-", ignore_cleanup_errors=True) as folder:
+    """A file for as long as an executor works, if that starts its processes on this machine and there is room for files."""
+    with ExitStack() as stack:
+        folder = None
+        if isinstance(executor, ProcessPoolExecutor):
+            with suppress(OSError):  # then tensors are sent
+                folder = stack.enter_context(TemporaryDirectory(prefix="tnsim-", ignore_cleanup_errors=True))
         yield Shelf(folder)
