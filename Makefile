@@ -73,6 +73,7 @@ $(STAMP): pyproject.toml constraints.txt
 .venv-%/.installed: pyproject.toml constraints.txt tests/installed/versions.py $(STAMP)
 	$(BIN)/python -m venv --clear --without-pip .venv-$*
 	$(BIN)/python tests/installed/versions.py $* > .venv-$*/constraints.txt
+	$(BIN)/python tests/installed/lending.py .venv-$*/bin/python
 	$(BIN)/python -m pip --python .venv-$*/bin/python -qq --disable-pip-version-check install --no-compile \
 		--constraint .venv-$*/constraints.txt --editable '.[all,pytest]'
 	@touch $@
