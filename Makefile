@@ -23,9 +23,11 @@ test: $(STAMP) lint types
 check: $(STAMP) lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q $(QUICK)
 
-# The quick tests with the oldest libraries that pyproject.toml allows, and with the newest that pip finds
+# The quick tests, and the first page of the documentation by copy and paste, with the oldest libraries that pyproject.toml
+# allows, and with the newest that pip finds
 oldest newest: %: .venv-%/.installed
-	OMP_NUM_THREADS=1 .venv-$@/bin/python -m pytest -n auto -q $(QUICK)
+	OMP_NUM_THREADS=1 .venv-$@/bin/python -m pytest -n auto -q $(QUICK) \
+		"tests/test_docs.py::test_code_runs_and_prints_what_the_page_says[index.md]"
 
 # Wheel and sdist, in empty environments on every Python that is here
 package: $(STAMP)
