@@ -72,8 +72,9 @@ def tried(archive, version, interpreter, folder, project):
         python = environment(folder / "environment", interpreter)
         (folder / "empty").mkdir()
         if whole := has_torch(python, version):
-            lend(python)
-            install(python, archive)
+            if version == OWN:
+                lend(python)  # compiled for this Python, and for no other
+            install(python, archive, versions.pinned("torch"))
         else:
             install(python, archive, "--no-deps")
             install(python, *(text for text in project["dependencies"] if Requirement(text).name != "torch"))
