@@ -89,3 +89,25 @@ def test_what_would_be_many_terms_is_one_matrix():
     module, x = Squared(fading).double(), torch.randn(4, N_CTX, WIDTH, dtype=torch.float64)
     (poly,) = tnsim.convert(module, x).polys
     assert len(poly.terms) < 10 and poly.domain == (("d", N_CTX * WIDTH),)
+
+
+class Turned(nn.Module):
+    """Halves change places, with gains that are the same at all positions and trained, but no parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.gains = torch.ones(N_CTX, WIDTH // 2, dtype=torch.float64, requires_grad=True)
+
+    def forward(self, x):
+        a, b = x.chunk(2, -1)
+        return torch.cat((b * self.gains, -a * self.gains), -1) ** 2
+
+
+def test_gradients_of_weights_that_are_no_parameters():
+    """Autograd through the module says the same."""
+    torch.manual_seed(0)
+    module, x = Turned(), torch.randn(4, N_CTX, WIDTH, dtype=torch.float64)
+    weights = torch.randn(4, N_CTX, WIDTH, dtype=torch.float64)
+    net = tnsim.convert(module, x)
+    want, got = (torch.autograd.grad((f(x) * weights).sum(), module.gains)[0] for f in (module, net))
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)

@@ -128,6 +128,8 @@ def _centrings(steps: Sequence[Recorded], parameters: Set[str]) -> Iterator[Regi
 def _linear(step: Recorded, parameters: Set[str]) -> bool:
     if parameters & set(step.weights) or step.rule is not None or step.is_detached:
         return False
+    if any(c.requires_grad for c in members((step.args, step.kwargs), Tensor)):
+        return False  # a weight that is no parameter; numbers that are equal by chance have gradients of their own
     return step.op in _SUMS | _JOINS or (step.op in _LINEAR and len(step.inputs) == 1)
 
 
