@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 QUICK := tests/algebra tests/nn tests/measure/test_expect.py tests/measure/test_orbits.py tests/measure/test_empirical.py \
 	tests/convert/test_cut.py tests/convert/test_errors.py tests/analysis/test_similarity.py tests/test_architecture.py
 
-.PHONY: bench check demo devices docs figures fuzz newest oldest package test lint types format clean
+.PHONY: bench check demo devices docs figures fuzz newest oldest package quick test lint types format clean
 
 demo: $(STAMP)
 	$(BIN)/tnsim demo
@@ -19,14 +19,17 @@ test: $(STAMP) lint types
 	$(BIN)/python -m pytest -n auto $(SLOW)
 	$(MAKE) devices
 
-# Before every commit: a minute or two
-check: $(STAMP) lint types
+# Before every commit, side by side: a minute or so
+check: $(STAMP)
+	$(MAKE) -j 3 lint types quick
+
+quick: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -q $(QUICK)
 
-# The quick tests, and the first page of the documentation by copy and paste, with the oldest libraries that pyproject.toml
-# allows, and with the newest that pip finds
+# The quick tests (but those that only read files), and the first page of the documentation by copy and paste, with the
+# oldest libraries that pyproject.toml allows, and with the newest that pip finds
 oldest newest: %: .venv-%/.installed
-	OMP_NUM_THREADS=1 .venv-$@/bin/python -m pytest -n auto -q $(QUICK) \
+	OMP_NUM_THREADS=1 .venv-$@/bin/python -m pytest -n auto -q $(filter-out tests/test_architecture.py,$(QUICK)) \
 		"tests/test_docs.py::test_code_runs_and_prints_what_the_page_says[index.md]"
 
 # Wheel and sdist, in empty environments on every Python that is here
