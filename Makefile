@@ -30,7 +30,7 @@ quick: $(STAMP)
 # oldest libraries that pyproject.toml allows, and with the newest that pip finds
 oldest newest: %: .venv-%/.installed
 	OMP_NUM_THREADS=1 .venv-$@/bin/python -m pytest -n auto -q $(filter-out tests/test_architecture.py,$(QUICK)) \
-		"tests/test_docs.py::test_code_runs_and_prints_what_the_page_says[index.md]"
+		tests/test_cli.py::test_help_has_an_example "tests/test_docs.py::test_code_runs_and_prints_what_the_page_says[index.md]"
 
 # Wheel and sdist, in empty environments on every Python that is here
 package: $(STAMP)
