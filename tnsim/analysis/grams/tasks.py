@@ -30,6 +30,7 @@ from tnsim.measure.pairings.measure import Measure
 __all__ = ["Packed", "Parcel", "Task", "done"]
 
 Array = Any
+Put = Callable[[np.ndarray], np.ndarray | Shelved]
 
 _HOME = (
     os.getpid()
@@ -55,7 +56,7 @@ class Packed:
     device: str
 
     @classmethod
-    def of(cls, x: torch.Tensor, put: Callable[[np.ndarray], np.ndarray | Shelved] = lambda x: x) -> "Packed":
+    def of(cls, x: torch.Tensor, put: Put = lambda x: x) -> "Packed":
         """A dense tensor; what lies in the memory of the processor is not copied. ``put`` says where its bytes are kept."""
         held = x.detach().resolve_conj().resolve_neg().cpu().contiguous()
         return cls(put(held.view(-1).view(torch.uint8).numpy()), x.dtype, tuple(x.shape), x.device.type)
@@ -83,9 +84,7 @@ class Parcel:
     packed: tuple[Packed, ...]
 
     @classmethod
-    def of(
-        cls, thing: Any, known: dict[int, Packed], pack: Callable[[torch.Tensor], Packed] = Packed.of
-    ) -> "Parcel":
+    def of(cls, thing: Any, known: dict[int, Packed], put: Put = lambda x: x) -> "Parcel":
         """Pack an object. What was packed before is in ``known``, by the ids of tensors that are still held."""
         try:
             arrays = Survey(thing).arrays
@@ -93,7 +92,7 @@ class Parcel:
             return cls(thing, (), ())
         for x in arrays:
             if id(x) not in known:
-                known[id(x)] = pack(x)
+                known[id(x)] = Packed.of(x, put)
         empty = tuple(torch.empty(x.shape, dtype=x.dtype, device="meta") for x in arrays)
         return cls(filled(thing, arrays, empty), empty, tuple(known[id(x)] for x in arrays))
 

@@ -95,7 +95,6 @@ def tasks_of(
         place: where tensors are put for processes of this machine.
     """
     run, known = uuid4().hex, dict[int, Packed]()
-    pack = lambda x: Packed.of(x, place.put)  # noqa: E731
     found = []
     largest = max(sum(x.data.nbytes for f in net.polys for t in f.terms for x in t.tensors) for net in parts)
     side = min(_SIDE, -(-len(parts) // _SIDES), _LARGE // (2 * largest + 1))
@@ -106,7 +105,7 @@ def tasks_of(
     for tile in sorted(tiles.values(), key=len, reverse=True):  # or workers end far apart
         used = tuple(dict.fromkeys(k for pair in tile for k in pair))
         nets = tuple(parts[k] for k in used)
-        found.append(Task(run, tuple(tile), used, Parcel.of((nets, law), known, pack), how, kept))
+        found.append(Task(run, tuple(tile), used, Parcel.of((nets, law), known, place.put), how, kept))
     return found
 
 

@@ -35,13 +35,13 @@ def blocks(fn: Callable[[Tensor], Tensor], item: Sizes, axis: int, like: Tensor)
     """
     if not _keeps_apart(fn, item, axis, like):
         return None
-    mixed = _reads(fn, item, axis, like)
     n = item[axis]
+    read, given = _reads(fn, item, axis, like).nonzero(as_tuple=True)
     for s in (s for s in range(1, n) if n % s == 0):
         for a in (a for a in range(1, n // s + 1) if n // s % a == 0):
             b = n // (a * s)
-            within = torch.block_diag(*[torch.kron(torch.ones(s, s), torch.eye(b))] * a).bool()
-            if not bool((mixed & ~within).any()):
+            within = (read // (s * b) == given // (s * b)) & (read % b == given % b)
+            if bool(within.all()):
                 return a, s, b
     return None
 

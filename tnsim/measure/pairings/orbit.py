@@ -191,9 +191,7 @@ def _merged(table: np.ndarray, generators: Sequence[tuple[int, ...]]) -> np.ndar
     images = [table, *(table[:, order][:, :, order] for order in map(list, generators))]
     flat = np.concatenate(images).reshape(len(images) * count, -1)
     codes = np.unique(np.ascontiguousarray(flat).view(f"V{flat.shape[1]}").ravel(), return_inverse=True)[1]
-    every = np.arange(
-        count, dtype=np.int32
-    )  # the graph routines of older scipys fail on wider indices, silently
+    every = np.arange(count, dtype=np.int32)  # on wider indices the graphs of older scipys fail, silently
     where = np.empty_like(every)
     where[codes[:count]] = every
     targets, sources = where[codes[count:]], np.tile(every, len(generators))
